@@ -77,7 +77,7 @@ def test_load_draws_the_pictures_of_a_trained_model(finished, small_npz, tmp_pat
     loaded = json.loads((tmp_path / "metrics.json").read_text())
     assert loaded["epochs"] == 0
     assert loaded["held_out"]["elbo"] == pytest.approx(record["held_out"]["elbo"], rel=1e-5)
-    assert (tmp_path / "manifold.png").read_bytes() == (folder / "manifold.png").read_bytes()
+    assert (tmp_path / "latent_scatter.png").read_bytes() == (folder / "latent_scatter.png").read_bytes()
     assert "Held-out ELBO" in capsys.readouterr().out
 
 
