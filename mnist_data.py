@@ -197,3 +197,8 @@ def check_labels(y, what):
         raise UserError(f"{what} has shape {y.shape} and dtype {y.dtype}: labels must be (n,) integers.")
     if len(y) and (y.min() < 0 or y.max() >= CLASSES):
         raise UserError(f"{what} has values from {y.min()} to {y.max()}: labels must lie from 0 to {CLASSES - 1}.")
+
+
+def batches(x, batch_size=1000):
+    """Cut an array (n, ...) into consecutive pieces of at most `batch_size` rows."""
+    return [x[start : start + batch_size] for start in range(0, len(x), batch_size)]
