@@ -39,6 +39,7 @@ def test_record_says_what_was_run(finished):
     assert record["epochs"] == 2
     assert record["seconds"] > 0
     assert record["settings"] == {
+        "recipe": "default",
         "epochs": 2,
         "batch_size": 50,
         "learning_rate": 0.005,
@@ -47,7 +48,7 @@ def test_record_says_what_was_run(finished):
     }
     vae = vae_mnist.load_vae(folder / "vae.keras")
     assert vae.get_layer("encoder").get_layer("encoder_h").units == 16
-    assert float(vae.optimizer.learning_rate) == pytest.approx(0.005)
+    assert vae.optimizer.get_config()["learning_rate"]["config"]["initial_learning_rate"] == pytest.approx(0.005)
     assert int(vae.optimizer.iterations) == 2 * 200 / 50
 
 
@@ -56,8 +57,29 @@ def test_record_holds_the_elbo_and_its_parts(finished, small_npz):
     held_out = record["held_out"]
     assert held_out["elbo"] < 0 < min(held_out["reconstruction"], held_out["kl"])
     vae = vae_mnist.load_vae(folder / "vae.keras")
-    again = vae_mnist.evaluate_elbo(vae, vae_mnist.load_data(small_npz).x_test, seed=5)
+    again = vae_mnist.evaluate_elbo(vae, vae_mnist.load_data(small_npz).x_test, samples=10, seed=5)
     assert again["elbo"] == pytest.approx(held_out["elbo"], rel=1e-5)
+
+
+def test_record_holds_the_evidence(finished):
+    known = finished[1]["evidence"]
+    assert known["images"] == 60, "all there are, when there are fewer than asked for"
+    assert known["elbo"] < known["importance_weighted"] < known["exact"] < 0
+    assert known["importance_samples"] == 100
+    assert known["exact_error"] < 0.01
+
+
+def test_author_recipe_and_number_of_evidence_images(small_npz, tmp_path):
+    options = ["--recipe", "author", "--epochs", "1", "--hidden-dim", "8", "--evidence-images", "7"]
+    assert vae_mnist.main(["--data", str(small_npz), "--output", str(tmp_path), *options]) == 0
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    assert record["settings"]["recipe"] == "author"
+    assert record["settings"]["learning_rate"] == 0.001
+    assert record["evidence"]["images"] == 7
+    vae = vae_mnist.load_vae(tmp_path / "vae.keras")
+    assert float(vae.optimizer.learning_rate) == pytest.approx(0.001)
+    assert "BinaryNoise" not in {type(layer).__name__ for layer in vae.layers}
+    assert vae_mnist.parse_args(["--recipe", "author"]).epochs == 50
 
 
 def test_load_draws_the_pictures_of_a_trained_model(finished, small_npz, tmp_path, capsys):
@@ -82,10 +104,22 @@ def test_load_draws_the_pictures_of_a_trained_model(finished, small_npz, tmp_pat
 
 
 def test_other_latent_sizes_run_and_say_what_they_leave_out(small_npz, tmp_path, capsys):
-    options = ["--epochs", "1", "--hidden-dim", "8", "--latent-dim", "3", "--output", str(tmp_path)]
+    options = [
+        "--epochs",
+        "1",
+        "--hidden-dim",
+        "8",
+        "--latent-dim",
+        "3",
+        "--evidence-images",
+        "0",
+        "--output",
+        str(tmp_path),
+    ]
     assert vae_mnist.main(["--data", str(small_npz), *options]) == 0
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["metrics.json", "prior_samples.png", "reconstructions.png", "training_curves.png", "vae.keras"]
+    assert json.loads((tmp_path / "metrics.json").read_text())["evidence"] is None
     assert "two latent dimensions" in capsys.readouterr().out
 
 
@@ -100,7 +134,8 @@ def test_console_names_backend_device_data_and_files(small_npz, tmp_path, capsys
     assert lines[1] == "small.npz: 200 training and 60 held-out images of 28 x 28 pixels"
     assert "kl:" in out
     assert "val_kl:" in out
-    assert "nats per image" in lines[-2]
+    assert "nats per image" in lines[-3]
+    assert "exact log p(x)" in lines[-2]
     assert all(str(tmp_path / name) in lines[-1] for name in FILES)
 
 
@@ -153,6 +188,8 @@ def test_output_folder_keeps_the_pictures_of_the_full_set(tmp_path):
         ["--no-such-option"],
         ["--ep", "3"],
         ["--load", "vae.keras", "--epochs", "3"],
+        ["--evidence-images", "-1"],
+        ["--recipe", "hers"],
     ],
 )
 def test_bad_options_end_with_one_sentence_and_status_2(arguments, capsys):
@@ -292,8 +329,10 @@ def test_help_shows_each_option_with_its_default(capsys):
         "load",
     ):
         assert f"--{option} " in text
-    for default in ("mnist", "50", "100", "0.001", "2", "256", "0", "figures"):
+    ours, author = vae_mnist.RECIPES["default"], vae_mnist.RECIPES["author"]
+    for default in ("mnist", ours.epochs, ours.learning_rate, "100", "2", "256", "0", "1000", "figures"):
         assert f"default: {default}" in text
+    assert f"author: {author.epochs}" in text
 
 
 def test_data_file_larger_than_a_batch_uses_every_image(small_npz, tmp_path):
