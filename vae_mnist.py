@@ -259,9 +259,10 @@ def make_optimizer(recipe, steps):
     return keras.optimizers.Adam(learning_rate, beta_2=recipe.beta_2)
 
 
-def train(vae, x_train, x_test=None, recipe=RECIPES["default"], batch_size=100, verbose="auto"):
+def train(vae, x_train, x_test=None, recipe=RECIPES["default"], batch_size=100, verbose="auto", callbacks=()):
     """Train the VAE to reproduce its own input; x_train and x_test are (n, 784) float32 in [0, 1].
 
+    `callbacks` are Keras callbacks of your own; ReportKL runs before them, so that they see all three numbers.
     Returns the history, {name: one number per epoch}, in nats per image: `loss`, `reconstruction` and `kl`, and
     the same with `val_` for the held-out x_test. Each is a mean over images, with one noise sample an image.
     Raises UserError when the loss becomes NaN.
@@ -277,7 +278,7 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], batch_size=100, 
         batch_size=batch_size,
         validation_data=None if x_test is None else (x_test, x_test),
         validation_batch_size=1000,
-        callbacks=[keras.callbacks.TerminateOnNaN(), ReportKL()],
+        callbacks=[keras.callbacks.TerminateOnNaN(), ReportKL(), *callbacks],
         verbose=verbose,
     )
     if not all(math.isfinite(loss) for loss in record.history["loss"]):

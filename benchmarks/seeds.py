@@ -1,8 +1,9 @@
 """The numbers of the README's table "Is my run right?": each recipe with five seeds.
 
-    python benchmarks/seeds.py [--data FILE.npz] [--only default author twelve sample]
+    python benchmarks/seeds.py [--data FILE.npz] [--only default twelve author sample]
 
-Runs `vae_mnist.py` itself and gathers what it records into benchmarks/seeds.json. About 15 minutes on two cores.
+Runs `vae_mnist.py` itself, gathers what it records into benchmarks/seeds.json, and prints the table (with --tables,
+only that). About 15 minutes on two cores.
 """
 
 import argparse
@@ -17,13 +18,34 @@ sys.path.insert(0, str(HERE.parent))
 import vae_mnist  # noqa: E402
 
 SEEDS = range(5)
-RUNS = {
-    "default": [],
-    "author": ["--recipe", "author"],
-    "twelve": ["--epochs", "12"],
-    "sample": [],
+RUNS = {"default": [], "twelve": ["--epochs", "12"], "author": ["--recipe", "author"], "sample": []}
+NAMES = {
+    "default": "`python vae_mnist.py`, 30 epochs",
+    "twelve": "`--epochs 12`",
+    "author": "`--recipe author`, 50 epochs",
+    "sample": "`--data sample`, 30 epochs",
 }
 KEPT = ("seed", "epochs", "seconds", "held_out", "evidence")
+
+
+def spread(values):
+    """The range of values and their mean, as the table shows them."""
+    return f"{min(values):.1f} to {max(values):.1f} (mean {sum(values) / len(values):.2f})"
+
+
+def table(results):
+    """The README's table, as Markdown lines: the range over the seeds of each number, nats per image."""
+    lines = [
+        "| run | loss = -ELBO | reconstruction | KL divergence | log p(x), 1,000 images |",
+        "|---|---|---|---|---|",
+    ]
+    for name, title in NAMES.items():
+        held_out = [run["held_out"] for run in results[name]["runs"]]
+        cells = [spread([-numbers["elbo"] for numbers in held_out])]
+        cells += [spread([numbers[key] for numbers in held_out]) for key in ("reconstruction", "kl")]
+        cells.append(spread([run["evidence"]["exact"] for run in results[name]["runs"]]))
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return lines
 
 
 def main():
@@ -31,10 +53,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--tables", action="store_true", help="only print the table of the recorded results")
     args = parser.parse_args()
     path = HERE / "seeds.json"
     results = json.loads(path.read_text()) if path.exists() else {}
-    for name in args.only:
+    for name in [] if args.tables else args.only:
         data = "sample" if name == "sample" else args.data
         runs = []
         for seed in SEEDS:
@@ -47,6 +70,7 @@ def main():
         common = {key: record[key] for key in ("dataset", "backend", "device", "versions", "settings")}
         results[name] = {**common, "runs": runs}
         vae_mnist.write_whole(path, lambda whole: whole.write_text(json.dumps(results, indent=1) + "\n"))
+    print("\n".join(table(results)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,330 @@
+"""A fair race: this project's training against the ways that people train the same network.
+
+    python benchmarks/race.py [--data FILE.npz] [--rounds 3]
+
+Every contestant trains the post's network (784-256-2-256-784, Adam 1e-3, batches of 100, shuffled anew each epoch) on
+the 60,000 training images, in a process of its own. The contestants take turns, round after round, and only ratios
+within a round count: the machine's noise then meets all of them. Each shows the loss that it reached.
+Writes benchmarks/race.json and benchmarks/race.png, and prints the tables. About 25 minutes on two cores.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+
+import mnist_data  # noqa: E402
+
+BATCH, HIDDEN, LATENT, PIXELS = 100, 256, 2, 784
+EPOCHS = 5  # of which the first, with compilation, is not in the epoch time
+TARGET = 150.44  # the author's test loss after 50 epochs, nats per image
+TARGET_EPOCHS = 10  # of the default recipe, to reach it
+
+# Multiply-adds an image in the four layers, forward; backward costs the same twice, but for the gradient of the pixels.
+FORWARD = PIXELS * HIDDEN + HIDDEN * 2 * LATENT + LATENT * HIDDEN + HIDDEN * PIXELS
+FLOP_PER_IMAGE = 2 * (3 * FORWARD - PIXELS * HIDDEN)
+
+SPEED = {  # contestant: (Keras backend or None, packages that it needs)
+    "ours, TensorFlow": ("tensorflow", ["tensorflow"]),
+    "ours, JAX": ("jax", ["jax"]),
+    "ours, PyTorch": ("torch", ["torch"]),
+    "Keras fit as it comes": ("tensorflow", ["tensorflow"]),
+    "PyTorch, eager loop": (None, ["torch"]),
+    "pure JAX, one scan an epoch": (None, ["jax"]),
+    "matrix products alone": (None, ["tensorflow"]),
+}
+TO_TARGET = ("ours to the author's loss", "author's recipe, fit as it comes")
+
+
+# -- The contestants: each returns (seconds of each epoch, training loss of the last epoch, Keras model or None) -----
+
+
+def ours(x, batch=BATCH, recipe="author", epochs=EPOCHS):
+    """vae_mnist.train, on the Keras backend of this process."""
+    import keras
+
+    import vae_mnist
+
+    clock = epoch_clock(keras)
+    keras.utils.set_random_seed(0)
+    how = vae_mnist.RECIPES[recipe]._replace(epochs=epochs)
+    vae = vae_mnist.build_vae(initializer=how.initializer, input_noise=how.input_noise)
+    history = vae_mnist.train(vae, x, None, how, batch, verbose=0, callbacks=[clock])
+    return clock.seconds, history["loss"][-1], vae
+
+
+def fit_as_it_comes(x, epochs=EPOCHS):
+    """The same Keras model with Keras's own settings: compile(optimizer, loss), fit(x, x)."""
+    import keras
+
+    import vae_mnist
+
+    clock = epoch_clock(keras)
+    keras.utils.set_random_seed(0)
+    vae = vae_mnist.build_vae(initializer="glorot_uniform", input_noise=False)
+    vae.compile(keras.optimizers.Adam(1e-3), loss=vae_mnist.reconstruction_loss)
+    history = vae.fit(x, x, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[clock])
+    return clock.seconds, history.history["loss"][-1], vae
+
+
+def epoch_clock(keras):
+    """A callback that keeps the seconds of each epoch."""
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.seconds = []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seconds.append(time.perf_counter() - self.start)
+
+    return Clock()
+
+
+def pytorch_eager(x, epochs=EPOCHS):
+    """The loop of the common PyTorch example, on tensors in memory instead of its slow loader."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    encoder_h, head = nn.Linear(PIXELS, HIDDEN), nn.Linear(HIDDEN, 2 * LATENT)
+    decoder = nn.Sequential(nn.Linear(LATENT, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, PIXELS))
+    parameters = [*encoder_h.parameters(), *head.parameters(), *decoder.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-3)
+    data, seconds = torch.from_numpy(x), []
+    for _ in range(epochs):
+        start, total = time.perf_counter(), 0.0
+        for indices in torch.randperm(len(data)).split(BATCH):
+            batch = data[indices]
+            z_mean, z_log_var = head(torch.relu(encoder_h(batch))).chunk(2, dim=-1)
+            logits = decoder(z_mean + torch.exp(z_log_var / 2) * torch.randn_like(z_mean))
+            reconstruction = nn.functional.binary_cross_entropy_with_logits(logits, batch, reduction="sum")
+            kl = -0.5 * torch.sum(1 + z_log_var - z_mean**2 - z_log_var.exp())
+            loss = (reconstruction + kl) / len(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(batch)
+        loss = float(total) / len(data)
+        seconds.append(time.perf_counter() - start)
+    return seconds, loss, None
+
+
+def pure_jax(x, epochs=EPOCHS):
+    """Everything by hand in JAX: an epoch is one compiled scan over its batches."""
+    import jax
+    import jax.numpy as jnp
+
+    random = np.random.default_rng(0)
+
+    def dense(inputs, outputs):
+        limit = np.sqrt(6 / (inputs + outputs))
+        return random.uniform(-limit, limit, (inputs, outputs)).astype("float32"), np.zeros(outputs, "float32")
+
+    sizes = [(PIXELS, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, PIXELS)]
+    weights = [dense(*size) for size in sizes]
+    data = jnp.asarray(x)
+
+    def loss_of(weights, batch, epsilon):
+        (w1, b1), (w2, b2), (w3, b3), (w4, b4) = weights
+        z_mean, z_log_var = jnp.split(jax.nn.relu(batch @ w1 + b1) @ w2 + b2, 2, axis=-1)
+        z = z_mean + jnp.exp(z_log_var / 2) * epsilon
+        logits = jax.nn.relu(z @ w3 + b3) @ w4 + b4
+        reconstruction = jnp.sum(jax.nn.softplus(logits) - batch * logits, axis=-1)
+        kl = -0.5 * jnp.sum(1 + z_log_var - z_mean**2 - jnp.exp(z_log_var), axis=-1)
+        return jnp.mean(reconstruction + kl)
+
+    def step(state, indices):
+        weights, m, v, t, key = state
+        key, subkey = jax.random.split(key)
+        epsilon = jax.random.normal(subkey, (BATCH, LATENT))
+        loss, gradient = jax.value_and_grad(loss_of)(weights, data[indices], epsilon)
+        t = t + 1
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, gradient)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, v, gradient)
+        rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        weights = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-7), weights, m, v)
+        return (weights, m, v, t, key), loss
+
+    epoch = jax.jit(lambda state, order: jax.lax.scan(step, state, order), donate_argnums=0)
+    zeros = jax.tree.map(jnp.zeros_like, weights)
+    state = (jax.tree.map(jnp.asarray, weights), zeros, jax.tree.map(jnp.copy, zeros), jnp.zeros(()), jax.random.key(0))
+    seconds = []
+    for _ in range(epochs):
+        start = time.perf_counter()
+        state, losses = epoch(state, random.permutation(len(x)).reshape(-1, BATCH))
+        loss = float(losses.mean())
+        seconds.append(time.perf_counter() - start)
+    return seconds, loss, None
+
+
+def matrix_products(x):
+    """No training: the epoch's multiply-adds at the best rate that this machine reaches in a matrix product."""
+    import tensorflow as tf
+
+    best = 0.0
+    for size in (1024, 2048, 4096):
+        a = tf.random.uniform((size, size))
+        for _ in range(4):
+            start = time.perf_counter()
+            tf.matmul(a, a).numpy()
+            best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return [FLOP_PER_IMAGE * len(x) / best] * 2, None, None
+
+
+def work(name, data, copies, batch):
+    """One contestant's turn, in this process; prints its result as a line of JSON."""
+    dataset = mnist_data.load_data(data)
+    x = np.tile(dataset.x_train, (copies, 1)) if copies > 1 else dataset.x_train
+    start = time.perf_counter()
+    if name == TO_TARGET[0]:
+        seconds, loss, vae = ours(x, recipe="default", epochs=TARGET_EPOCHS)
+    elif name == TO_TARGET[1]:
+        seconds, loss, vae = fit_as_it_comes(x, epochs=50)
+    elif name == "Keras fit as it comes":
+        seconds, loss, vae = fit_as_it_comes(x)
+    elif name == "PyTorch, eager loop":
+        seconds, loss, vae = pytorch_eager(x)
+    elif name == "pure JAX, one scan an epoch":
+        seconds, loss, vae = pure_jax(x)
+    elif name == "matrix products alone":
+        seconds, loss, vae = matrix_products(x)
+    elif name in SPEED:
+        seconds, loss, vae = ours(x, batch)
+    else:
+        raise ValueError(f"no contestant is called {name!r}")
+    total = sum(seconds) if name not in TO_TARGET else time.perf_counter() - start
+    result = {"epoch": statistics.median(seconds[1:]), "first_epoch": seconds[0], "total": total, "train_loss": loss}
+    result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if name in TO_TARGET:
+        import vae_mnist
+
+        result["test_loss"] = -vae_mnist.evaluate_elbo(vae, dataset.x_test, samples=10)["elbo"]
+    print(json.dumps(result))
+
+
+# -- The race --------------------------------------------------------------------------------------------------------
+
+
+def turn(name, data, copies=1, batch=BATCH):
+    """One contestant's turn in a process of its own; returns its result."""
+    backend = SPEED.get(name, ("tensorflow",))[0] or "tensorflow"
+    command = [sys.executable, __file__, "--work", name, "--data", data, "--copies", str(copies), "--batch", str(batch)]
+    done = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name} failed:\n{done.stderr}")
+    result = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name:32} x{copies} batch {batch:4}: {result['epoch']:.2f} s an epoch, {result['total']:.1f} s in all")
+    return result
+
+
+def race(data, rounds):
+    """All turns, interleaved; returns the record."""
+    present = [name for name, (_, needs) in SPEED.items() if all(importlib.util.find_spec(n) for n in needs)]
+    speed = {name: [] for name in present}
+    for _ in range(rounds):
+        for name in present:
+            speed[name].append(turn(name, data))
+    to_target = {name: [] for name in TO_TARGET}
+    for _ in range(2):
+        for name in TO_TARGET:
+            to_target[name].append(turn(name, data))
+    images = {str(copies): turn("ours, TensorFlow", data, copies=copies) for copies in (1, 2, 4, 8)}
+    batches = {str(batch): turn("ours, TensorFlow", data, batch=batch) for batch in (50, 100, 200, 400, 800)}
+    return {"speed": speed, "to_target": to_target, "images": images, "batches": batches, "cores": os.cpu_count()}
+
+
+def ratio(record, part, name, rival, key):
+    """The median over the rounds of name's number in units of its rival's in the same round."""
+    pairs = zip(record[part][name], record[part][rival], strict=True)
+    return statistics.median(mine[key] / other[key] for mine, other in pairs)
+
+
+def tables(record):
+    """The README's tables, as Markdown lines."""
+    speed, fit = record["speed"], "Keras fit as it comes"
+    lines = ["| contestant | seconds an epoch | of Keras fit as it comes | loss after 5 epochs |", "|---|---|---|---|"]
+    for name, turns in speed.items():
+        seconds = statistics.median(t["epoch"] for t in turns)
+        loss = "" if turns[0]["train_loss"] is None else f"{statistics.median(t['train_loss'] for t in turns):.1f}"
+        lines.append(f"| {name} | {seconds:.2f} | {ratio(record, 'speed', name, fit, 'epoch'):.2f} | {loss} |")
+    lines += ["", "| to the author's 150.44 | seconds, with compilation | test loss |", "|---|---|---|"]
+    for name, turns in record["to_target"].items():
+        seconds = statistics.median(t["total"] for t in turns)
+        lines.append(f"| {name} | {seconds:.0f} | {statistics.median(t['test_loss'] for t in turns):.2f} |")
+    part = 1 / ratio(record, "to_target", *TO_TARGET, "total")
+    lines += ["", f"Ours takes 1/{part:.1f} of his time.", "", "| images | seconds an epoch | peak memory, MiB |"]
+    lines += ["|---|---|---|"]
+    for copies, t in record["images"].items():
+        lines.append(f"| {60_000 * int(copies):,} | {t['epoch']:.2f} | {t['peak_mib']:,.0f} |")
+    lines += ["", "| batch | seconds an epoch | peak memory, MiB |", "|---|---|---|"]
+    lines += [f"| {batch} | {t['epoch']:.2f} | {t['peak_mib']:,.0f} |" for batch, t in record["batches"].items()]
+    return lines
+
+
+def picture(record):
+    """Bars of the epoch times, and the growth with images and batch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.8), dpi=150, layout="constrained")
+    bars, images, batches = figure.subplots(1, 3, width_ratios=(1.7, 1, 1))
+    names = list(record["speed"])[::-1]
+    for place, name in enumerate(names):
+        seconds = [t["epoch"] for t in record["speed"][name]]
+        colour = "#3f90da" if name.startswith("ours") else "#94a4a2"
+        bars.barh(place, statistics.median(seconds), color=colour)
+        bars.plot(seconds, [place] * len(seconds), "k.", markersize=4)
+    bars.set_yticks(range(len(names)), names)
+    bars.set(xlabel="seconds an epoch (dots: the rounds)", title="One epoch of 60,000 images")
+    for axes, part, scale, label in ((images, "images", 60_000, "images"), (batches, "batches", 1, "batch size")):
+        size = [scale * int(key) for key in record[part]]
+        axes.plot(size, [t["epoch"] for t in record[part].values()], "o-", color="#3f90da", label="seconds an epoch")
+        gib = [t["peak_mib"] / 1024 for t in record[part].values()]
+        axes.plot(size, gib, "s--", color="#e76300", label="peak memory, GiB")
+        axes.set(xscale="log", xlabel=label, title=f"ours, TensorFlow: by {label}")
+        axes.set_xticks(size, [f"{s // 1000}k" if s >= 1000 else str(s) for s in size], minor=False)
+        axes.minorticks_off()
+        axes.set_ylim(0)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    return figure
+
+
+def main():
+    """Run the race, or one turn of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tables", action="store_true", help="only print the tables of the last race")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--copies", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, default=BATCH, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        work(args.work, args.data, args.copies, args.batch)
+        return
+    path = HERE / "race.json"
+    if not args.tables:
+        record = race(args.data, args.rounds)
+        path.write_text(json.dumps(record, indent=1) + "\n")
+    record = json.loads(path.read_text())
+    picture(record).savefig(HERE / "race.png")
+    print("\n".join(tables(record)))
+
+
+if __name__ == "__main__":
+    main()
