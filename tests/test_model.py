@@ -168,6 +168,19 @@ def test_input_noise_leaves_the_target_clean(sample):
     assert history["reconstruction"][0] == pytest.approx(784 * np.log(2), rel=1e-6)
 
 
+def test_spread_init_lets_the_decoder_bend_all_over_the_prior():
+    """The distance of each relu unit's line w.z + b = 0 from the origin is |b| / |w|."""
+    keras.utils.set_random_seed(0)
+    for spread in (True, False):
+        kernel, bias = vae_mnist.build_decoder(spread_init=spread).get_layer("decoder_h").get_weights()
+        distance = np.abs(bias) / np.linalg.norm(kernel, axis=0)
+        if spread:
+            assert np.abs(kernel).max() == pytest.approx(np.sqrt(3 * 8 / 2), rel=0.02)
+            assert 0.2 < np.median(distance) < 1 < distance.max()
+        else:
+            assert distance.max() == 0
+
+
 def test_recipes_set_up_the_optimizer():
     author = vae_mnist.make_optimizer(vae_mnist.RECIPES["author"], steps=1000)
     assert isinstance(author, keras.optimizers.Adam)
