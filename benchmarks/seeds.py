@@ -18,9 +18,16 @@ sys.path.insert(0, str(HERE.parent))
 import vae_mnist  # noqa: E402
 
 SEEDS = range(5)
-RUNS = {"default": [], "twelve": ["--epochs", "12"], "author": ["--recipe", "author"], "sample": []}
+RUNS = {
+    "default": [],
+    "ten": ["--epochs", "10"],
+    "twelve": ["--epochs", "12"],
+    "author": ["--recipe", "author"],
+    "sample": [],
+}
 NAMES = {
     "default": "`python vae_mnist.py`, 30 epochs",
+    "ten": "`--epochs 10`",
     "twelve": "`--epochs 12`",
     "author": "`--recipe author`, 50 epochs",
     "sample": "`--data sample`, 30 epochs",
