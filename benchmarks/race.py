@@ -5,7 +5,7 @@
 Every contestant trains the post's network (784-256-2-256-784, Adam 1e-3, batches of 100, shuffled anew each epoch) on
 the 60,000 training images, in a process of its own. The contestants take turns, round after round, and only ratios
 within a round count: the machine's noise then meets all of them. Each shows the loss that it reached.
-Writes benchmarks/race.json and benchmarks/race.png, and prints the tables. About 25 minutes on two cores.
+Writes benchmarks/race.json and benchmarks/race.png, and prints the tables. About 20 minutes on two cores.
 """
 
 import argparse
@@ -240,7 +240,7 @@ def race(data, rounds):
         for name in present:
             speed[name].append(turn(name, data))
     to_target = {name: [] for name in TO_TARGET}
-    for _ in range(2):
+    for _ in range((rounds + 1) // 2):
         for name in TO_TARGET:
             to_target[name].append(turn(name, data))
     images = {str(copies): turn("ours, TensorFlow", data, copies=copies) for copies in (1, 2, 4, 8)}
