@@ -206,16 +206,17 @@ def build_vae(latent_dim=2, hidden_dim=256, spread_init=True, input_noise=True, 
 
 
 def compile_vae(vae, optimizer, steps_per_execution=1):
-    """Give the VAE its reconstruction loss and its optimizer, and have XLA compile the training step.
+    """Give the VAE its reconstruction loss and its optimizer; have XLA compile the training step, several for a call.
 
-    PyTorch runs step by step instead: its compiler takes longer than the whole training.
+    PyTorch runs step by step instead: Keras takes no several steps there, and its compiler longer than the training.
     """
+    compiled = keras.backend.backend() != "torch"
     vae.compile(
         optimizer=optimizer,
         loss=reconstruction_loss,
         metrics=[keras.metrics.MeanMetricWrapper(reconstruction_loss, name="reconstruction")],
-        jit_compile=keras.backend.backend() != "torch",
-        steps_per_execution=steps_per_execution,
+        jit_compile=compiled,
+        steps_per_execution=steps_per_execution if compiled else 1,
     )
 
 

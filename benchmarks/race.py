@@ -228,7 +228,10 @@ def turn(name, data, copies=1, batch=BATCH):
     if done.returncode:
         raise RuntimeError(f"{name} failed:\n{done.stderr}")
     result = json.loads(done.stdout.splitlines()[-1])
-    print(f"{name:32} x{copies} batch {batch:4}: {result['epoch']:.2f} s an epoch, {result['total']:.1f} s in all")
+    print(
+        f"{name:32} x{copies} batch {batch:4}: {result['epoch']:.2f} s an epoch, {result['total']:.1f} s in all",
+        flush=True,
+    )
     return result
 
 

@@ -239,7 +239,7 @@ def learn():
     keras.utils.set_random_seed(1)
     vae = vae_mnist.build_vae(hidden_dim=16, seed=1)
     recipe = vae_mnist.RECIPES["default"]._replace(epochs=3)
-    return vae, vae_mnist.train(vae, x, x, recipe, batch_size=20, verbose=0)
+    return vae, vae_mnist.train(vae, x, x, recipe, batch_size=2, verbose=0)  # 30 steps: 3 a call
 vae, history = learn()
 vae.save("vae.keras")
 loaded = vae_mnist.load_vae("vae.keras")
