@@ -318,7 +318,7 @@ def picture(record):
         axes.plot(size, [t["epoch"] for t in record[part].values()], "o-", color="#3f90da", label="seconds an epoch")
         gib = [t["peak_mib"] / 1024 for t in record[part].values()]
         axes.plot(size, gib, "s--", color="#e76300", label="peak memory, GiB")
-        axes.set(xscale="log", xlabel=label, title=f"ours, TensorFlow: by {label}")
+        axes.set(xscale="log", xlabel=label, title=f"ours, by {label}")
         axes.set_xticks(size, [f"{s // 1000}k" if s >= 1000 else str(s) for s in size], minor=False)
         axes.minorticks_off()
         axes.set_ylim(0)
