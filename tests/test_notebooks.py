@@ -12,6 +12,7 @@ import vae_mnist
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
+FOLDERS = (ROOT, ROOT / "notebooks")
 
 
 def read(path):
@@ -48,7 +49,7 @@ def test_they_redefine_nothing_of_the_script(path):
     assert defined & taken == set()
 
 
-@pytest.mark.parametrize(("path", "folder"), zip(NOTEBOOKS, (ROOT, ROOT / "notebooks"), strict=True), ids=NAMES)
+@pytest.mark.parametrize(("path", "folder"), list(zip(NOTEBOOKS, FOLDERS, strict=True)), ids=NAMES)
 def test_smoke_run(path, folder, monkeypatch):
     """One is run from the root, the other from its own folder; without a network."""
     for name, value in {**NO_NETWORK, "VAE_SMOKE": "1"}.items():
