@@ -329,7 +329,8 @@ def evaluate_evidence(vae, x, samples=100, seed=0):
 
     Returns a dict of means over the images, nats per image: `images`, `elbo` with its `reconstruction`, `kl` and
     `standard_error` (ten draws an image), `importance_weighted` with `importance_samples`, and for two latents
-    `exact` with `exact_error` (else, or where no grid is fine enough, None). exact - elbo is the mean KL(q(z|x) || p(z|x)); see evidence.py.
+    `exact` with `exact_error` (None for other latent sizes, and where no grid is fine enough).
+    exact - elbo is the mean KL(q(z|x) || p(z|x)); see evidence.py.
     """
     report = {"images": len(x), **evaluate_elbo(vae, x, samples=10, seed=seed)}
     report["importance_weighted"] = float(evidence.importance_weighted(vae, x, samples, seed).mean())
