@@ -1,0 +1,804 @@
+"""The explorer in a real browser: what it computes against Keras, and every control as a reader would use it."""
+
+import json
+import math
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+from conftest import TWO_EPOCHS, decode, encode, learn
+from keras import ops
+
+import vae_mnist
+from parts import evidence, explorer, pictures
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the explorer's tests need playwright")
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+COLOURS = pictures.CLASS_COLOURS
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=BROWSER, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def visit(browser, tmp_path_factory):
+    """Open a page from its HTML; what it says on the console, and its errors, are gathered in page.said."""
+    contexts = []
+
+    def open_page(html, **settings):
+        path = tmp_path_factory.mktemp("page") / "explorer.html"
+        path.write_text(html, encoding="utf-8")
+        settings = {"viewport": {"width": 1300, "height": 900}, "reduced_motion": "reduce"} | settings
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.said = []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("request", lambda request: page.said.append(request.url) if request.url[:4] == "http" else None)
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def replay(sample):
+    """What the callback records of two epochs of a small model on 1,000 images."""
+    vae_mnist.keras.utils.set_random_seed(0)
+    recorder = explorer.Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
+    recipe = TWO_EPOCHS._replace(batch_size=20)
+    recorder.trained, _ = learn(recipe, sample.x_train[:1000], callbacks=[recorder], hidden_dim=16)
+    return recorder
+
+
+@pytest.fixture(scope="module")
+def html(trained, sample, replay):
+    return explorer.page(trained[0], sample, COLOURS, replay, origin="trained on the sample")
+
+
+@pytest.fixture(scope="module")
+def learner(visit, html):
+    """The page of the trained model, its posterior on the finest grid."""
+    page = visit(html)
+    until(page, "explorer.refined", 90)
+    return page
+
+
+@pytest.fixture
+def page(learner):
+    """The learner's page, back at its first digit."""
+    learner.locator("#pick-class button").nth(3).click()
+    learner.locator("#pick-digit button").nth(6).click()
+    settle(learner)
+    yield learner
+    assert learner.said == [], "the console stays silent, and nothing is loaded"
+
+
+def until(page, condition, seconds=10):
+    """Wait until a JavaScript expression holds. (Playwright's own way needs eval, which the page's policy forbids.)"""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"not within {seconds} s: {condition}"
+        page.wait_for_timeout(50)
+
+
+def settle(page):
+    """Let the page draw what has changed."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def number(page, selector):
+    return float(page.locator(selector).text_content().replace("\N{MINUS SIGN}", "-"))
+
+
+def pixels(page, selector, index=0, side=28):
+    """What is on a canvas, shrunk to (side, side, 4), 0 to 255. Read from a copy: the page's own is drawn for speed."""
+    flat = (
+        page.locator(selector)
+        .nth(index)
+        .evaluate(
+            """(canvas, side) => {
+          const context = new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
+          context.drawImage(canvas, 0, 0, side, side);
+          return [...context.getImageData(0, 0, side, side).data];
+        }""",
+            side,
+        )
+    )
+    return np.array(flat).reshape(side, side, 4)
+
+
+def drawn(page, selector, index=0):
+    """The ink on a canvas that shows a digit (784,), from 0 to 1, on white paper and with the light theme's ink."""
+    return (255 - pixels(page, selector, index)[:, :, 0].ravel()) / (255 - 0x1B)
+
+
+def middle_of(page, selector):
+    """The middle of an element on the screen, after scrolling to it."""
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, box
+
+
+def paint(page, *strokes):
+    """Paint with the mouse; strokes are lists of places on the paper, each from 0 to 1."""
+    _, _, box = middle_of(page, "#paper")
+    for stroke in strokes:
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place, steps=4)
+        page.mouse.up()
+    settle(page)
+
+
+SEVEN = [(0.3, 0.2), (0.6, 0.2), (0.45, 0.5)]
+
+
+def in_page(page, x, body):
+    """Run `body` in the page for each image of x (n, 784), as `image`; returns its results."""
+    return page.evaluate(
+        f"(images) => images.map((values) => {{ const image = Float32Array.from(values); {body} }})", x.tolist()
+    )
+
+
+# What it computes, against Keras
+
+
+def test_encoder_decoder_and_kl_are_those_of_keras(learner, trained, sample):
+    x = sample.x_test[:200]
+    found = in_page(
+        learner, x, "const q = explorer.model.encode(image);"
+        "return { ...q, kl: klDivergence(q), decoded: [...explorer.model.decode(q.mean)] };",
+    )  # fmt: skip
+    z_mean, z_log_var = encode(trained[0], x)
+    np.testing.assert_allclose([one["mean"] for one in found], z_mean, atol=1e-3)
+    np.testing.assert_allclose([one["logVar"] for one in found], z_log_var, atol=1e-3)
+    kl = ops.convert_to_numpy(vae_mnist.kl_divergence(z_mean, z_log_var))
+    np.testing.assert_allclose([one["kl"] for one in found], kl, atol=1e-3)
+    np.testing.assert_allclose([one["decoded"] for one in found], decode(trained[0], z_mean), atol=1e-3)
+
+
+def keras_reconstruction(vae, x, epsilon, weights=None):
+    """E_q[-log p(x|z)] of images x (n, 784) over draws epsilon (k, 2), with Keras; (n,)."""
+    z_mean, z_log_var = encode(vae, x)
+    z = z_mean[:, None] + np.exp(z_log_var / 2)[:, None] * epsilon  # (n, k, 2)
+    x_hat = decode(vae, z.reshape(-1, 2)).reshape(*z.shape[:2], 784)
+    loss = [
+        ops.convert_to_numpy(vae_mnist.reconstruction_loss(np.repeat(x[i : i + 1], len(epsilon), axis=0), x_hat[i]))
+        for i in range(len(x))
+    ]
+    return np.average(np.array(loss, "float64"), axis=1, weights=weights)
+
+
+def test_reconstruction_by_fixed_draws_is_that_of_keras(learner, trained, sample):
+    x = sample.x_test[:200]
+    found = in_page(learner, x, "return explorer.model.loss(image, explorer.model.encode(image));")
+    epsilon = np.array(learner.evaluate("explorer.model.epsilons"), "float32")
+    expected = keras_reconstruction(trained[0], x, epsilon)
+    np.testing.assert_allclose([one["reconstruction"] for one in found], expected, atol=0.02)
+    for one in found:
+        assert one["elbo"] == pytest.approx(-(one["reconstruction"] + one["kl"]))
+
+
+def test_loss_that_is_shown_is_the_whole_expectation(learner, trained, sample):
+    """Against Keras on 961 codes an image, weighed by q: an integral over q of its own."""
+    x = sample.x_test[:30]
+    axis = np.linspace(-5, 5, 31)
+    epsilon = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype("float32")
+    expected = keras_reconstruction(trained[0], x, epsilon, weights=np.exp(-0.5 * (epsilon**2).sum(axis=1)))
+    found = in_page(learner, x, "return explorer.posterior.loss(image, explorer.model.encode(image)).reconstruction;")
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_log_evidence_is_the_exact_one_and_bounds_the_elbo(learner, trained, sample):
+    x = sample.x_test[:200]
+    found = in_page(
+        learner, x, "const { logEvidence, coarseness } = explorer.posterior.of(image);"
+        "return { logEvidence, coarseness, ...explorer.posterior.loss(image, explorer.model.encode(image)) };",
+    )  # fmt: skip
+    log_p = np.array([one["logEvidence"] for one in found])
+    expected, _ = evidence.exact_log_evidence(trained[0].get_layer("decoder"), x)
+    np.testing.assert_allclose(log_p, expected, atol=0.02)
+    assert (np.array([one["elbo"] for one in found]) <= log_p + 0.005).all()
+    assert max(one["coarseness"] for one in found) < 0.1
+
+
+def test_fixed_draws_have_the_moments_of_the_prior():
+    draws = explorer.fixed_draws(2)
+    assert draws.shape == (32, 2)
+    np.testing.assert_allclose(draws.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(draws.T @ draws / 32, np.eye(2), atol=1e-12)
+
+
+def test_posterior_is_the_true_one_and_its_contours_hold_their_mass(learner, trained, sample):
+    image = sample.x_test[123]
+    truth = in_page(
+        learner, image[None], "const { box, levels, logEvidence, extent } = explorer.posterior.of(image);"
+        "const lines = levels.map((level) => contour(box, level));"
+        "return { ...box, values: [...box.values], levels, logEvidence, extent, lines, half: explorer.halfWidth };",
+    )[0]  # fmt: skip
+    density = np.exp(np.array(truth["values"]) - truth["logEvidence"]).reshape(truth["rows"], truth["columns"])
+    step = 0.0125 * truth["stride"]
+    assert density.sum() * step**2 == pytest.approx(1, abs=1e-3)
+    for level, line, share in zip(truth["levels"], truth["lines"], (1 - math.exp(-0.5), 1 - math.exp(-2)), strict=True):
+        inside = density >= math.exp(level - truth["logEvidence"])
+        assert density[inside].sum() * step**2 == pytest.approx(share, abs=density.max() * step**2)
+        places = np.array(line).reshape(-1, 2)  # columns and rows of the contour lie where the density is the level
+        nearest = density[places[:, 1].round().astype(int), places[:, 0].round().astype(int)]
+        assert (np.abs(np.log(nearest) + truth["logEvidence"] - level) < 0.8).mean() > 0.9
+    z1 = -truth["half"] + 0.0125 * (truth["column"] + truth["stride"] * np.arange(truth["columns"]))
+    z2 = -truth["half"] + 0.0125 * (truth["row"] + truth["stride"] * np.arange(truth["rows"]))
+    peak = np.unravel_index(density.argmax(), density.shape)
+    axis, expected = evidence.true_posterior(trained[0].get_layer("decoder"), image, 0.04, half_width=truth["half"])
+    expected_peak = np.unravel_index(expected.argmax(), expected.shape)
+    assert z2[peak[0]] == pytest.approx(axis[expected_peak[0]], abs=0.04)
+    assert z1[peak[1]] == pytest.approx(axis[expected_peak[1]], abs=0.04)
+    assert truth["extent"][0][0] <= z1[peak[1]] <= truth["extent"][0][1]
+
+
+def test_clipped_pixels_count_on_the_grid_as_they_do_in_the_loss(learner, sample):
+    """Three stray pixels: one clipped everywhere, one at the limit, and one at the upper limit. Against the loss of the
+    model at each place, one by one.
+    """
+    worst = in_page(
+        learner, sample.x_test[[7]], "const old = explorer.model.layers; const output = { ...old.decoder_output };"
+        "output.kernel = output.kernel.slice(); output.bias = output.bias.slice();"
+        "[[0, -70, 1], [1, -16, 0.8], [2, 16, 0.4]].forEach(([pixel, bias, ink]) => {"
+        "  output.bias[pixel] = bias; image[pixel] = ink;"
+        "  for (let j = 0; j < old.decoder_h.bias.length; j++)"
+        "    output.kernel[j * 784 + pixel] = output.kernel[j * 784 + 400]; });"
+        "const model = new Model({ ...old, decoder_output: output }, []); const grid = makeGrid(1, 0.1);"
+        "const rows = Array.from({ length: 21 }, (_, r) => [...logPartitionRow(model, grid, -1 + 0.1 * r)]);"
+        "const posterior = new Posterior(model, grid, Float32Array.from(rows.flat()));"
+        "const box = { row: 0, column: 0, rows: 21, columns: 21, stride: 1 };"
+        "const joint = posterior.logJoint(image, box);"
+        "const { low, mixed } = posterior.sortByClipping([0, 1, 2, 400], box);"
+        "const off = [...joint.values].map((value, k) => {"
+        "  const z = [-1 + 0.1 * (k % 21), -1 + 0.1 * Math.floor(k / 21)];"
+        "  const prior = -Math.log(2 * Math.PI) - (z[0] ** 2 + z[1] ** 2) / 2;"
+        "  return Math.abs(value - model.logLikelihood(image, z) - prior); });"
+        "return { off: Math.max(...off), low, mixed: mixed.filter((i) => i !== 400) };",
+    )[0]  # fmt: skip
+    assert worst["low"] == [0]
+    assert worst["mixed"] == [1, 2]
+    assert worst["off"] < 2e-3
+
+
+def ascend(vae, image, steps=300):
+    """The best ELBO of one image, by Adam in NumPy from the encoder's q, over 121 weighed draws."""
+    first, last = (vae.get_layer("decoder").get_layer(name) for name in ("decoder_h", "decoder_output"))
+    weights = [
+        ops.convert_to_numpy(part).astype("float64") for part in (first.kernel, first.bias, last.kernel, last.bias)
+    ]
+    axis = np.linspace(-3.5, 3.5, 11)
+    epsilon = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    share = np.exp(-0.5 * (epsilon**2).sum(axis=1, keepdims=True))
+    share /= share.sum()
+    q = np.concatenate([part[0].astype("float64") for part in encode(vae, image[None])])
+    image, speed, size, best = image.astype("float64"), 0, 0, -np.inf
+    for step in range(1, steps + 1):
+        sigma = np.exp(q[2:] / 2)
+        z = q[:2] + sigma * epsilon
+        hidden = np.maximum(z @ weights[0] + weights[1], 0)
+        logits = hidden @ weights[2] + weights[3]
+        log_likelihood = logits @ image - np.logaddexp(0, logits).sum(axis=1)
+        elbo = log_likelihood @ share[:, 0] + 0.5 * (1 + q[2:] - q[:2] ** 2 - sigma**2).sum()
+        best = max(best, elbo)
+        at_hidden = (image - 1 / (1 + np.exp(-logits))) @ weights[2].T * (hidden > 0)
+        at_z = share * (at_hidden @ weights[0].T)
+        gradient = np.concatenate([at_z.sum(axis=0) - q[:2], (at_z * sigma * epsilon / 2).sum(axis=0)])
+        gradient[2:] += 0.5 * (1 - sigma**2)
+        speed, size = 0.9 * speed + 0.1 * gradient, 0.99 * size + 0.01 * gradient**2
+        rate = 0.01 * (1 - step / steps)
+        q = q + rate * speed / (1 - 0.9**step) / (np.sqrt(size / (1 - 0.99**step)) + 1e-9)
+    return best
+
+
+def test_gradient_of_the_elbo_is_its_slope(learner, sample):
+    """Back-propagation in the page against differences of the loss itself, for the mean and the variance of q."""
+    found = in_page(
+        learner, sample.x_test[[5, 250]], "const { model } = explorer; const q = model.encode(image);"
+        "const { mean, logVar } = model.elboGradient(image, q); const by = 1e-5; const slope = (part, i) => {"
+        "  const at = (side) => model.loss(image, { ...q, [part]: q[part].with(i, q[part][i] + side * by) }).elbo;"
+        "  return (at(1) - at(-1)) / (2 * by); };"
+        "return { found: [...mean, ...logVar], expected: [slope('mean', 0), slope('mean', 1), slope('logVar', 0),"
+        " slope('logVar', 1)] };",
+    )  # fmt: skip
+    for one in found:
+        np.testing.assert_allclose(one["found"], one["expected"], rtol=1e-3, atol=1e-3)
+
+
+# The controls, as a reader uses them
+
+
+def test_painting_brings_the_digit_to_mnists_form(page, trained):
+    page.locator("#clear").click()
+    paint(page, SEVEN)
+    x = np.array(page.evaluate("[...explorer.digit.x]"))
+    np.testing.assert_allclose(drawn(page, "#seen"), x, atol=0.01)
+    image = x.reshape(28, 28)
+    rows, columns = np.flatnonzero(image.sum(axis=1) > 0.1), np.flatnonzero(image.sum(axis=0) > 0.1)
+    assert 19 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 21, "its longer side fills the box of 20"
+    places = np.arange(28) + 0.5
+    assert image.sum(axis=1) @ places / image.sum() == pytest.approx(14, abs=0.15)
+    assert image.sum(axis=0) @ places / image.sum() == pytest.approx(14, abs=0.15)
+    z_mean, z_log_var = encode(trained[0], x[None].astype("float32"))
+    shown = re.findall(r"[−\d.]+", page.locator("#q-numbers").text_content())
+    expected = [f"{value:.2f}".replace("-", "−") for value in (*z_mean[0], *z_log_var[0])]
+    assert shown == expected
+    elbo = number(page, "#loss-elbo")
+    assert elbo == pytest.approx(-number(page, "#loss-reconstruction") - number(page, "#loss-kl"), abs=0.02)
+    assert number(page, "#loss-gap") == pytest.approx(number(page, "#loss-evidence") - elbo, abs=0.02)
+
+
+def test_each_stroke_is_followed_and_can_be_undone(page):
+    page.locator("#clear").click()
+    settle(page)
+    assert page.evaluate("explorer.digit.x.every((value) => value === 0)")
+    paint(page, SEVEN)
+    one = page.evaluate("[...explorer.digit.x]")
+    paint(page, [(0.35, 0.45), (0.6, 0.45)])
+    two = page.evaluate("[...explorer.digit.x]")
+    assert two != one
+    page.locator("#undo").click()
+    settle(page)
+    assert page.evaluate("[...explorer.digit.x]") == one
+
+
+def test_picking_shows_a_held_out_digit(page, trained, sample):
+    page.locator("#pick-class button", has_text="7").click()
+    page.locator("#pick-digit button").nth(2).click()
+    settle(page)
+    x = np.array(page.evaluate("[...explorer.digit.x]"))
+    distance = np.abs(sample.x_test - x).max(axis=1)
+    assert distance.min() < 0.003
+    assert sample.y_test[distance.argmin()] == 7
+    assert page.locator("#pick-digit button").nth(2).get_attribute("aria-pressed") == "true"
+    z_mean, _ = encode(trained[0], x[None].astype("float32"))
+    np.testing.assert_allclose(drawn(page, "#sample-mean"), decode(trained[0], z_mean)[0], atol=0.02)
+    losses = [float(x) for x in in_page(page, picks_of(page, 7), "const { model } = explorer;"
+              "return -model.logLikelihood(image, model.encode(image).mean);")]  # fmt: skip
+    assert losses == sorted(losses), "from the best to the worst"
+
+
+def picks_of(page, label):
+    return np.array(
+        page.evaluate(f"explorer.picks.filter((p) => p.label === {label}).map((p) => [...p.image])"), "float32"
+    )
+
+
+def test_moving_over_the_plane_decodes_the_place(page, trained):
+    x, y, _ = middle_of(page, "#plane")
+    page.mouse.move(x, y)
+    settle(page)
+    first = page.evaluate("explorer.pointer")
+    np.testing.assert_allclose(first, [0, 0], atol=0.02)
+    page.mouse.move(x + 80, y - 50)
+    settle(page)
+    z = page.evaluate("explorer.pointer")
+    assert z[0] > 0.3, "z1 grows to the right"
+    assert z[1] > 0.2, "z2 grows upwards"
+    expected = decode(trained[0], [z])[0]
+    np.testing.assert_allclose(drawn(page, "#under-pointer"), expected, atol=0.02)
+
+
+def test_a_walk_goes_from_the_first_place_to_the_second(page, trained):
+    x, y, _ = middle_of(page, "#plane")
+    codes = []
+    for dx, dy in ((-90, -40), (100, 60)):
+        page.mouse.click(x + dx, y + dy)
+        settle(page)
+        codes.append(page.evaluate("explorer.pointer"))
+    assert page.locator("#walk canvas").count() == 11
+    for index, share in ((0, 0.0), (5, 0.5), (10, 1.0)):
+        z = (1 - share) * np.array(codes[0]) + share * np.array(codes[1])
+        np.testing.assert_allclose(drawn(page, "#walk canvas", index), decode(trained[0], [z])[0], atol=0.02)
+
+
+def test_the_plane_pans_and_zooms(page):
+    x, y, _ = middle_of(page, "#plane")
+    page.locator("#plane-whole").click()
+    settle(page)
+    page.mouse.move(x + 50, y)
+    settle(page)
+    whole = page.evaluate("explorer.pointer")
+    page.mouse.down()
+    page.mouse.move(x - 50, y, steps=5)
+    page.mouse.up()
+    page.mouse.move(x - 49, y)
+    settle(page)
+    np.testing.assert_allclose(page.evaluate("explorer.pointer"), whole, atol=0.2, err_msg="the plane came along")
+    page.locator("#plane-whole").click()
+    page.locator("#plane-in").click()
+    page.mouse.move(x + 50, y)
+    settle(page)
+    np.testing.assert_allclose(page.evaluate("explorer.pointer"), np.array(whole) / 1.5, atol=0.03)
+    page.locator("#plane-whole").click()
+
+
+def test_the_manifold_lies_under_the_dots(page):
+    before = (pixels(page, "#plane-dots", side=120)[:, :, 3] > 0).sum()
+    page.locator("#manifold").check()
+    page.wait_for_timeout(1500)
+    with_digits = (pixels(page, "#plane-dots", side=120)[:, :, 3] > 0).sum()
+    page.locator("#manifold").uncheck()
+    settle(page)
+    assert with_digits > 1.5 * before
+
+
+def test_draw_again_takes_a_new_epsilon(page, trained):
+    def table():
+        cells = page.locator("#sample-numbers td").all_text_contents()[1:]
+        return np.array([float(cell.replace("−", "-")) for cell in cells]).reshape(4, 2)
+
+    before = table()
+    page.locator("#draw-again").click()
+    settle(page)
+    mean, sigma, epsilon, z = table()
+    np.testing.assert_array_equal(before[:2], [mean, sigma])
+    assert (before[2] != epsilon).any()
+    np.testing.assert_allclose(mean + sigma * epsilon, z, atol=0.01)
+    np.testing.assert_allclose(drawn(page, "#sample-drawn"), decode(trained[0], [z])[0], atol=0.03)
+    np.testing.assert_allclose(drawn(page, "#sample-shelf canvas"), drawn(page, "#sample-drawn"), atol=1e-6)
+
+
+def test_the_ellipse_is_moved_by_its_middle_and_stretched_by_its_rim(page):
+    _, _, box = middle_of(page, "#game")
+    q = page.evaluate("explorer.digit.q")
+    page.locator("#game-fit").click()
+    settle(page)
+    place = game_place(page, q["mean"], box)
+    drag(page, place, (40, 0))
+    mine = page.evaluate("explorer.mine")
+    assert mine["mean"][0] > q["mean"][0]
+    assert mine["mean"][1] == pytest.approx(q["mean"][1], abs=1e-9)
+    assert mine["logVar"] == q["logVar"]
+    rim = [mine["mean"][0] + 2 * math.exp(mine["logVar"][0] / 2), mine["mean"][1]]
+    drag(page, game_place(page, rim, box), (30, 0))
+    wider = page.evaluate("explorer.mine")
+    assert wider["mean"] == mine["mean"]
+    assert wider["logVar"][0] > mine["logVar"][0] + 0.02
+    assert wider["logVar"][1] == pytest.approx(mine["logVar"][1], abs=0.02)
+    found = page.evaluate("explorer.posterior.loss(explorer.digit.x, explorer.mine)")
+    assert number(page, "#mine-elbo") == pytest.approx(found["elbo"], abs=0.006)
+    assert number(page, "#mine-elbo") < number(page, "#mine-evidence")
+    assert number(page, "#mine-gap") == pytest.approx(number(page, "#mine-evidence") - found["elbo"], abs=0.011)
+    page.locator("#give-back").click()
+    settle(page)
+    assert page.evaluate("explorer.mine") is None
+    assert number(page, "#mine-elbo") == number(page, "#encoder-elbo")
+
+
+def game_place(page, z, box):
+    """Where a code lies on the screen in "be the encoder"."""
+    x, y = page.evaluate("(z) => explorer.gameView.toScreen(z)", z)
+    return box["x"] + x, box["y"] + y
+
+
+def drag(page, place, by):
+    page.mouse.move(*place)
+    page.mouse.down()
+    page.mouse.move(place[0] + by[0], place[1] + by[1], steps=6)
+    page.mouse.up()
+    settle(page)
+
+
+@pytest.mark.parametrize("pick", [6, 15])
+def test_the_climb_ends_where_a_numpy_ascent_ends(page, trained, pick):
+    page.locator("#pick-digit button").nth(pick).click()
+    settle(page)
+    image = np.array(page.evaluate("[...explorer.digit.x]"), "float32")
+    before = number(page, "#mine-elbo")
+    page.locator("#climb").click()
+    page.wait_for_timeout(300)
+    until(page, "document.getElementById('climb').textContent === 'Climb from here'", 20)
+    settle(page)
+    assert number(page, "#mine-elbo") == pytest.approx(ascend(trained[0], image), abs=0.05)
+    assert before < number(page, "#mine-elbo") < number(page, "#mine-evidence")
+    assert "You beat the encoder" in page.locator("#verdict").text_content()
+
+
+def test_a_new_digit_ends_the_readers_own_q(page):
+    page.locator("#game").press("ArrowUp")
+    settle(page)
+    assert page.evaluate("explorer.mine !== null")
+    page.locator("#pick-digit button").nth(1).click()
+    settle(page)
+    assert page.evaluate("explorer.mine") is None
+
+
+def test_a_hard_digit_is_one_that_the_encoder_fits_worse_than_most(page, trained, sample):
+    page.locator("#hard-digit").click()
+    settle(page)
+    assert page.locator("#pick-digit [aria-pressed=true]").count() == 1
+    picks = page.evaluate("explorer.picks.map(({ image }) => [...image])")
+    known, _ = evidence.exact_log_evidence(trained[0].get_layer("decoder"), np.array(picks, "float32"))
+    reconstruction, kl = vae_mnist.elbo_terms(trained[0], np.array(picks, "float32"), samples=20)
+    gaps = known + reconstruction.mean(axis=0) + kl
+    assert number(page, "#encoder-gap") > np.median(gaps)
+
+
+def test_prior_samples_are_decoded_and_marked(page, trained):
+    page.locator("#prior-fresh").click()
+    settle(page)
+    before = page.evaluate("explorer.prior")
+    page.locator("#prior-fresh").click()
+    settle(page)
+    z = page.evaluate("explorer.prior")
+    assert len(z) == 12
+    assert z != before
+    np.testing.assert_allclose(drawn(page, "#prior-tray canvas", 3), decode(trained[0], [z[3]])[0], atol=0.02)
+
+
+def test_prior_samples_follow_the_normal_distribution(page):
+    z = np.array(page.evaluate("Array.from({ length: 20000 }, normal)"))
+    assert abs(z.mean()) < 5 / math.sqrt(20000)
+    assert abs(z.var() - 1) < 5 * math.sqrt(2 / 20000)
+    assert (np.abs(z) < 1).mean() == pytest.approx(0.6827, abs=0.02)
+
+
+def test_the_replay_goes_through_the_training(page, replay):
+    moment = page.locator("#replay-moment")
+    assert int(moment.get_attribute("max")) == len(replay.moments) - 1 == 11
+    assert f"after epoch 2: loss {replay.loss[-1]:.1f}" in page.locator("#replay-numbers").text_content()
+    moment.press("Home")
+    settle(page)
+    assert f"before the first step: loss {replay.loss[0]:.1f}" in page.locator("#replay-numbers").text_content()
+    moment.press("ArrowRight")
+    settle(page)
+    assert "10 % of the first epoch" in page.locator("#replay-numbers").text_content()
+    shown = np.array(page.evaluate("[...explorer.replay.frames[1]]")).reshape(-1, 2)
+    np.testing.assert_allclose(shown, replay.z[1], atol=1e-3)
+    moment.press("Home")
+    page.locator("#replay-play").click()
+    until(page, "document.getElementById('replay-moment').value === '11'", 10)
+    until(page, "document.getElementById('replay-play').textContent === 'Play'")
+
+
+# The keyboard, small screens, other models
+
+
+def test_all_is_reached_and_used_by_the_keyboard(page):
+    reached = set()
+    page.locator("h1").click()
+    page.keyboard.press("Tab")
+    for _ in range(120):
+        reached.add(page.evaluate("document.activeElement.id"))
+        page.keyboard.press("Tab")
+    controls = page.evaluate(
+        "[...document.querySelectorAll('button[id], input[id], canvas[tabindex]')]"
+        ".filter((e) => e.checkVisibility()).map((e) => e.id)"
+    )
+    assert {"paper", "plane", "game", "climb", "replay-moment", "draw-again"} <= set(controls)
+    assert set(controls) - reached == set()
+    page.locator("#clear").click()
+    page.locator("#paper").focus()
+    for key in [" ", *["ArrowDown"] * 6, " "]:
+        page.keyboard.press(key)
+    settle(page)
+    assert page.evaluate("explorer.digit.x.reduce((sum, value) => sum + value, 0)") > 15, "a one is painted"
+    page.locator("#plane").focus()
+    before = page.evaluate("explorer.pointer")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    settle(page)
+    after = page.evaluate("explorer.pointer")
+    assert after[0] > before[0]
+    assert after[1] > before[1]
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.locator("#walk").is_visible()
+
+
+def test_the_ellipse_is_moved_by_the_keyboard(page):
+    q = page.evaluate("explorer.digit.q")
+    page.locator("#game").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("+")
+    page.keyboard.press(">")
+    settle(page)
+    mine = page.evaluate("explorer.mine")
+    assert mine["mean"][0] > q["mean"][0]
+    assert mine["logVar"][0] == pytest.approx(q["logVar"][0] + 0.2)
+    assert mine["logVar"][1] == pytest.approx(q["logVar"][1])
+    page.keyboard.press("e")
+    settle(page)
+    assert page.evaluate("explorer.mine") is None
+
+
+def test_a_phone(visit, html):
+    page = visit(html, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    small = page.evaluate(
+        "[...document.querySelectorAll('button, summary, label, input[type=range]')].filter((e) => e.checkVisibility())"
+        ".filter((e) => { const box = e.getBoundingClientRect(); return box.width < 44 || box.height < 43.5; })"
+        ".map((e) => e.id || e.textContent)"
+    )
+    assert small == []
+    page.locator("#clear").tap()
+    touch_stroke(page, "#paper", [(0.5, 0.2), (0.5, 0.8)])
+    assert page.evaluate("explorer.digit.x.reduce((sum, value) => sum + value, 0)") > 15
+    x, y, _ = middle_of(page, "#plane")
+    page.touchscreen.tap(x - 60, y)
+    page.touchscreen.tap(x + 60, y)
+    settle(page)
+    assert page.locator("#walk").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.said == []
+
+
+def touch_stroke(page, selector, places):
+    """Draw with a finger, by the browser's own touch events."""
+    _, _, box = middle_of(page, selector)
+    session = page.context.new_cdp_session(page)
+    points = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in places]
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:1]})
+    for point in points[1:]:
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    settle(page)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 10])
+def test_other_latent_sizes_have_sliders(visit, sample, latent_dim):
+    vae = vae_mnist.build_vae(latent_dim=latent_dim, hidden_dim=16)
+    page = visit(explorer.page(vae, sample, COLOURS))
+    settle(page)
+    for name in ("#plane-panel", "#game-panel", "#replay-panel", "#loss-evidence"):
+        assert not page.locator(name).is_visible(), name
+    assert "exactly two latents" in page.locator("#latents-why").text_content()
+    sliders = page.locator("#latents input")
+    assert sliders.count() == latent_dim
+    sliders.first.press("End")
+    settle(page)
+    z, _ = encode(vae, np.array(page.evaluate("[...explorer.digit.x]"), "float32")[None])
+    z = np.clip(z, -4, 4)
+    z[0, 0] = 4.0
+    np.testing.assert_allclose(drawn(page, "#latents-digit"), decode(vae, z)[0], atol=0.02)
+    found = page.evaluate("explorer.digit.loss")
+    assert number(page, "#loss-elbo") == pytest.approx(-found["reconstruction"] - found["kl"], abs=0.006)
+    assert page.locator("#sample-numbers td").count() == 1 + 4 * latent_dim
+    assert page.said == []
+
+
+def test_a_hostile_name_stays_text(visit, sample):
+    name = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>&\u2028<!--style-->.npz"
+    vae = vae_mnist.build_vae(latent_dim=3, hidden_dim=4)
+    page = visit(explorer.page(vae, sample._replace(name=name), COLOURS, origin=name))
+    settle(page)
+    assert page.title() == "A variational autoencoder to play with"
+    assert name in page.locator("#origin").text_content()
+    assert page.locator("img").count() == 0
+    assert page.said == []
+
+
+def test_the_policy_forbids_all_loading(visit, sample):
+    page = visit(explorer.page(vae_mnist.build_vae(latent_dim=3, hidden_dim=4), sample, COLOURS))
+    assert page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'loaded', () => 'refused')") == "refused"
+    added = "const s = document.createElement('script'); s.textContent = 'window.taken = 1'; document.body.append(s);"
+    page.evaluate(f"() => {{ {added} }}")
+    assert page.evaluate("window.taken") is None
+    assert all("Content Security Policy" in text for text in page.said)
+    assert len(page.said) >= 2
+
+
+def test_without_a_replay_its_panel_is_left_out(visit, trained, sample):
+    page = visit(explorer.page(trained[0], sample, COLOURS))
+    assert not page.locator("#replay-panel").is_visible()
+    assert page.locator("#plane-panel").is_visible()
+
+
+def test_something_moves_at_first_unless_motion_is_unwelcome(visit, html):
+    lively = visit(html, reduced_motion="no-preference")
+    lively.locator("#plane").scroll_into_view_if_needed()
+    before = lively.evaluate("explorer.pointer")
+    lively.wait_for_timeout(400)
+    assert lively.evaluate("explorer.pointer") != before
+    x, y, _ = middle_of(lively, "#plane")
+    lively.mouse.move(x, y)
+    settle(lively)
+    assert not lively.locator("#wander").is_checked(), "it stops for the reader's own pointer"
+    still = visit(html)
+    before = still.evaluate("explorer.pointer")
+    still.wait_for_timeout(300)
+    assert still.evaluate("explorer.pointer") == before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(visit, sample, scheme):
+    vae = vae_mnist.build_vae(hidden_dim=4)
+    page = visit(explorer.page(vae, sample, COLOURS), color_scheme=scheme)
+    pairs = page.evaluate(
+        "['ink', 'quiet', 'mine', 'encoder', 'lost', 'added'].flatMap((text) => ['paper', 'card']"
+        ".map((ground) => [themeRgb(text), themeRgb(ground)]))"
+    )
+
+    def luminance(rgb):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.array(rgb) / 255]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for text, ground in pairs:
+        low, high = sorted((luminance(text), luminance(ground)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+# The record of a training, and the file
+
+
+def test_replay_records_the_start_ten_moments_and_each_epoch(replay, sample):
+    np.testing.assert_allclose(replay.moments, [*np.arange(0, 1.05, 0.1), 2])
+    z_mean, _ = encode(replay.trained, sample.x_test[:300])
+    np.testing.assert_allclose(replay.z[-1], z_mean, rtol=1e-5, atol=1e-6)
+    assert np.abs(replay.z[1] - replay.z[2]).max() > 1e-3, "the weights of the moment, not of the epoch's start"
+    expected = vae_mnist.evaluate_elbo(replay.trained, sample.x_test[: replay.LOSS_IMAGES])["elbo"]
+    assert replay.loss[-1] == pytest.approx(-expected, rel=1e-5)
+    assert replay.loss[0] > replay.loss[-1]
+
+
+def test_recording_leaves_no_trace_in_the_training(replay):
+    """Neither the weights nor the state of any generator of noise, so that the same seed gives the same model."""
+    keras = vae_mnist.keras
+    recorder = explorer.Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
+    recorder.set_model(replay.trained)
+    generators = [layer.seed_generator for layer in replay.trained.layers if hasattr(layer, "seed_generator")]
+    generators.append(replay.trained.get_layer("z_sample").arguments["seed"])
+    watched = [*replay.trained.variables, *(generator.state for generator in generators)]
+    before = [ops.convert_to_numpy(variable).copy() for variable in watched]
+    keras.utils.set_random_seed(5)
+    expected = ops.convert_to_numpy(keras.random.uniform((3,)))
+    keras.utils.set_random_seed(5)
+    recorder.record(0.5)
+    np.testing.assert_array_equal(ops.convert_to_numpy(keras.random.uniform((3,))), expected)
+    for variable, value in zip(watched, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
+
+
+def test_replay_is_saved_and_loaded(replay, tmp_path):
+    replay.save(tmp_path / "replay.npz")
+    loaded = explorer.Replay.load(tmp_path / "replay.npz")
+    assert loaded.moments == replay.moments
+    assert loaded.loss == replay.loss
+    np.testing.assert_allclose(loaded.z, np.array(replay.z), rtol=2**-11, atol=1e-6)  # half precision
+    np.testing.assert_array_equal(loaded.labels, replay.labels)
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(KeyError):
+        explorer.Replay.load(tmp_path / "other.npz")
+
+
+def test_the_page_is_one_file_of_a_limited_size(html):
+    assert len(html.encode()) < explorer.SIZE_LIMIT
+    assert explorer.size_note(html) == ""
+    assert "smaller --hidden-dim" in explorer.size_note("x" * (explorer.SIZE_LIMIT + 1))
+    assert re.search(r'(?:src|href)="(?!#|data:)', html) is None
+
+
+def test_json_cannot_leave_its_element():
+    hostile = "</script><!-- & \u2028"
+    text = explorer.json_for_html({"name": hostile})
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text)["name"] == hostile
