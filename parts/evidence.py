@@ -6,17 +6,45 @@ The post's side note 1 says that the gap between the first and the last is KL(q(
 the approximate to the true posterior. With two latents log p(x) can be summed over a grid of z, so that the gap is
 a number and not only a letter. All values are natural logarithms, nats per image, for any model of vae_mnist.py's
 shape: an encoder that gives z_mean and z_log_var, and a decoder that gives Bernoulli probabilities.
+
+The decodings that are made here would fill the memory, all at once (a grid's, or 100 for each image): they are made
+and used block by block on the device, where `predict` would gather them all as NumPy arrays.
 """
 
+import contextlib
 import math
 
 import keras
 import numpy as np
 from keras import ops
 
-from mnist_data import batches
-
 LOG_2_PI = math.log(2 * math.pi)
+
+
+class ResolutionError(Exception):
+    """No grid that is tried gives log p(x) as exactly as asked for: the posterior is too narrow, or too far out."""
+
+
+def evaluate(vae, x, samples=100, seed=0):
+    """Both estimates of log p(x) for images x (n, 784): means over the images, nats per image.
+
+    Returns {"importance_weighted", "importance_samples", "exact", "exact_error"}. The last two are None for another
+    number of latents than two, and for a model so poor that no grid resolves it: the rest of a run still counts.
+    """
+    weighted = importance_weighted(vae, x, samples, seed)
+    report = {"importance_weighted": float(weighted.mean()), "importance_samples": samples}
+    report |= {"exact": None, "exact_error": None}
+    decoder = vae.get_layer("decoder")
+    if decoder.input_shape[-1] == 2:
+        with contextlib.suppress(ResolutionError):
+            log_p, change = exact_log_evidence(decoder, x)
+            report |= {"exact": float(log_p.mean()), "exact_error": float(change.mean())}
+    return report
+
+
+def batches(x, batch_size=1000):
+    """Cut an array (n, ...) into consecutive pieces of at most `batch_size` rows."""
+    return [x[start : start + batch_size] for start in range(0, len(x), batch_size)]
 
 
 def bernoulli_log_likelihood(x, x_hat):
@@ -39,16 +67,17 @@ def importance_weighted(vae, x, samples=100, seed=0):
     "Importance Weighted Autoencoders", arXiv:1509.00519, equation 8).
     """
     encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
-    noise = keras.random.SeedGenerator(seed)
+    sample_latent = vae.get_layer("z_sample").function  # the model's own, with a seed of ours
+    epsilon_seed = keras.random.SeedGenerator(seed)
     estimates = []
     for batch in batches(x, max(1, 10_000 // samples)):
         images = ops.repeat(ops.convert_to_tensor(batch), samples, axis=0)  # (batch * samples, 784)
         z_mean, z_log_var = (ops.repeat(tensor, samples, axis=0) for tensor in encoder(batch))
-        epsilon = keras.random.normal(ops.shape(z_mean), seed=noise)
-        z = z_mean + ops.exp(z_log_var / 2) * epsilon
+        z = sample_latent((z_mean, z_log_var), epsilon_seed)
         log_likelihood = -x.shape[-1] * keras.losses.binary_crossentropy(images, decoder(z))
         log_prior = -0.5 * ops.sum(ops.square(z) + LOG_2_PI, axis=-1)
-        log_q = -0.5 * ops.sum(ops.square(epsilon) + z_log_var + LOG_2_PI, axis=-1)
+        squares = ops.square(z - z_mean) / ops.exp(z_log_var)
+        log_q = -0.5 * ops.sum(squares + z_log_var + LOG_2_PI, axis=-1)
         log_weight = ops.reshape(log_likelihood + log_prior - log_q, (len(batch), samples))
         estimates.append(ops.convert_to_numpy(ops.logsumexp(log_weight, axis=-1)) - math.log(samples))
     return np.concatenate(estimates).astype("float64")
@@ -85,8 +114,8 @@ def exact_log_evidence(decoder, x, tolerance=0.01, log_likelihood=bernoulli_log_
     of `tolerance` nats, and its spacing is halved until the results change by less than `tolerance`, both in the
     mean over images; a halving keeps the points that there are, and leaves out images that have settled.
     Returns (log_p, change), each (n,), nats: the result, and what the last halving changed, an upper estimate of
-    the grid's error. Raises ValueError for another number of latents than two, and where a spacing of 0.00625 is
-    too coarse or a half-width of 30 too narrow.
+    the grid's error. Raises ValueError for another number of latents than two, and ResolutionError where a spacing of
+    0.00625 is too coarse or a half-width of 30 too narrow.
     """
     if getattr(decoder, "input_shape", (None, 2))[-1] != 2:
         raise ValueError("The exact evidence needs two latents: use importance_weighted for any other number.")
@@ -101,14 +130,14 @@ def exact_log_evidence(decoder, x, tolerance=0.01, log_likelihood=bernoulli_log_
         if grown >= tolerance / 10:
             half_width += ring
         if half_width > 30:
-            raise ValueError(f"log p(x) does not settle to {tolerance} nats: there are codes further out than 30.")
+            raise ResolutionError(f"log p(x) does not settle to {tolerance} nats: there are codes further out than 30.")
     log_p = total + 2 * math.log(spacing)
     change = np.full(len(x), np.inf)
     while change.mean() >= tolerance:
         unsettled = np.flatnonzero(change >= tolerance)
         spacing /= 2
         if spacing < 0.00625:
-            raise ValueError(f"A grid of spacing {2 * spacing} does not give log p(x) to {tolerance} nats.")
+            raise ResolutionError(f"A grid of spacing {2 * spacing} does not give log p(x) to {tolerance} nats.")
         for offset in ((spacing, 0.0), (0.0, spacing), (spacing, spacing)):
             codes = grid_codes(2 * spacing, half_width, offset)
             new = log_sum_over(codes, decoder, x[unsettled], log_likelihood)

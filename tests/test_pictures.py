@@ -3,18 +3,22 @@
 import matplotlib.colors
 import numpy as np
 import pytest
+from conftest import decode, encode
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
 
 import vae_mnist
+from parts import pictures
 
 
 def test_scatter_draws_each_code_in_the_colour_of_its_class():
     z = np.array([[1.0, 2.0], [-0.5, 0.3], [0.1, -1.7]])
     labels = np.array([3, 7, 7])
-    axes = vae_mnist.plot_latent_scatter(z, labels, "a caption").axes[0]
+    axes = pictures.plot_latent_scatter(z, labels, "a caption").axes[0]
     points = axes.collections[0]
     for place, label in zip(z, labels, strict=True):
         (at,) = np.flatnonzero((points.get_offsets().data == place).all(axis=1))
-        expected = matplotlib.colors.to_rgb(vae_mnist.CLASS_COLOURS[label])
+        expected = matplotlib.colors.to_rgb(pictures.CLASS_COLOURS[label])
         assert points.get_facecolors()[at][:3] == pytest.approx(expected)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("z1", "z2")
     assert axes.get_aspect() == 1
@@ -22,23 +26,59 @@ def test_scatter_draws_each_code_in_the_colour_of_its_class():
 
 
 def test_scatter_labels_each_class_among_its_own_points():
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     centres = np.array([[2.0, 2.0], [-2.0, 1.0]])
     labels = np.repeat([4, 9], 200)
-    z = centres.repeat(200, axis=0) + 0.2 * random.standard_normal((400, 2))
-    axes = vae_mnist.plot_latent_scatter(z, labels).axes[0]
+    z = centres.repeat(200, axis=0) + 0.2 * rng.standard_normal((400, 2))
+    axes = pictures.plot_latent_scatter(z, labels).axes[0]
     written = {text.get_text(): np.array(text.get_position()) for text in axes.texts}
     assert np.abs(written["4"] - centres[0]).max() < 0.6
     assert np.abs(written["9"] - centres[1]).max() < 0.6
     assert "0" not in written
 
 
+def test_scatter_writes_no_label_over_another():
+    """Two classes with the same codes, spread over a square: each label has a place of its own, among its points."""
+    z = np.random.default_rng(0).uniform(-1, 1, (4000, 2))
+    labels = np.arange(4000) % 2
+    places = pictures.label_positions(z, labels, bins=40, apart=2)
+    cell = 2 / 40
+    assert np.abs(places[0] - places[1]).max() > 2 * cell
+    alone = pictures.label_positions(np.zeros((4, 2)), np.array([0, 0, 1, 1]))
+    assert [alone[digit].tolist() for digit in (0, 1)] == [[0, 0], [0, 0]], "nowhere else to go"
+
+
 def test_scatter_draws_the_prior_behind_the_points():
-    axes = vae_mnist.plot_latent_scatter(np.zeros((2, 2)), np.array([0, 1])).axes[0]
-    radii = [np.hypot(*line.get_data()) for line in axes.lines]
-    assert [round(float(r.mean()), 6) for r in radii] == [1, 2, 3]
-    assert all(np.ptp(r) < 1e-6 for r in radii)
-    assert all(line.get_zorder() < axes.collections[0].get_zorder() for line in axes.lines)
+    axes = pictures.plot_latent_scatter(np.zeros((2, 2)), np.array([0, 1])).axes[0]
+    circles = [patch for patch in axes.patches if isinstance(patch, Circle)]
+    assert [(circle.center, circle.radius) for circle in circles] == [((0, 0), radius) for radius in (1, 2, 3)]
+    assert all(circle.get_zorder() < axes.collections[0].get_zorder() for circle in circles)
+
+
+def test_scatter_marks_the_square_that_the_manifold_covers():
+    """From the 5 % to the 95 % quantile of N(0, 1) on each axis."""
+    axes = pictures.plot_latent_scatter(np.zeros((2, 2)), np.array([0, 1])).axes[0]
+    (square,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert square.get_bbox().extents == pytest.approx([-1.6448536, -1.6448536, 1.6448536, 1.6448536])
+    assert "manifold" in [text.get_text() for text in axes.texts]
+
+
+def test_every_plot_draws_into_axes_that_it_is_given(trained):
+    images, z_values = np.zeros((4, 784)), np.array([-1.0, 1.0])
+    plots = {
+        pictures.plot_latent_scatter: (np.zeros((4, 2)), np.arange(4)),
+        pictures.plot_manifold: (images, z_values),
+        pictures.plot_reconstructions: (images, images, [images]),
+        pictures.plot_prior_samples: (images,),
+        pictures.plot_training_curves: (trained[1],),
+    }
+    for plot, arguments in plots.items():
+        figure = Figure()
+        axes = figure.subplots(1, 3)
+        given = axes if plot is pictures.plot_training_curves else axes[1]
+        assert plot(*arguments, axes=given) is figure, plot.__name__
+        assert len(figure.axes) == 3, plot.__name__
+        assert axes[1].has_data(), plot.__name__
 
 
 def lab(linear_rgb):
@@ -60,7 +100,7 @@ SEEN_BY = {
 @pytest.mark.parametrize("eye", SEEN_BY)
 def test_class_colours_stay_apart_for_colour_blind_readers(eye):
     """Ten units of CIE76 are several just-noticeable differences; digits that lie side by side have twice that."""
-    rgb = np.array([matplotlib.colors.to_rgb(colour) for colour in vae_mnist.CLASS_COLOURS])
+    rgb = np.array([matplotlib.colors.to_rgb(colour) for colour in pictures.CLASS_COLOURS])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     colours = lab(np.clip(linear @ SEEN_BY[eye].T, 0, 1))
     distance = np.linalg.norm(colours[:, None] - colours, axis=-1)
@@ -69,16 +109,16 @@ def test_class_colours_stay_apart_for_colour_blind_readers(eye):
 
 
 def test_prior_quantiles_are_those_of_a_standard_normal():
-    z = vae_mnist.prior_quantiles(19)
+    z = pictures.prior_quantiles(19)
     assert z[[0, 9, 18]] == pytest.approx([-1.6448536, 0, 1.6448536], abs=1e-6)
     assert z[14] == pytest.approx(0.6744898, abs=1e-6)  # 0.75
 
 
 def test_manifold_runs_right_with_z1_and_up_with_z2():
     z_values = np.array([-1.0, 0.0, 2.0])
-    codes = vae_mnist.manifold_codes(z_values)
+    codes = pictures.manifold_codes(z_values)
     images = np.repeat(codes @ [[1.0], [10.0]], 784, axis=1)  # the "decoder": each pixel is z1 + 10 z2
-    axes = vae_mnist.plot_manifold(images, z_values).axes[0]
+    axes = pictures.plot_manifold(images, z_values).axes[0]
     picture = axes.images[0]
     assert picture.get_extent() == [0, 3, 0, 3]
     assert picture.origin == "upper"
@@ -88,8 +128,8 @@ def test_manifold_runs_right_with_z1_and_up_with_z2():
 
 
 def test_manifold_ticks_stand_at_their_z():
-    z_values = vae_mnist.prior_quantiles(19)
-    axes = vae_mnist.plot_manifold(np.zeros((19 * 19, 784)), z_values).axes[0]
+    z_values = pictures.prior_quantiles(19)
+    axes = pictures.plot_manifold(np.zeros((19 * 19, 784)), z_values).axes[0]
     for axis in (axes.xaxis, axes.yaxis):
         places = dict(zip([t.get_text() for t in axis.get_ticklabels()], axis.get_ticklocs(), strict=True))
         assert places["0"] == pytest.approx(9.5), "z = 0 is the middle of the middle tile"
@@ -99,15 +139,15 @@ def test_manifold_ticks_stand_at_their_z():
 
 def test_tile_keeps_images_upright_and_in_order():
     images = np.arange(6 * 784).reshape(2, 3, 784)
-    picture = vae_mnist.tile(images)
+    picture = pictures.tile(images)
     assert picture.shape == (56, 84)
     np.testing.assert_array_equal(picture[28:56, 56:84], images[1, 2].reshape(28, 28))
 
 
 def test_training_curves_draw_the_history(trained):
     _, history = trained
-    figure = vae_mnist.plot_training_curves(history)
-    for axes, name in zip(figure.axes, ("loss", "reconstruction", "kl"), strict=True):
+    figure = pictures.plot_training_curves(history)
+    for axes, name in zip(figure.axes, ("loss", "reconstruction_loss", "kl_loss"), strict=True):
         lines = {line.get_label(): line.get_data() for line in axes.lines}
         np.testing.assert_array_equal(lines["train"], ([1, 2], history[name]))
         np.testing.assert_array_equal(lines["held out"], ([1, 2], history["val_" + name]))
@@ -116,7 +156,7 @@ def test_training_curves_draw_the_history(trained):
 
 def test_pictures_show_the_model_and_the_data(trained, sample):
     vae, _ = trained
-    figures = vae_mnist.draw_pictures(vae, sample, "trained on this")
+    figures = pictures.draw(vae, sample, origin="trained on this")
     assert sorted(figures) == ["latent_scatter.png", "manifold.png", "prior_samples.png", "reconstructions.png"]
     captions = {name: figure._supxlabel.get_text() for name, figure in figures.items()}
     assert captions["manifold.png"] == captions["prior_samples.png"] == "trained on this"
@@ -125,28 +165,29 @@ def test_pictures_show_the_model_and_the_data(trained, sample):
 
     rows = figures["reconstructions.png"].axes[0].images[0].get_array()
     digits = [np.flatnonzero(sample.y_test == digit)[0] for digit in range(10)]
-    z_mean, _ = vae_mnist.encode(vae, sample.x_test[digits])
-    decoded = vae_mnist.decode(vae, z_mean)
+    z_mean, _ = encode(vae, sample.x_test[digits])
+    decoded = decode(vae, z_mean)
     for i, digit in enumerate(digits):
         column = slice(28 * i, 28 * i + 28)
         np.testing.assert_array_equal(rows[:28, column], sample.x_test[digit].reshape(28, 28))
         np.testing.assert_allclose(rows[28:56, column], decoded[i].reshape(28, 28), atol=1e-5)
 
     offsets = figures["latent_scatter.png"].axes[0].collections[0].get_offsets().data
-    assert sorted(map(tuple, offsets)) == sorted(map(tuple, vae_mnist.encode(vae, sample.x_test)[0].astype(float)))
+    z_mean = encode(vae, sample.x_test)[0]
+    np.testing.assert_allclose(np.sort(offsets, axis=0), np.sort(z_mean, axis=0), atol=1e-5)
 
     manifold = figures["manifold.png"].axes[0].images[0].get_array()
-    z = vae_mnist.prior_quantiles()
-    corner = vae_mnist.decode(vae, [[z[-1], z[0]]])[0].reshape(28, 28)
+    z = pictures.prior_quantiles()
+    corner = decode(vae, [[z[-1], z[0]]])[0].reshape(28, 28)
     np.testing.assert_allclose(manifold[-28:, -28:], corner, atol=1e-5)
 
 
 def test_pictures_of_other_latent_sizes_leave_out_what_needs_two(sample):
-    figures = vae_mnist.draw_pictures(vae_mnist.build_vae(latent_dim=3, hidden_dim=8), sample)
+    figures = pictures.draw(vae_mnist.build_vae(latent_dim=3, hidden_dim=8), sample)
     assert sorted(figures) == ["prior_samples.png", "reconstructions.png"]
 
 
 def test_pictures_of_a_set_that_lacks_classes(trained, sample):
     few = sample._replace(x_test=sample.x_test[:3], y_test=sample.y_test[:3])
-    figures = vae_mnist.draw_pictures(trained[0], few)
+    figures = pictures.draw(trained[0], few)
     assert figures["reconstructions.png"].axes[0].images[0].get_array().shape == (5 * 28, 3 * 28)

@@ -1,4 +1,4 @@
-"""The images that vae_mnist.py learns from: MNIST, its 5,000-image sample, or an .npz file of one's own.
+"""The images that the VAE learns from: MNIST, its 5,000-image sample, or an .npz file of one's own.
 
 MNIST is by Yann LeCun, Corinna Cortes and Christopher Burges (CC BY-SA 3.0). Whatever is loaded is checked, and
 what is wrong with it is said in one sentence, as a UserError.
@@ -6,6 +6,7 @@ what is wrong with it is said in one sentence, as a UserError.
 
 import contextlib
 import hashlib
+import math
 import os
 import socket
 import threading
@@ -16,8 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from parts import UserError
+
 IMAGE_SHAPE = (28, 28)
-IMAGE_DIM = 784  # the post's input_size
+IMAGE_DIM = math.prod(IMAGE_SHAPE)
 CLASSES = 10
 
 MNIST = "MNIST"
@@ -31,10 +34,6 @@ MNIST_IDX_MD5 = {
     "x_test": "2646ac647ad5339dbf082846283269ea",
     "y_test": "27ae3e4e09519cfbb04c329615203637",
 }
-
-
-class UserError(Exception):
-    """Something the user can mend; the message is one sentence that says what was wrong and what to do."""
 
 
 class Dataset(NamedTuple):
@@ -179,7 +178,7 @@ def check_images(x, what):
     if not whole and not np.issubdtype(x.dtype, np.floating):
         raise UserError(f"{what} has dtype {x.dtype}: images must be integers from 0 to 255 or floats from 0 to 1.")
     if x.ndim != 3 or x.shape[1:] != IMAGE_SHAPE:
-        raise UserError(f"{what} has shape {x.shape}: images must have shape (n, 28, 28).")
+        raise UserError(f"{what} has shape {x.shape}: images must have shape (n, {IMAGE_SHAPE[0]}, {IMAGE_SHAPE[1]}).")
     if len(x) == 0:
         raise UserError(f"{what} is empty: give it at least one image.")
     if not np.isfinite(x).all():
@@ -197,8 +196,3 @@ def check_labels(y, what):
         raise UserError(f"{what} has shape {y.shape} and dtype {y.dtype}: labels must be (n,) integers.")
     if len(y) and (y.min() < 0 or y.max() >= CLASSES):
         raise UserError(f"{what} has values from {y.min()} to {y.max()}: labels must lie from 0 to {CLASSES - 1}.")
-
-
-def batches(x, batch_size=1000):
-    """Cut an array (n, ...) into consecutive pieces of at most `batch_size` rows."""
-    return [x[start : start + batch_size] for start in range(0, len(x), batch_size)]

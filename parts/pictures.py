@@ -1,0 +1,206 @@
+"""The pictures of a run: `draw` makes them from a model and the data, the plot functions from arrays.
+
+Nothing here trains or writes. Each plot function returns a matplotlib Figure of its own, or draws into the `axes`
+that it is given; `caption` is a small line below a figure of its own.
+"""
+
+import math
+import statistics
+
+import keras
+import numpy as np
+from keras import ops
+from matplotlib import patches, patheffects
+from matplotlib.figure import Figure
+
+from parts.data import CLASSES, IMAGE_DIM, IMAGE_SHAPE
+
+# Ten colours that stay apart for colour-blind readers (M. Petroff, arXiv:2107.02270), from 0 to 9; digits that look
+# alike, and so lie side by side (3-5-8, 4-7-9), have those that differ most, the two greys go to 0 and 1.
+CLASS_COLOURS = (
+    "#717581", "#94a4a2", "#b9ac70", "#3f90da", "#832db6", "#bd1f01", "#a96b59", "#e76300", "#ffa90e", "#92dadd",
+)  # fmt: skip
+TRAIN_COLOUR, HELD_OUT_COLOUR = "#94a4a2", "#3f90da"
+LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
+SAMPLES = 3  # draws of z that the reconstructions show
+
+
+def draw(vae, dataset, history=None, origin="", seed=0):
+    """The pictures of a model: returns {file name: Figure}.
+
+    `origin` says where the model is from, for the captions of what the decoder draws alone; `seed` is that of the
+    draws of z. Without a history (see vae_mnist.train) there are no training curves; the scatter and the manifold
+    need two latents and are left out otherwise.
+    """
+    encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
+    latent_dim = decoder.input_shape[-1]
+    held_out = f"{dataset.name}, {len(dataset.x_test):,} held out"
+    figures = {}
+    if latent_dim == 2:
+        z_values = prior_quantiles()
+        z_mean, _ = encoder.predict(dataset.x_test, batch_size=1000, verbose=0)
+        manifold = decoder.predict(manifold_codes(z_values), batch_size=1000, verbose=0)
+        figures["latent_scatter.png"] = plot_latent_scatter(z_mean, dataset.y_test, held_out)
+        figures["manifold.png"] = plot_manifold(manifold, z_values, origin)
+
+    first = [np.flatnonzero(dataset.y_test == digit)[:1] for digit in range(CLASSES)]
+    chosen = np.concatenate(first)  # one image of each class there is
+    x = dataset.x_test[chosen]
+    z_mean, z_log_var = encoder.predict(x, verbose=0)
+    q = [ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)]
+    sample_latent = vae.get_layer("z_sample").function  # the model's own, with a seed of ours
+    epsilon_seed = keras.random.SeedGenerator(seed)
+    draws = [ops.convert_to_numpy(sample_latent(q, epsilon_seed)) for _ in range(SAMPLES)]
+    reconstructions, *samples = (decoder.predict(z, verbose=0) for z in (z_mean, *draws))
+    figures["reconstructions.png"] = plot_reconstructions(x, reconstructions, samples, held_out)
+
+    z_prior = np.random.default_rng(seed).standard_normal((100, latent_dim))
+    figures["prior_samples.png"] = plot_prior_samples(decoder.predict(z_prior, verbose=0), origin)
+    if history:
+        caption = f"{dataset.name}; train: mean over the epoch while the weights move, held out: after it"
+        figures["training_curves.png"] = plot_training_curves(history, caption)
+    return figures
+
+
+def new_figure(width, height, title, caption=""):
+    """An empty figure of `width` x `height` inches with a title above it and a small caption below."""
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    figure.suptitle(title, fontsize=15)
+    figure.supxlabel(caption, fontsize=9.5, color="0.35")
+    return figure
+
+
+def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5):
+    """The post's first picture: z_mean (n, 2) of images coloured by their labels (n,), over the prior N(0, I).
+
+    The square is the part of the plane that the manifold shows (see plot_manifold). `size` is that of the points.
+    """
+    title = "The latent space: where the encoder puts each digit"
+    axes = axes or new_figure(7, 7.3, title, caption).add_subplot()
+    limit = max(3.4, 1.04 * float(np.abs(z_mean).max()))
+    for radius in (1, 2, 3):
+        axes.add_patch(patches.Circle((0, 0), radius, fill=False, edgecolor="0.55", linestyle=(0, (4, 3)), zorder=1))
+        axes.annotate(
+            f"{radius}σ", (0, -radius), ha="center", va="center", fontsize=9, color="0.25", zorder=4, bbox=LABEL_BOX
+        )
+    edge = prior_quantiles()[-1]
+    axes.add_patch(patches.Rectangle((-edge, -edge), 2 * edge, 2 * edge, fill=False, edgecolor="black", zorder=3))
+    axes.annotate("manifold", (-edge, edge), va="center", fontsize=9, color="0.25", zorder=4, bbox=LABEL_BOX)
+    shuffled = np.random.default_rng(0).permutation(len(z_mean))  # so that no class lies on top of all others
+    colours = np.array(CLASS_COLOURS)[labels]
+    axes.scatter(*z_mean[shuffled].T, c=colours[shuffled], s=size, alpha=0.75, linewidths=0, zorder=2, rasterized=True)
+    for digit, place in label_positions(z_mean, labels).items():
+        text = axes.text(*place, str(digit), fontsize=19, weight="bold", ha="center", va="center", zorder=5)
+        text.set_color(CLASS_COLOURS[digit])
+        text.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    axes.set_xlabel("z1", fontsize=12)
+    axes.set_ylabel("z2", fontsize=12)
+    return axes.figure
+
+
+def label_positions(z, labels, bins=40, apart=2):
+    """Where to write the label of each class of labels (n,) among its codes z (n, 2): {digit: place}.
+
+    It is the middle of the cell in which the class is both frequent and mostly alone, of bins x bins cells; no two
+    labels are within `apart` cells of each other, as long as the class has codes elsewhere.
+    """
+    edges = [np.linspace(z[:, axis].min() - 1e-6, z[:, axis].max() + 1e-6, bins + 1) for axis in (0, 1)]
+    cells = np.stack([np.digitize(z[:, axis], edges[axis]) - 1 for axis in (0, 1)], axis=-1)  # (n, 2)
+    everything = np.histogram2d(*z.T, bins=edges)[0]
+    free, places = np.ones((bins, bins)), {}
+    for digit in np.unique(labels):
+        own = np.histogram2d(*z[labels == digit].T, bins=edges)[0]
+        score = own**2 / np.maximum(everything, 1)
+        if (score * free).any():
+            score = score * free
+        row, column = np.unravel_index(np.argmax(score), score.shape)
+        free[max(0, row - apart) : row + apart + 1, max(0, column - apart) : column + apart + 1] = 0
+        places[digit] = z[(labels == digit) & (cells == (row, column)).all(axis=1)].mean(axis=0)
+    return places
+
+
+def prior_quantiles(count=20, low=0.05, high=0.95):
+    """The codes of one axis of the manifold: `count` quantiles of N(0, 1), from `low` to `high`; (count,)."""
+    return np.array([statistics.NormalDist().inv_cdf(p) for p in np.linspace(low, high, count)])
+
+
+def manifold_codes(z_values):
+    """All pairs of z_values (n,) as codes (n * n, 2); z1 changes fastest, both rise. Reshapes to (n, n, ...)."""
+    z1, z2 = np.meshgrid(z_values, z_values)
+    return np.stack([z1.ravel(), z2.ravel()], axis=-1)
+
+
+def plot_manifold(images, z_values, caption="", axes=None):
+    """The post's second picture: images (n * n, 784) decoded at manifold_codes(z_values), z_values (n,).
+
+    z1 runs to the right and z2 upwards, as in the scatter, so one can be laid over the other.
+    """
+    n = len(z_values)
+    title = "The manifold: the digit that the decoder draws at each code"
+    axes = axes or new_figure(7, 7.3, title, caption).add_subplot()
+    picture = tile(images.reshape(n, n, IMAGE_DIM)[::-1])
+    axes.imshow(picture, cmap="Greys", extent=(0, n, 0, n), vmin=0, vmax=1)
+    ticks = (-1.5, -1, -0.5, 0, 0.5, 1, 1.5)
+    places = np.interp(ticks, z_values, np.arange(n) + 0.5)
+    labels = [f"{z:g}".replace("-", "\N{MINUS SIGN}") for z in ticks]
+    axes.set_xticks(places, labels)
+    axes.set_yticks(places, labels)
+    axes.set_xlabel("z1  (steps of equal prior probability)", fontsize=12)
+    axes.set_ylabel("z2", fontsize=12)
+    return axes.figure
+
+
+def tile(images):
+    """Lay images (rows, columns, 784) out as one picture (rows * 28, columns * 28), first row on top."""
+    rows, columns, _ = images.shape
+    height, width = IMAGE_SHAPE
+    return images.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+
+
+def plot_training_curves(history, caption="", axes=None):
+    """Loss, reconstruction and KL against the epoch, for training and held-out images; history as train gives it.
+
+    `axes`: three of them.
+    """
+    if axes is None:
+        axes = new_figure(11, 4, "Training: the loss and its two parts", caption).subplots(1, 3)
+    titles = {"loss": "loss = −ELBO", "reconstruction_loss": "reconstruction loss", "kl_loss": "KL loss"}
+    for ax, (name, title) in zip(axes, titles.items(), strict=True):
+        for key, colour, label in ((name, TRAIN_COLOUR, "train"), (f"val_{name}", HELD_OUT_COLOUR, "held out")):
+            if key in history:
+                epochs = np.arange(1, len(history[key]) + 1)
+                marker = "o" if len(epochs) < 3 else None  # a line through one point shows nothing
+                ax.plot(epochs, history[key], color=colour, linewidth=2, marker=marker, label=label)
+        ax.set_title(title)
+        ax.set_xlabel("epoch")
+        ax.set_ylabel("nats per image")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False)
+    return axes[0].figure
+
+
+def plot_reconstructions(images, reconstructions, samples, caption="", axes=None):
+    """Images (n, 784), their decoded z_mean (n, 784), and decoded draws from q(z|x), samples (draws, n, 784)."""
+    rows = np.stack([images, reconstructions, *samples])
+    height = 0.8 + 6.6 * len(rows) / max(len(images), 5)
+    axes = axes or new_figure(8, height, "Held-out digits and what comes back", caption).add_subplot()
+    axes.imshow(tile(rows), cmap="Greys", vmin=0, vmax=1)
+    names = ["image x", "decoded z_mean"] + [f"decoded draw {i + 1}" for i in range(len(samples))]
+    row_height = IMAGE_SHAPE[0]
+    axes.set_yticks((np.arange(len(rows)) + 0.5) * row_height - 0.5, names, fontsize=11)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.axhline(row_height - 0.5, color="0.6", linewidth=1)
+    return axes.figure
+
+
+def plot_prior_samples(images, caption="", axes=None):
+    """Decoded codes from the prior: images (n, 784), n a square number, in a square."""
+    side = math.isqrt(len(images))
+    axes = axes or new_figure(7, 7.3, "New digits: z drawn from the prior, decoded", caption).add_subplot()
+    axes.imshow(tile(images[: side * side].reshape(side, side, IMAGE_DIM)), cmap="Greys", vmin=0, vmax=1)
+    axes.set_axis_off()
+    return axes.figure

@@ -1,0 +1,321 @@
+"""The command `python vae_mnist.py`: its options, its files, its record, its words, and its answers to bad input."""
+
+import base64
+import json
+import re
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import vae_mnist
+from parts import console, data, devices, folder
+from parts.recipes import RECIPES
+
+FILES = sorted([*folder.PICTURES, "explorer.html", "metrics.json", "replay.npz", "vae.keras"])
+
+
+def run_command(line, data_file, output):
+    """Run the command in this process on a data file, with the options of one string; returns its exit status."""
+    return vae_mnist.main([*line.split(), "--data", str(data_file), "--output", str(output)])
+
+
+@pytest.fixture(scope="module")
+def finished(small_npz, tmp_path_factory):
+    """A finished run on the small data file: its folder and its record."""
+    output = tmp_path_factory.mktemp("run")
+    line = "--epochs 2 --batch-size 50 --hidden-dim 16 --learning-rate 0.005 --seed 5"
+    assert run_command(line, small_npz, output) == 0
+    return output, json.loads((output / "metrics.json").read_text())
+
+
+def test_run_writes_its_files_and_nothing_else(finished):
+    output, _ = finished
+    assert sorted(path.name for path in output.iterdir()) == FILES
+    for name in folder.PICTURES:
+        assert (output / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_record_says_what_was_run(finished):
+    output, record = finished
+    assert record["dataset"] == "small.npz"
+    assert record["backend"] == keras.backend.backend()
+    assert record["device"]
+    assert record["versions"]["keras"] == keras.__version__
+    assert record["seed"] == 5
+    assert record["epochs"] == 2
+    assert record["seconds"] > 0
+    recipe = RECIPES["default"]._asdict() | {"epochs": 2, "batch_size": 50, "learning_rate": 0.005}
+    assert record["settings"] == {"recipe": recipe, "latent_dim": 2, "hidden_dim": 16}
+    vae = folder.load_vae(output / "vae.keras")
+    assert vae.get_layer("encoder").get_layer("encoder_h").units == 16
+    assert vae.optimizer.get_config()["learning_rate"]["config"]["initial_learning_rate"] == pytest.approx(0.005)
+    assert int(vae.optimizer.iterations) == 2 * 200 / 50
+
+
+def test_record_holds_the_elbo_and_its_parts(finished, small_npz):
+    output, record = finished
+    held_out = record["held_out"]
+    assert held_out["elbo"] < 0 < min(held_out["reconstruction_loss"], held_out["kl_loss"])
+    vae = folder.load_vae(output / "vae.keras")
+    again = vae_mnist.evaluate_elbo(vae, data.load_data(small_npz).x_test, samples=10, seed=5)
+    assert again["elbo"] == pytest.approx(held_out["elbo"], rel=1e-5)
+
+
+def test_record_holds_the_evidence(finished):
+    known = finished[1]["evidence"]
+    assert known["images"] == 60, "all there are, when there are fewer than asked for"
+    assert known["elbo"] < known["importance_weighted"] < known["exact"] < 0
+    assert known["importance_samples"] == 100
+    assert known["exact_error"] < 0.01
+
+
+def test_author_recipe_and_number_of_evidence_images(small_npz, tmp_path):
+    assert run_command("--recipe author --epochs 1 --hidden-dim 8 --evidence-images 7", small_npz, tmp_path) == 0
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    assert record["settings"]["recipe"] == RECIPES["author"]._asdict() | {"epochs": 1}
+    assert record["evidence"]["images"] == 7
+    vae = folder.load_vae(tmp_path / "vae.keras")
+    assert float(vae.optimizer.learning_rate) == pytest.approx(0.001)
+    assert "StochasticBinarisation" not in {type(layer).__name__ for layer in vae.layers}
+    assert console.parse_args(["--recipe", "author"]).recipe == RECIPES["author"]
+
+
+def test_load_draws_the_pictures_of_a_trained_model(finished, small_npz, tmp_path):
+    output, record = finished
+    assert run_command(f"--seed 5 --load {output / 'vae.keras'}", small_npz, tmp_path) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        {*FILES} - {"training_curves.png", "replay.npz", "vae.keras"}
+    )
+    loaded = json.loads((tmp_path / "metrics.json").read_text())
+    assert loaded["epochs"] == 0
+    assert loaded["held_out"]["elbo"] == pytest.approx(record["held_out"]["elbo"], rel=1e-5)
+    for name in ("latent_scatter.png", "reconstructions.png"):
+        assert (tmp_path / name).read_bytes() == (output / name).read_bytes(), "the same seed draws the same"
+
+
+def shown(output):
+    """What the explorer in a folder was filled with."""
+    page = (output / "explorer.html").read_text(encoding="utf-8")
+    return json.loads(re.search(r'<script type="application/json" id="contents">(.*?)</script>', page)[1])
+
+
+def test_explorer_holds_the_model_and_the_replay_beside_it(finished, small_npz, tmp_path):
+    output, record = finished
+    trained = shown(output)
+    kernel = np.frombuffer(base64.b64decode(trained["layers"]["decoder_h"]["kernel"]), "<f4").reshape(2, 16)
+    vae = folder.load_vae(output / "vae.keras")
+    np.testing.assert_array_equal(kernel, vae.get_layer("decoder").get_layer("decoder_h").kernel)
+    assert trained["origin"] == "trained on small.npz"
+    assert trained["replay"]["moments"] == pytest.approx([0, 0.25, 0.5, 0.75, 1, 2]), "four steps an epoch"
+    assert trained["replay"]["losses"][-2:] == pytest.approx(record["history"]["val_loss"]), "the numbers of the record"
+
+    assert run_command(f"--load {output / 'vae.keras'}", small_npz, tmp_path / "loaded") == 0
+    loaded = shown(tmp_path / "loaded")
+    assert loaded["layers"] == trained["layers"]
+    assert loaded["replay"]["moments"] == trained["replay"]["moments"]
+    shutil.copy(output / "vae.keras", tmp_path)
+    assert run_command(f"--load {tmp_path / 'vae.keras'}", small_npz, tmp_path / "alone") == 0
+    assert shown(tmp_path / "alone")["replay"] is None
+
+
+def test_other_latent_sizes_run_and_say_what_they_leave_out(small_npz, tmp_path, capsys):
+    line = "--epochs 1 --hidden-dim 8 --latent-dim 3 --evidence-images 0"
+    assert run_command(line, small_npz, tmp_path) == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted({*FILES} - {"latent_scatter.png", "manifold.png"})
+    assert json.loads((tmp_path / "metrics.json").read_text())["evidence"] is None
+    assert "two latent dimensions" in capsys.readouterr().out
+
+
+RECORD = {
+    "dataset": "MNIST",
+    "held_out": {"elbo": -147.5, "reconstruction_loss": 141.25, "kl_loss": 6.25},
+    "evidence": {
+        "images": 1000,
+        "elbo": -146.0,
+        "importance_weighted": -144.0,
+        "importance_samples": 100,
+        "exact": -140.5,
+    },
+}
+
+
+def test_summary_gives_each_number_its_own_name(tmp_path):
+    lines = console.summary(RECORD, [tmp_path / "manifold.png"]).splitlines()
+    assert lines == [
+        "Held-out ELBO -147.50 nats per image = -(reconstruction loss 141.25 + KL loss 6.25), MNIST",
+        "The first 1,000 of them: ELBO -146.00, importance-weighted log p(x) -144.00 (100 samples), "
+        "exact log p(x) -140.50; the gap of 5.50 nats is KL(q(z|x) || p(z|x))",
+        f"Wrote {tmp_path / 'manifold.png'}",
+    ]
+    unresolved = RECORD | {"evidence": RECORD["evidence"] | {"exact": None}}
+    assert console.summary(unresolved, []).splitlines()[1].endswith("(100 samples)")
+
+
+def test_console_in_another_process_agrees_with_the_record(small_npz, tmp_path, run_python):
+    """What a user reads: each number is that of the record, under its own name, and every file is named."""
+    line = f"--data {small_npz} --epochs 2 --hidden-dim 8 --output out"
+    done = run_python(vae_mnist.__file__, *line.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    lines = done.stdout.splitlines()
+    tensorflow = devices.describe()["versions"]["tensorflow"]
+    assert lines[0] == f"Keras {keras.__version__} on tensorflow {tensorflow}, {record['device']}"
+    assert lines[1] == "small.npz: 200 training and 60 held-out images"
+    epochs = [line for line in lines if "kl_loss" in line]
+    for i, epoch in enumerate(epochs):
+        printed = {name: float(value) for name, value in re.findall(r"(\w+): ([\d.e-]+)", epoch)}
+        assert printed == pytest.approx({name: values[i] for name, values in record["history"].items()}, abs=1e-3)
+    assert len(epochs) == 2
+    numbers = [float(number) for number in re.findall(r"-?\d+\.\d\d", lines[-3])]
+    held_out = record["held_out"]
+    assert numbers == pytest.approx([held_out[key] for key in ("elbo", "reconstruction_loss", "kl_loss")], abs=0.006)
+    known = record["evidence"]
+    numbers = [float(number) for number in re.findall(r"-?\d+\.\d\d", lines[-2])]
+    expected = [known["elbo"], known["importance_weighted"], known["exact"], known["exact"] - known["elbo"]]
+    assert numbers == pytest.approx(expected, abs=0.006)
+    assert lines[-1] == "Wrote " + ", ".join(f"out/{name}" for name in FILES)
+
+
+@pytest.mark.parametrize("line", ["--data nowhere.npz", "--load nowhere.keras", "--epochs 0"])
+def test_an_error_is_one_sentence_on_stderr_in_another_process(line, run_python):
+    done = run_python(vae_mnist.__file__, *line.split())
+    assert done.returncode == 2
+    assert re.fullmatch(r"vae_mnist: [^\n]+\n", done.stderr)
+    assert line.split()[0].strip("-") in done.stderr
+
+
+def test_without_network_the_sample_is_used_and_named_everywhere(run_python, tmp_path):
+    """The command as a user gives it, in another process with an empty HOME; nothing on stderr, full set untouched."""
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    (figures / "metrics.json").write_text('{"dataset": "MNIST"}')
+    (figures / "manifold.png").write_bytes(b"the picture of the full set")
+    done = run_python(vae_mnist.__file__, "--epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "MNIST could not be downloaded" in done.stdout
+    assert "MNIST sample, 5,000 images: 4,000 training and 1,000 held-out" in done.stdout
+    assert (figures / "manifold.png").read_bytes() == b"the picture of the full set"
+    assert json.loads((figures / "sample" / "metrics.json").read_text())["dataset"] == "MNIST sample, 5,000 images"
+    assert sorted(path.name for path in (figures / "sample").iterdir()) == FILES
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--epochs 0",
+        "--epochs -1",
+        "--epochs 1.5",
+        "--epochs many",
+        "--batch-size 0",
+        "--learning-rate 0",
+        "--learning-rate -0.1",
+        "--learning-rate nan",
+        "--learning-rate inf",
+        "--latent-dim 0",
+        "--hidden-dim -3",
+        "--seed -1",
+        f"--seed {2**32}",
+        "--no-such-option",
+        "--ep 3",
+        "--load vae.keras --epochs 3",
+        "--load vae.keras --recipe author",
+        "--evidence-images -1",
+        "--recipe hers",
+    ],
+)
+def test_bad_options_end_with_one_sentence_and_status_2(line, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        vae_mnist.main(line.split())
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("vae_mnist: ")
+    assert error.count("\n") == 1
+
+
+BAD_RUNS = {  # case: (options, a word that the message holds)
+    "no folder": ("--output {folder}/a_file", "--output"),
+    "below a file": ("--output {folder}/a_file/below", "--output"),
+    "a folder in the way": ("--output {folder}/blocked", "vae.keras is a folder"),
+    "no data": ("--data {folder}/text.keras", "not a readable .npz"),
+    "missing data": ("--data {folder}/none.npz", "no data file"),
+    "missing model": ("--load {folder}/none.keras", "no model file"),
+    "no model": ("--load {folder}/text.keras", "no VAE"),
+}
+
+
+@pytest.mark.parametrize(("line", "word"), BAD_RUNS.values(), ids=BAD_RUNS)
+def test_bad_input_ends_with_one_sentence_status_2_and_nothing_trained(
+    line, word, tmp_path, small_npz, capsys, monkeypatch
+):
+    monkeypatch.setattr(vae_mnist, "train", lambda *a, **k: pytest.fail("trained before the input was checked"))
+    (tmp_path / "text.keras").write_text("no model")
+    (tmp_path / "a_file").write_text("no folder")
+    (tmp_path / "blocked" / "vae.keras").mkdir(parents=True)
+    assert vae_mnist.main(["--data", str(small_npz), *line.format(folder=tmp_path).split()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("vae_mnist: ")
+    assert error.count("\n") == 1
+    assert word in error
+    assert (tmp_path / "a_file").read_text() == "no folder"
+
+
+def test_diverging_training_loses_nothing(small_npz, capsys, tmp_path):
+    kept = {name: name.encode() for name in FILES}
+    for name, content in kept.items():
+        (tmp_path / name).write_bytes(content)
+    assert run_command("--epochs 1 --hidden-dim 8 --learning-rate 1e30", small_npz, tmp_path) == 2
+    assert "--learning-rate" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def test_interrupting_the_training_ends_with_one_sentence(small_npz, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(vae_mnist, "train", interrupt)
+    assert run_command("", small_npz, tmp_path) == 130
+    assert "stopped" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupting_the_evaluation_keeps_the_trained_model(small_npz, tmp_path, monkeypatch):
+    monkeypatch.setattr(vae_mnist.evidence, "evaluate", interrupt)
+    assert run_command("--epochs 1 --hidden-dim 8", small_npz, tmp_path) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["unfinished.keras"]
+    assert folder.load_vae(tmp_path / "unfinished.keras").get_layer("encoder").get_layer("encoder_h").units == 8
+
+
+def test_help_shows_each_option_with_its_default(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        vae_mnist.main(["--help"])
+    assert stopped.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    described = dict(re.findall(r"--([\w-]+) (?:[A-Z_]+|\{[\w,]+\}) (.*?\))(?= -|$)", text.split("help message")[1]))
+    defaults = {option: re.search(r"\(default: (.*)\)", words)[1] for option, words in described.items()}
+    ours, author = RECIPES["default"], RECIPES["author"]
+    assert defaults == {
+        "data": "mnist",
+        "recipe": "default",
+        "epochs": f"{ours.epochs}; author: {author.epochs}",
+        "batch-size": f"{ours.batch_size}",
+        "learning-rate": f"{ours.learning_rate}; author: {author.learning_rate}",
+        "latent-dim": "2",
+        "hidden-dim": "256",
+        "seed": "0",
+        "evidence-images": "1000",
+        "output": "figures, or a folder below it for other data",
+        "load": "train",
+    }
+
+
+def test_every_image_trains_when_the_last_batch_is_not_full(small_npz, tmp_path):
+    """200 images in batches of 150 are two steps, and in one batch of 201 a step of 200 images."""
+    for batch_size, steps in ((150, 2), (201, 1)):
+        assert run_command(f"--epochs 1 --batch-size {batch_size} --hidden-dim 8", small_npz, tmp_path) == 0
+        assert int(folder.load_vae(tmp_path / "vae.keras").optimizer.iterations) == steps
+        assert np.isfinite(json.loads((tmp_path / "metrics.json").read_text())["held_out"]["elbo"])

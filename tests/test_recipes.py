@@ -1,0 +1,105 @@
+"""The recipes: initial weights, stochastic binarisation, the optimizer."""
+
+import keras
+import numpy as np
+import pytest
+from conftest import build, encode
+from keras import ops
+
+import vae_mnist
+from parts import recipes
+from parts.recipes import RECIPES, StochasticBinarisation
+
+
+def test_binarisation_draws_pixels_in_training_only():
+    layer = StochasticBinarisation(seed=1)
+    x = np.repeat(np.array([[0.0, 0.2, 0.9, 1.0]], "float32"), 50_000, axis=0)
+    drawn, again = (ops.convert_to_numpy(layer(x, training=True)) for _ in range(2))
+    assert set(np.unique(drawn)) == {0, 1}
+    assert (drawn != again).any(), "fresh draws at each call"
+    np.testing.assert_allclose(drawn.mean(axis=0), x[0], atol=4 * 0.5 / np.sqrt(50_000))
+    assert drawn[:, [0, 3]].tolist() == x[:, [0, 3]].tolist(), "black stays black, white stays white"
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer(x)), x)
+
+
+def test_binarisation_draws_the_pixels_of_an_image_independently():
+    """Of 500 pixels of grey 0.5, Binomial(500, 0.5) are white: over many calls, the counts have its variance."""
+    layer = StochasticBinarisation(seed=2)
+    x = np.full((1, 500), 0.5, "float32")
+    counts = np.array([ops.convert_to_numpy(layer(x, training=True)).sum() for _ in range(600)])
+    variance = 500 * 0.5 * 0.5
+    assert counts.mean() == pytest.approx(250, abs=4 * np.sqrt(variance / 600))
+    assert counts.var() == pytest.approx(variance, rel=4 * np.sqrt(2 / 600))
+
+
+def test_spread_weights_let_the_decoder_bend_all_over_the_prior():
+    """The distance of each relu unit's line w.z + b = 0 from the origin is |b| / |w|."""
+    keras.utils.set_random_seed(0)
+    for recipe in RECIPES.values():
+        vae = vae_mnist.build_vae(recipe)
+        kernel, bias = vae.get_layer("decoder").get_layer("decoder_h").get_weights()
+        distance = np.abs(bias) / np.linalg.norm(kernel, axis=0)
+        encoder_h = vae.get_layer("encoder").get_layer("encoder_h").kernel
+        if recipe.spread_weights:
+            assert np.abs(kernel).max() == pytest.approx(np.sqrt(3 * 8 / 2), rel=0.02)
+            assert 0.2 < np.median(distance) < 1 < distance.max()
+            assert np.abs(encoder_h).max() == pytest.approx(np.sqrt(6 / 784), rel=0.02), "He"
+        else:
+            assert distance.max() == 0
+            assert np.abs(encoder_h).max() == pytest.approx(np.sqrt(6 / (784 + 256)), rel=0.02), "Glorot, Keras's own"
+
+
+def test_spread_weights_follow_the_seed():
+    def weights(seed):
+        keras.utils.set_random_seed(seed)
+        return vae_mnist.build_vae().get_layer("decoder").get_layer("decoder_h").get_weights()[0]
+
+    np.testing.assert_array_equal(weights(0), weights(0))
+    assert np.abs(weights(0) - weights(1)).max() > 0.1
+
+
+def test_author_trains_as_in_his_notebook():
+    author = recipes.make_optimizer(RECIPES["author"], steps=1000)
+    assert type(author).__name__ == "Adam"
+    assert author.get_config() == keras.optimizers.Adam(1e-3, name=author.name).get_config()
+
+
+def test_default_learning_rate_falls_linearly_to_zero():
+    recipe = RECIPES["default"]
+    config = recipes.make_optimizer(recipe, steps=1000).get_config()
+    schedule = keras.optimizers.schedules.deserialize(config["learning_rate"])
+    values = [float(schedule(step)) / recipe.learning_rate for step in (0, 500, 1000)]
+    assert values == pytest.approx([1, 0.5, 0], abs=1e-6)
+
+
+# Nadam's first step, in learning rates, whatever the gradient: momentum 0.9 (1 - 0.96^t / 2) at steps 1 and 2, and a
+# running mean of a tenth of the gradient (Dozat, 2016, algorithm 8, in Keras's schedule).
+U_1, U_2 = 0.9 * (1 - 0.96 / 2), 0.9 * (1 - 0.96**2 / 2)
+FIRST_STEP = U_2 * 0.1 / (1 - U_1 * U_2) + (1 - U_1) / (1 - U_1)
+
+
+def test_a_step_of_the_heads_is_shorter(sample):
+    recipe = RECIPES["default"]._replace(epochs=1, batch_size=500, learning_rate=1e-3, linear_decay=False)
+    vae = build(recipe, 500)
+    before = {weight.path: ops.convert_to_numpy(weight) for weight in vae.trainable_weights}
+    vae_mnist.train(vae, sample.x_train[:500], None, recipe, verbose=0)
+    moved = {w.path: np.abs(ops.convert_to_numpy(w) - before[w.path]).max() for w in vae.trainable_weights}
+    assert len(moved) == 10
+    for path, distance in moved.items():
+        share = recipe.head_step if path.startswith(("z_mean", "z_log_var")) else 1.0
+        assert distance == pytest.approx(share * FIRST_STEP * 1e-3, rel=1e-2), path
+
+
+def test_an_unknown_optimizer_is_an_error():
+    with pytest.raises(ValueError, match="'sgd'"):
+        recipes.make_optimizer(RECIPES["default"]._replace(optimizer="sgd"), steps=10)
+
+
+def test_recipes_build_the_same_network(sample):
+    """A recipe changes the training alone: the same weights give the same codes."""
+    ours, author = (vae_mnist.build_vae(recipe) for recipe in RECIPES.values())
+    assert [w.shape for w in ours.trainable_weights] == [w.shape for w in author.trainable_weights]
+    for mine, his in zip(ours.trainable_weights, author.trainable_weights, strict=True):
+        his.assign(mine)
+    x = sample.x_test[:9]
+    np.testing.assert_allclose(encode(ours, x), encode(author, x), rtol=1e-6)
