@@ -518,7 +518,35 @@ def test_the_climb_ends_where_a_numpy_ascent_ends(page, trained, pick):
     settle(page)
     assert number(page, "#mine-elbo") == pytest.approx(ascend(trained[0], image), abs=0.05)
     assert before < number(page, "#mine-elbo") < number(page, "#mine-evidence")
-    assert "You beat the encoder" in page.locator("#verdict").text_content()
+    assert "The climb beats the encoder" in page.locator("#verdict").text_content()
+
+
+def test_a_climb_that_ends_far_below_the_wall_says_so(page):
+    """Its steps are taken away, so that it ends where it begins."""
+    page.evaluate("explorer.model.climb = () => null; explorer.mine = { mean: [-5, 5], logVar: [-6, -6] }")
+    page.locator("#climb").click()
+    until(page, "byId('verdict').textContent.includes('stuck on a lower hill')")
+    assert number(page, "#mine-gap") > 1
+    page.evaluate("delete explorer.model.climb")
+    page.locator("#game").press("ArrowUp")  # a move of one's own is no climb
+    settle(page)
+    assert "stuck" not in page.locator("#verdict").text_content()
+
+
+def test_the_view_follows_the_ellipse_and_the_digit_at_its_middle_is_shown(page, trained):
+    page.evaluate("explorer.mine = { mean: [4, -4], logVar: [-4, -4] }; explorer.changed('mine')")
+    page.locator("#game-fit").click()
+    settle(page)
+    centre, span = page.evaluate("[explorer.gameView.centre, explorer.gameView.span]")
+    assert max(abs(centre[0] - 4), abs(centre[1] + 4)) < span / 2
+    assert np.abs(drawn(page, "#game-mean") - decode(trained[0], [[4, -4]])[0]).max() < 0.02
+
+
+def test_an_empty_paper_is_named(page):
+    page.locator("#clear").click()
+    settle(page)
+    assert "The paper is empty" in page.locator("#loss-note").text_content()
+    assert page.locator("#undo").is_disabled()
 
 
 def test_a_new_digit_ends_the_readers_own_q(page):
@@ -563,10 +591,12 @@ def test_prior_samples_follow_the_normal_distribution(page):
 def test_the_replay_goes_through_the_training(page, replay):
     moment = page.locator("#replay-moment")
     assert int(moment.get_attribute("max")) == len(replay.moments) - 1 == 11
-    assert f"after epoch 2: loss {replay.loss[-1]:.1f}" in page.locator("#replay-numbers").text_content()
+    assert f"after epoch 2: held-out loss {replay.loss[-1]:.1f}" in page.locator("#replay-numbers").text_content()
     moment.press("Home")
     settle(page)
-    assert f"before the first step: loss {replay.loss[0]:.1f}" in page.locator("#replay-numbers").text_content()
+    assert (
+        f"before the first step: held-out loss {replay.loss[0]:.1f}" in page.locator("#replay-numbers").text_content()
+    )
     moment.press("ArrowRight")
     settle(page)
     assert "10 % of the first epoch" in page.locator("#replay-numbers").text_content()
@@ -589,7 +619,7 @@ def test_all_is_reached_and_used_by_the_keyboard(page):
         reached.add(page.evaluate("document.activeElement.id"))
         page.keyboard.press("Tab")
     controls = page.evaluate(
-        "[...document.querySelectorAll('button[id], input[id], canvas[tabindex]')]"
+        "[...document.querySelectorAll('button[id]:enabled, input[id], canvas[tabindex]')]"
         ".filter((e) => e.checkVisibility()).map((e) => e.id)"
     )
     assert {"paper", "plane", "game", "climb", "replay-moment", "draw-again"} <= set(controls)

@@ -125,7 +125,7 @@ function fillLegend(place, classes, colours) {
   for (const label of classes) {
     const square = element("span", { className: "key" });
     square.style.setProperty("--key", colours[label]);
-    place.append(square, String(label));
+    place.append(element("span", {}, square, String(label)));
   }
 }
 
@@ -136,7 +136,7 @@ function slider(name, { min, max, step }, change) {
   input.addEventListener("input", () => change(Number(input.value)));
   const show = (value) => {
     input.value = value;
-    output.textContent = formatted(value);
+    output.textContent = formatted(value, 3);
   };
   return { label: element("label", {}, element("span", {}, name), input, output), show };
 }

@@ -8,6 +8,7 @@ function gamePanel(app) {
   const view = new View([byId("game")], 1, () => app.changed("game-view"));
   app.gameView = view;
   let held = null; // what the pointer holds: "middle", "rim" or the "plane"
+  let climbed = false; // whether a climb ended here
   let climbing = null; // { rate, idle, steps, samples, due } while it climbs
   let heat = null; // the posterior as a small picture, and its contours
   const heatCanvas = element("canvas");
@@ -21,6 +22,10 @@ function gamePanel(app) {
     };
     app.changed("mine");
   };
+  const byHand = (q) => {
+    climbed = false;
+    take(q);
+  };
   const stop = () => {
     climbing = null;
     app.changed("mine");
@@ -29,8 +34,8 @@ function gamePanel(app) {
     app.mine = null;
     stop();
   };
-  const moveBy = (dx, dy) => take({ ...mine(), mean: [mine().mean[0] + dx, mine().mean[1] + dy] });
-  const stretch = (a, b) => take({ ...mine(), logVar: [mine().logVar[0] + 2 * a, mine().logVar[1] + 2 * b] });
+  const moveBy = (dx, dy) => byHand({ ...mine(), mean: [mine().mean[0] + dx, mine().mean[1] + dy] });
+  const stretch = (a, b) => byHand({ ...mine(), logVar: [mine().logVar[0] + 2 * a, mine().logVar[1] + 2 * b] });
 
   /** Where a place lies in units of sigma from the middle of the ellipse. */
   const inSigmas = (place) => {
@@ -81,17 +86,23 @@ function gamePanel(app) {
   byId("give-back").addEventListener("click", giveBack);
   byId("climb").addEventListener("click", () => {
     if (climbing) return stop();
+    climbed = false;
     climbing = { rate: 0.5, idle: 0, steps: 0, samples: [], due: 0 };
     take(mine());
     requestAnimationFrame(climbOn);
   });
+  const seen = new Set(); // hard digits that were shown
   byId("hard-digit").addEventListener("click", () => {
-    const tried = Array.from({ length: 24 }, () => app.picks[Math.floor(Math.random() * app.picks.length)]);
+    const fresh = app.picks.filter((pick) => !seen.has(pick));
+    const tried = Array.from({ length: 24 }, () => fresh[Math.floor(Math.random() * fresh.length)]);
     const gaps = tried.map(({ image }) => {
       const { elbo } = app.judge.loss(image, app.model.encode(image));
       return app.posterior.of(image).logEvidence - elbo;
     });
-    app.pick(tried[gaps.indexOf(Math.max(...gaps))]);
+    const hardest = tried[gaps.indexOf(Math.max(...gaps))];
+    seen.add(hardest);
+    if (seen.size > app.picks.length / 2) seen.clear();
+    app.pick(hardest);
   });
   const climbOn = (time) => {
     if (!climbing) return;
@@ -100,9 +111,13 @@ function gamePanel(app) {
     const before = app.judge.loss(app.digit.x, app.mine).elbo;
     const step = app.model.climb(app.digit.x, app.mine, climbing.rate, app.judge);
     climbing.idle = step && step.loss.elbo - before > 1e-3 ? 0 : climbing.idle + 1;
-    if (!step || climbing.idle === 3) return stop();
+    if (!step || climbing.idle === 3) {
+      climbed = true;
+      return stop();
+    }
     climbing = { ...climbing, rate: step.rate, samples: step.samples, steps: climbing.steps + 1, due: time + CLIMB_PAUSE };
     take(step.q);
+    if (!inView(app.mine)) fit(true);
   };
 
   for (const gap of [300, 100, 30, 10, 3, 1, 0]) {
@@ -117,20 +132,27 @@ function gamePanel(app) {
 
   const sliders = [0, 1].flatMap((i) => [
     slider(`z_mean ${i + 1}`, { min: -4, max: 4, step: 0.01 }, (value) => {
-      take({ ...mine(), mean: mine().mean.with(i, value) });
+      byHand({ ...mine(), mean: mine().mean.with(i, value) });
     }),
     slider(`sigma ${i + 1}`, { min: SMALLEST_SIGMA, max: 1, step: 0.005 }, (value) => {
-      take({ ...mine(), logVar: mine().logVar.with(i, 2 * Math.log(value)) });
+      byHand({ ...mine(), logVar: mine().logVar.with(i, 2 * Math.log(value)) });
     }),
   ]);
   const byNumbers = byId("game-numbers");
   byId("game-sliders").append(...sliders.map(({ label }) => label));
   byNumbers.addEventListener("toggle", () => app.changed("mine"));
 
-  /** Show the whole posterior and the encoder's q; unless told, only when they are out of sight or too small. */
+  const sidesOf = (q) => q.mean.map((m, i) => [m - 3 * Math.exp(q.logVar[i] / 2), m + 3 * Math.exp(q.logVar[i] / 2)]);
+  const inView = (q) => {
+    const sides = sidesOf(q);
+    return sides.every(([low, high], i) => Math.max(view.centre[i] - low, high - view.centre[i]) < view.span / 2);
+  };
+
+  /** Show the posterior and both q; unless told, only when they are out of sight or too small. */
   const fit = (always) => {
     const { q, truth } = app.digit;
-    const sides = q.mean.map((m, i) => [m - 3 * Math.exp(q.logVar[i] / 2), m + 3 * Math.exp(q.logVar[i] / 2)]);
+    const [own, others] = [sidesOf(mine()), sidesOf(q)];
+    const sides = own.map(([low, high], i) => [Math.min(low, others[i][0]), Math.max(high, others[i][1])]);
     if (truth) {
       truth.extent.forEach(([low, high], i) => (sides[i] = [Math.min(sides[i][0], low), Math.max(sides[i][1], high)]));
     }
@@ -241,23 +263,29 @@ function gamePanel(app) {
     byId("verdict").textContent = verdict(own, encoder);
     byId("hard-digit").disabled = !app.posterior;
     const q = mine();
+    drawDigit(byId("game-mean"), app.model.decode(q.mean));
     if (byNumbers.open) sliders.forEach(({ show }, k) => show(k % 2 ? Math.exp(q.logVar[k >> 1] / 2) : q.mean[k >> 1]));
     byId("climb").textContent = climbing ? "Stop climbing" : "Climb from here";
   };
 
   const verdict = (own, encoder) => {
     if (!app.posterior) return "The true posterior is being prepared; the ellipse can be moved already.";
-    if (!app.mine) return "The encoder has it. Take the ellipse by its middle or its rim.";
+    if (!app.mine) return "This is the encoder’s. Take the ellipse by its middle or its rim.";
     if (climbing) return `Climbing: step ${climbing.steps}.`;
     const ahead = own.elbo - encoder.elbo;
+    const gap = app.digit.truth.logEvidence - own.elbo;
+    if (climbed && gap > 1) {
+      return `The climb is stuck on a lower hill, ${formatted(gap)} nats below the wall. Drag the ellipse onto the darkest cloud, then climb again.`;
+    }
     if (ahead > 0.005) {
-      return `You beat the encoder by ${formatted(ahead)} nats. It has one network for all digits; you had only this one to care for.`;
+      const who = climbed ? "The climb beats" : "You beat";
+      return `${who} the encoder by ${formatted(ahead)} nats. It has one network for all digits; here only this one counts.`;
     }
     if (ahead > -0.005) return "You are level with the encoder.";
     const why =
-      own.kl > encoder.kl
-        ? "Your q says more about the code than it knows: move it onto the cloud, or widen it."
-        : "Your q is closer to the prior, but its samples draw the digit badly: keep it on the cloud.";
+      own.kl - encoder.kl > own.reconstruction - encoder.reconstruction
+        ? "Your q is too narrow, or too far from the middle of the plane."
+        : "Its samples draw the digit badly: move it onto the cloud, or make it narrower.";
     return `The encoder is ahead by ${formatted(-ahead)} nats. ${why}`;
   };
 
@@ -267,7 +295,8 @@ function gamePanel(app) {
       if (fresh) climbing = null;
       if (fresh || topics.has("theme")) prepareHeat();
       if (fresh) fit(false);
-      if (fresh || topics.has("mine")) fillScore();
+      if (fresh || topics.has("theme")) drawDigit(byId("game-input"), app.digit.x);
+      if (fresh || topics.has("mine") || topics.has("theme")) fillScore();
       if (["digit", "mine", "game-view", "theme"].some((topic) => topics.has(topic))) drawPlane();
     },
   };

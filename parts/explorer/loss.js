@@ -1,6 +1,8 @@
 "use strict";
 // Panel "The loss of this digit": reconstruction, KL and ELBO, beside the evidence log p(x) where there is one.
 
+const WHOLE_BAR = 250; // nats
+
 function lossPanel(app) {
   let speaking = 0;
   byId("loss-how").textContent =
@@ -23,8 +25,8 @@ function lossPanel(app) {
       show("elbo", loss.elbo);
       show("evidence", truth?.logEvidence);
       show("gap", truth?.logEvidence - loss.elbo);
-      // The two bars begin at 0 and share one scale, so that the gap is where the upper one reaches further.
-      const whole = Math.max(loss.reconstruction + loss.kl, 1e-9);
+      // Both bars begin at 0 and share one scale, the same for most digits, so that digits can be compared as well.
+      const whole = Math.max(loss.reconstruction + loss.kl, WHOLE_BAR);
       const width = (name, value) => (byId(`bar-${name}`).style.width = `${Math.max(0, (100 * value) / whole)}%`);
       width("reconstruction", loss.reconstruction);
       width("kl", loss.kl);
@@ -41,6 +43,7 @@ function lossPanel(app) {
 
 /** How far log p(x) can be trusted, in words. */
 function noteOn({ model, posterior, digit, refined }) {
+  if (digit.x.every((ink) => ink === 0)) return "The paper is empty. To the network, that is an image too.";
   if (model.latentDim !== 2) return "log p(x) is an integral over all codes: it can be summed exactly for two latents only.";
   if (!posterior) return "log p(x) is being prepared in the background.";
   if (!refined) return "log p(x) is right to about 0.2 nats yet; a finer grid is being prepared in the background.";

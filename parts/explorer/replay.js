@@ -45,7 +45,7 @@ function replayPanel(app) {
       drawPrior(context, view);
       drawDots(context, view, { z: frames[k], labels }, app.colours, 4);
       view.drawAxes(context);
-      const text = `${describe(moments[k])}: loss ${formatted(losses[k], 1)} nats`;
+      const text = `${describe(moments[k])}: held-out loss ${formatted(losses[k], 1)} nats`;
       byId("replay-numbers").textContent = text;
       input.setAttribute("aria-valuetext", text);
     },

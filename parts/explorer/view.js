@@ -8,7 +8,7 @@ class View {
     this.changed = changed;
     this.centre = [0, 0];
     this.span = 2 * halfWidth; // how much of z1 is seen
-    this.limits = { smallest: 0.05, largest: 4 * halfWidth };
+    this.limits = { smallest: 0.05, largest: Math.max(16, 4 * halfWidth) };
     this.width = this.height = 1;
     new ResizeObserver(() => this.resize()).observe(canvases[0]);
     this.resize();
