@@ -5,15 +5,40 @@
     evidence   log p(x), the evidence, next to the ELBO that bounds it
     pictures   the figures: each takes the model and the data, or arrays, and returns a matplotlib Figure
     folder     where the files of a run go, written whole
-    devices    the backend: its device and versions, its quiet start, how it compiles
+    saved      model files: checked before Keras builds anything of them, and loaded
+    devices    the backend: its device, memory and versions, its quiet start, how it compiles
     console    the options, the lines that a run prints, its error sentences
     explorer   a page to play with the trained model in a browser, and the replay of its training
 
 A room is handed what it needs and gives back a result. None imports vae_mnist.py.
 """
 
+import os
+import stat
+
 from parts import devices as devices  # first of all: it imports Keras quietly, and any room may be the first imported
 
 
 class UserError(Exception):
     """Something the user can mend; the message is one sentence that says what was wrong and what to do."""
+
+    def __init__(self, sentence):
+        super().__init__(printable(sentence))
+
+
+def printable(text):
+    """`text` on one line that any file and page can hold: line breaks and bytes that are no text become escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def is_there(path, what, advice):
+    """Raise UserError unless `path` is a regular file that can be read; `what` it is, and what else to do."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UserError(f"There is no {what} {path}, but something else of that name: {advice}.")
+        with open(path, "rb"):
+            pass
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"There is no {what} {path} that can be read ({getattr(error, 'strerror', error)}): {advice}."
+        ) from error

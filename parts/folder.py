@@ -4,10 +4,8 @@ import json
 import os
 from pathlib import Path
 
-import keras
-
-from parts import UserError
-from parts.data import IMAGE_DIM, MNIST, MNIST_SAMPLE
+from parts import UserError, saved
+from parts.data import MNIST, MNIST_SAMPLE
 
 MODEL, RECORD, EXPLORER, REPLAY = "vae.keras", "metrics.json", "explorer.html", "replay.npz"
 PICTURES = (
@@ -112,20 +110,5 @@ def write_whole(folder, writers):
 
 
 def load_vae(path):
-    """Load a VAE that this script saved, in Keras's safe mode. Raises UserError for any other file."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"There is no model file {path}: give --load a vae.keras that this script wrote.")
-    not_ours = f"{path} is no VAE that this script saved: give --load a vae.keras that it wrote."
-    try:
-        vae = keras.models.load_model(path)
-        encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
-        tensors = (*encoder.inputs, *encoder.outputs, *decoder.inputs, *decoder.outputs)
-        shapes = [tuple(tensor.shape) for tensor in tensors]
-        sample_latent = vae.get_layer("z_sample").function  # what pictures and evidence draw z with
-    except Exception as error:  # a foreign file fails in many ways, all of which mean the same to the user
-        raise UserError(not_ours) from error
-    latent = shapes[1:2]
-    if shapes != [(None, IMAGE_DIM), *latent * 3, (None, IMAGE_DIM)] or not callable(sample_latent):
-        raise UserError(not_ours)
-    return vae
+    """Load a VAE that this script saved (see saved.load). Raises UserError for any other file."""
+    return saved.load(path)
