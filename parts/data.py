@@ -12,12 +12,13 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from parts import UserError
+from parts import UserError, devices, is_there, printable
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -69,11 +70,13 @@ def load_mnist(timeout=10.0):
     Returns a Dataset. Raises UserError when the host does not answer within `timeout` seconds, or stops sending
     for as long: Keras itself would wait for ever behind a firewall that swallows packets.
     """
-    cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
+    cached = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "datasets" / "mnist.npz"
+    if os.path.lexists(cached):  # Keras would delete an archive whose checksum is not the one it knows
+        return load_cached_mnist(cached)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(timeout)
     try:
-        if not cached.exists() and not host_answers(MNIST_URL, timeout):
+        if not host_answers(MNIST_URL, timeout):
             raise TimeoutError(f"no answer within {timeout:g} s")
         import keras  # here, not above: only this path needs it
 
@@ -83,6 +86,20 @@ def load_mnist(timeout=10.0):
     finally:
         socket.setdefaulttimeout(before)
     return make_dataset(MNIST, x_train, y_train, x_test, y_test)
+
+
+def load_cached_mnist(cached):
+    """Load the archive that Keras, or the user, has put into Keras's cache, if it holds MNIST.
+
+    Returns a Dataset. Raises UserError for anything else; the file stays as it is.
+    """
+    try:
+        dataset = load_npz(cached)
+    except UserError as error:
+        raise UserError(f"{error} Move it away, and MNIST is downloaded to its place.") from error
+    if dataset.name != MNIST:
+        raise UserError(f"{cached} is not MNIST: move it away, and MNIST is downloaded to its place.")
+    return dataset
 
 
 def host_answers(url, timeout):
@@ -127,18 +144,30 @@ def load_npz(path):
     Returns a Dataset named "MNIST", or after the file. Raises UserError for anything else. Never unpickles.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"There is no data file {path}: give 'mnist', 'sample' or the path of an .npz file.")
+    is_there(path, "data file", "give 'mnist', 'sample' or the path of an .npz file")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [key for key in MNIST_KEYS if key not in archive]
-            arrays = {key: archive[key] for key in MNIST_KEYS if key not in missing}
+        arrays = read_npz(path)
+        name = MNIST if is_mnist(arrays) else printable(path.name)
+        return make_dataset(name, *(arrays[key] for key in MNIST_KEYS), source=str(path))
+    except MemoryError as error:
+        raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
+
+
+def read_npz(path):
+    """The four arrays of an .npz file, {key: array}. Raises UserError where they are none, MemoryError for a giant."""
+    try:
+        with warnings.catch_warnings(action="ignore"), path.open("rb") as file, np.load(file) as archive:
+            if sum(info.file_size for info in archive.zip.infolist()) > devices.free_memory():
+                raise MemoryError
+            arrays = {key: archive[key] for key in MNIST_KEYS if key in archive}  # np.load unpickles nothing
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged archive fails in many ways: BadZipFile, ValueError, zlib.error, ...
         raise UserError(f"{path} is not a readable .npz file of plain arrays: write it with numpy.savez.") from error
+    missing = [key for key in MNIST_KEYS if not isinstance(arrays.get(key), np.ndarray)]
     if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}: it must hold {', '.join(MNIST_KEYS)}.")
-    name = MNIST if is_mnist(arrays) else path.name
-    return make_dataset(name, *(arrays[key] for key in MNIST_KEYS), source=str(path))
+        raise UserError(f"{path} lacks {', '.join(missing)}: it must hold {', '.join(MNIST_KEYS)}, all of them arrays.")
+    return arrays
 
 
 def is_mnist(arrays):
@@ -149,7 +178,9 @@ def is_mnist(arrays):
             return False
         magic = bytes([0, 0, 8, array.ndim])  # 8: unsigned bytes; then the sizes, as big-endian 32-bit numbers
         header = magic + b"".join(size.to_bytes(4, "big") for size in array.shape)
-        if hashlib.md5(header + array.tobytes(), usedforsecurity=False).hexdigest() != expected:
+        digest = hashlib.md5(header, usedforsecurity=False)
+        digest.update(np.ascontiguousarray(array))
+        if digest.hexdigest() != expected:
             return False
     return True
 
@@ -167,32 +198,39 @@ def make_dataset(name, x_train, y_train, x_test, y_test, source="the data set"):
 
 
 def flatten(images):
-    """Turn (n, 28, 28) integers from 0 to 255, or floats from 0 to 1, into (n, 784) float32 from 0 to 1."""
-    scale = 255.0 if np.issubdtype(images.dtype, np.integer) else 1.0
-    return (images.reshape(len(images), IMAGE_DIM) / scale).astype("float32")
+    """Turn (n, 28, 28) integers from 0 to 255, or floats from 0 to 1, into (n, 784) float32 from 0 to 1.
+
+    Makes no copy beside the result, of which a million images take 3 GB. Raises MemoryError where there is no room.
+    """
+    if 4 * images.size > devices.free_memory():
+        raise MemoryError
+    rows = images.reshape(len(images), IMAGE_DIM)
+    if rows.dtype.kind == "f":
+        return rows.astype("float32", copy=False)
+    return np.divide(rows, np.float32(255), dtype="float32", casting="unsafe")
 
 
 def check_images(x, what):
     """Raise UserError unless x is (n, 28, 28), n >= 1, integers from 0 to 255 or finite floats from 0 to 1."""
-    whole = np.issubdtype(x.dtype, np.integer)
-    if not whole and not np.issubdtype(x.dtype, np.floating):
+    whole = x.dtype.kind in "iu"
+    if not whole and x.dtype.kind != "f":
         raise UserError(f"{what} has dtype {x.dtype}: images must be integers from 0 to 255 or floats from 0 to 1.")
     if x.ndim != 3 or x.shape[1:] != IMAGE_SHAPE:
         raise UserError(f"{what} has shape {x.shape}: images must have shape (n, {IMAGE_SHAPE[0]}, {IMAGE_SHAPE[1]}).")
     if len(x) == 0:
         raise UserError(f"{what} is empty: give it at least one image.")
-    if not np.isfinite(x).all():
+    low, high, top = x.min(), x.max(), 255 if whole else 1
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise UserError(f"{what} holds NaN or infinite values: replace them by numbers from 0 to 1.")
-    top = 255 if whole else 1
-    if x.min() < 0 or x.max() > top:
-        raise UserError(f"{what} has values from {x.min()} to {x.max()}: {x.dtype} images must lie from 0 to {top}.")
-    if whole and x.max() <= 1:
+    if low < 0 or high > top:
+        raise UserError(f"{what} has values from {low} to {high}: {x.dtype} images must lie from 0 to {top}.")
+    if whole and high <= 1:
         raise UserError(f"{what} holds integers of at most 1: scale them to 255, or store 0 and 1 as floats.")
 
 
 def check_labels(y, what):
     """Raise UserError unless y is (n,) and holds integers from 0 to 9."""
-    if not np.issubdtype(y.dtype, np.integer) or y.ndim != 1:
+    if y.dtype.kind not in "iu" or y.ndim != 1:
         raise UserError(f"{what} has shape {y.shape} and dtype {y.dtype}: labels must be (n,) integers.")
     if len(y) and (y.min() < 0 or y.max() >= CLASSES):
         raise UserError(f"{what} has values from {y.min()} to {y.max()}: labels must lie from 0 to {CLASSES - 1}.")

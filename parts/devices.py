@@ -1,4 +1,4 @@
-"""The Keras backend: its quiet start, the device it computes on, its versions, and how it compiles the training.
+"""The Keras backend: its quiet start, its device, memory and versions, and how it compiles the training.
 
 Importing this room imports Keras, on the backend that KERAS_BACKEND or ~/.keras/keras.json chooses (TensorFlow
 where neither does).
@@ -6,13 +6,15 @@ where neither does).
 
 import contextlib
 import importlib.metadata
+import math
 import os
 import sys
+from pathlib import Path
 
 
 @contextlib.contextmanager
 def quiet_startup():
-    """Hide what TensorFlow's C++ libraries print while they load: no setting reaches those first lines.
+    """Hide what the C++ libraries of TensorFlow and JAX print while they load: no setting reaches those first lines.
 
     With TF_CPP_MIN_LOG_LEVEL=0 someone wants to read them, and nothing is hidden.
     """
@@ -34,8 +36,32 @@ def quiet_startup():
         os.close(stderr)
 
 
-with quiet_startup():
+@contextlib.contextmanager
+def starting(package, advice):
+    """Import a package in this context: where it fails, the program ends with one sentence and exit status 2.
+
+    An import has no caller that could tell the user; whatever it raises, a traceback would not help.
+    """
+    try:
+        yield
+    except Exception as error:  # ImportError, ValueError, AttributeError, ...: as the package sees fit
+        reason = " ".join(str(error).split())[:200]
+        print(f"vae_mnist: {package} does not start ({reason}): {advice}.", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+with starting("matplotlib", "mend MPLBACKEND or your matplotlibrc"):  # before Keras, which imports it too
+    import matplotlib as matplotlib
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+with starting("Keras", f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed"), quiet_startup():
     import keras
+
+    if keras.backend.backend() not in BACKENDS:
+        raise ImportError(f"the backend {keras.backend.backend()} cannot train")
+    with contextlib.suppress(ImportError):  # Keras's fit imports it on each backend, and it talks then
+        import tensorflow as tensorflow
 
 
 def describe():
@@ -45,7 +71,8 @@ def describe():
     for package in ("keras", backend, "numpy", "matplotlib"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-    return {"backend": backend, "device": device_name(backend), "versions": versions}
+    with quiet_startup():
+        return {"backend": backend, "device": device_name(backend), "versions": versions}
 
 
 def device_name(backend):
@@ -69,6 +96,25 @@ def device_name(backend):
         case other:
             return f"{other}'s default device"
     return gpu or f"CPU ({os.cpu_count()} cores)"
+
+
+def free_memory():
+    """How many bytes a program can still take here, as far as the system tells; infinity where it does not."""
+    limits = [math.inf]
+    with contextlib.suppress(OSError, ValueError):  # Linux; what files hold in memory counts as free
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        limits.append(1024 * int(lines["MemAvailable"].split()[0]))
+    with contextlib.suppress(OSError, ValueError):  # a container with a limit of its own
+        group = Path("/sys/fs/cgroup")
+        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return min(limits)
+
+
+def is_out_of_memory(error):
+    """Tell whether an exception is that of Python or of a backend that finds no memory."""
+    words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "can't allocate memory")
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or any(word in text for word in words)
 
 
 def compile_options(steps):

@@ -6,13 +6,15 @@ that it is given; `caption` is a small line below a figure of its own.
 
 import math
 import statistics
+import textwrap
 
 import keras
 import numpy as np
 from keras import ops
-from matplotlib import patches, patheffects
+from matplotlib import font_manager, patches, patheffects, style
 from matplotlib.figure import Figure
 
+from parts import printable
 from parts.data import CLASSES, IMAGE_DIM, IMAGE_SHAPE
 
 # Ten colours that stay apart for colour-blind readers (M. Petroff, arXiv:2107.02270), from 0 to 9; digits that look
@@ -25,6 +27,15 @@ LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "n
 SAMPLES = 3  # draws of z that the reconstructions show
 
 
+class Picture(Figure):
+    """A Figure that looks the same whatever matplotlibrc the user has."""
+
+    @style.context("default")
+    def savefig(self, *args, **kwargs):
+        super().savefig(*args, **kwargs)
+
+
+@style.context("default")
 def draw(vae, dataset, history=None, origin="", seed=0):
     """The pictures of a model: returns {file name: Figure}.
 
@@ -64,10 +75,17 @@ def draw(vae, dataset, history=None, origin="", seed=0):
 
 def new_figure(width, height, title, caption=""):
     """An empty figure of `width` x `height` inches with a title above it and a small caption below."""
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    figure = Picture(figsize=(width, height), dpi=150, layout="constrained")
     figure.suptitle(title, fontsize=15)
-    figure.supxlabel(caption, fontsize=9.5, color="0.35")
+    figure.supxlabel(readable(caption, 10 * width), fontsize=9.5, color="0.35", parse_math=False)
     return figure
+
+
+def readable(text, columns):
+    """`text` in lines of at most so many columns, with an escape for each character that the figures' font lacks."""
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    known = "".join(c if font.get_char_index(ord(c)) else ascii(c)[1:-1] for c in printable(text))
+    return "\n".join(textwrap.wrap(known, int(columns)))
 
 
 def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5):

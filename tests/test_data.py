@@ -1,13 +1,16 @@
 """The data: what is loaded, what is refused and how, and what happens without a network."""
 
+import os
+import re
 import socket
 import threading
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
-from parts import UserError, data
+from parts import UserError, data, devices
 from parts.data import load_data
 
 
@@ -82,6 +85,13 @@ BAD_ARRAYS = {
     "labels as floats": lambda a: broken(a, y_train=a["y_train"].astype(float)),
     "a missing key": lambda a: {key: array for key, array in a.items() if key != "y_test"},
     "pickled objects": lambda a: broken(a, y_train=a["y_train"].astype(object)),
+    "spans of time for images": lambda a: broken(a, x_train=a["x_train"].astype("m8[s]")),
+    "dates for images": lambda a: broken(a, x_train=a["x_train"].astype("M8[s]")),
+    "spans of time for labels": lambda a: broken(a, y_train=a["y_train"].astype("m8[s]")),
+    "truths for images": lambda a: broken(a, x_train=a["x_train"] > 100),
+    "records": lambda a: broken(a, x_train=a["x_train"].view([("grey", "u1")])),
+    "one number": lambda a: broken(a, x_train=np.uint8(3)),
+    "infinity": lambda a: broken(a, x_test=np.full((60, 28, 28), np.inf, "float32")),
 }
 
 
@@ -93,6 +103,58 @@ def test_bad_arrays_are_refused_in_one_sentence(change, small_arrays, tmp_path):
         load_data(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", [np.asfortranarray, lambda x: x.astype(">i8"), lambda x: x.astype("<u2")])
+def test_any_order_and_size_of_whole_numbers_gives_the_same_images(change, small_arrays, small_npz, tmp_path):
+    np.savez(tmp_path / "small.npz", **{key: change(array) for key, array in small_arrays.items()})
+    for one, other in zip(load_data(tmp_path / "small.npz"), load_data(small_npz), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_member_that_is_no_array_is_refused(small_arrays, tmp_path):
+    np.savez(tmp_path / "bad.npz", **{key: a for key, a in small_arrays.items() if key != "y_test"})
+    with zipfile.ZipFile(tmp_path / "bad.npz", "a") as archive:
+        archive.writestr("y_test", b"no array")
+    with pytest.raises(UserError, match="lacks y_test"):
+        load_data(tmp_path / "bad.npz")
+
+
+def test_a_set_that_no_memory_holds_is_refused(small_npz, monkeypatch):
+    """Too little for the file as it is; then enough for that, and too little for its images as float32."""
+    for free in (200 * 784, 200 * 784 * 3):
+        monkeypatch.setattr(devices, "free_memory", lambda free=free: free)
+        with pytest.raises(UserError, match=r"small\.npz does not fit into the memory"):
+            load_data(small_npz)
+
+
+def test_free_memory_is_what_the_system_says():
+    with open("/proc/meminfo") as file:
+        total = 1024 * int(file.readline().split()[1])
+    assert 0.01 * total < devices.free_memory() < total
+
+
+PEAK = """
+import resource, sys
+from parts import data
+for name in ("float32.npz", "uint8.npz"):  # the peak only rises: the one with the larger bound comes last
+    before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+    dataset = data.load_data(name)
+    print((1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / len(dataset.x_train))
+    del dataset
+"""
+
+
+def test_loading_takes_the_memory_of_the_file_and_of_the_result_only(run_python, tmp_path):
+    """Of an image, 784 bytes in the file and 4 * 784 as float32, which a float32 file already is."""
+    for kind, top in (("uint8", 255), ("float32", 1)):
+        x = np.zeros((60_000, 28, 28), kind)
+        x[:, 3, 4] = top
+        y = np.zeros(60_000, "uint8")
+        np.savez(tmp_path / f"{kind}.npz", x_train=x, y_train=y, x_test=x[:1], y_test=y[:1])
+    floats, whole = map(float, run_python("-c", PEAK).stdout.split())
+    assert floats < 1.15 * 4 * 784
+    assert whole < 1.15 * 5 * 784
 
 
 def test_a_wrong_shape_is_told_with_the_right_one(small_arrays, tmp_path):
@@ -122,10 +184,34 @@ def test_an_npy_file_is_refused(tmp_path):
         load_data(tmp_path / "array.npy")
 
 
-@pytest.mark.parametrize("path", ["nowhere.npz", "."])
+@pytest.mark.parametrize(
+    "path",
+    ["nowhere.npz", ".", "a" * 300 + ".npz", "nul\0.npz", "/dev/zero", b"\xe9".decode("utf8", "surrogateescape")],
+)
 def test_a_path_without_a_file_is_refused(path):
-    with pytest.raises(UserError, match="no data file"):
+    with pytest.raises(UserError, match="no data file") as error:
         load_data(path)
+    str(error.value).encode()
+
+
+def test_a_folder_that_one_may_not_enter_is_told(small_npz, monkeypatch):
+    """Whoever runs the tests may enter all folders, so os.stat plays the system."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(UserError, match=r"no data file .*small\.npz that can be read \(Permission denied\): give"):
+        load_data(small_npz)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("$x$", "$x$"), ("a\nb", "a\\nb"), ("caf\udce9", "caf\\udce9"), ("数字", "数字")]
+)
+def test_a_set_is_named_on_one_line_that_any_file_can_hold(name, shown, small_npz, tmp_path):
+    path = tmp_path / f"{name}.npz"
+    path.write_bytes(small_npz.read_bytes())
+    assert load_data(path).name == f"{shown}.npz"
 
 
 @pytest.fixture
@@ -155,7 +241,38 @@ def test_a_name_server_that_never_answers_does_not_hang(fresh_cache, monkeypatch
     never.set()
 
 
-def test_any_failure_of_keras_loader_becomes_the_sample(monkeypatch, capsys):
+@pytest.fixture
+def cached(fresh_cache, tmp_path):
+    """Where Keras keeps MNIST."""
+    path = tmp_path / "keras" / "datasets" / "mnist.npz"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_a_cached_archive_is_known_by_its_content(cached, small_npz, small_arrays, monkeypatch):
+    """Packed, it has another checksum than Keras expects, which would delete it and download again."""
+    monkeypatch.setattr(data, "is_mnist", lambda arrays: all((arrays[k] == a).all() for k, a in small_arrays.items()))
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: pytest.fail("Keras was asked"))
+    np.savez_compressed(cached, **small_arrays)
+    before = cached.read_bytes()
+    dataset = load_data("mnist")
+    assert dataset.name == "MNIST"
+    assert dataset.x_train.shape == (200, 784)
+    assert cached.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"half an archive"])
+def test_a_cached_file_that_is_not_mnist_is_left_alone(content, cached, small_npz, sample, capsys, monkeypatch):
+    monkeypatch.setattr(data, "load_sample", lambda: sample)
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: pytest.fail("Keras was asked"))
+    content = small_npz.read_bytes() if content is None else content
+    cached.write_bytes(content)
+    assert load_data("mnist").name == "MNIST sample, 5,000 images"
+    assert cached.read_bytes() == content
+    assert re.search(r"mnist\.npz is not .* [Mm]ove it away", capsys.readouterr().out)
+
+
+def test_any_failure_of_keras_loader_becomes_the_sample(fresh_cache, monkeypatch, capsys):
     def fail(path="mnist.npz"):
         raise Exception("URL fetch failure")
 
@@ -166,7 +283,7 @@ def test_any_failure_of_keras_loader_becomes_the_sample(monkeypatch, capsys):
     assert socket.getdefaulttimeout() is None, "the time limit does not outlive the download"
 
 
-def test_keras_loader_is_used_where_there_is_a_network(monkeypatch, small_arrays):
+def test_keras_loader_is_used_where_there_is_a_network(monkeypatch, small_arrays, fresh_cache):
     a = small_arrays
     monkeypatch.setattr(data, "host_answers", lambda url, timeout: True)
     monkeypatch.setattr(
