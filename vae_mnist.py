@@ -242,6 +242,8 @@ def run(args):
     seconds = time.perf_counter() - start
 
     held_out = evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed)
+    if not math.isfinite(held_out["elbo"]):
+        raise UserError("The held-out ELBO is no number: the weights are too large, so train again or load another.")
     x = dataset.x_test[: args.evidence_images]
     known = None
     if len(x):
@@ -268,6 +270,7 @@ def run(args):
     return record
 
 
+@console.steady
 def main(argv=None):
     """The command `python vae_mnist.py`; returns its exit status."""
     args = console.parse_args(argv)

@@ -2,10 +2,18 @@
 
 import argparse
 import contextlib
+import functools
+import io
 import math
+import os
+import sys
 
+from parts import devices, printable
+from parts.data import IMAGE_DIM
 from parts.recipes import RECIPES
 
+# What may be asked for at most; seeds from 2**31 have no place in PyTorch's.
+LARGEST = {"epochs": 10**6, "batch_size": 2**16, "latent_dim": 2**10, "hidden_dim": 2**14, "seed": 2**31 - 1}
 # The options that decide what is trained, beside the data and the seed.
 TRAINING_OPTIONS = ("recipe", "epochs", "batch_size", "learning_rate", "latent_dim", "hidden_dim")
 
@@ -24,7 +32,21 @@ def parse_args(argv=None):
             parser.error(f"--load does not train, so --{given[0].replace('_', '-')} has no effect: leave it out")
     changes = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate")}
     args.recipe = RECIPES[args.recipe]._replace(**{name: value for name, value in changes.items() if value is not None})
+    needed, free = memory_needed(args), devices.free_memory()
+    if needed > free:
+        sizes = f"--batch-size {args.recipe.batch_size}, --hidden-dim {args.hidden_dim}, --latent-dim {args.latent_dim}"
+        parser.error(
+            f"{sizes} take about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free: choose smaller ones"
+        )
     return args
+
+
+def memory_needed(args):
+    """About how many bytes a training of these sizes takes beside its images, in float32."""
+    dim, hidden, latent = IMAGE_DIM, args.hidden_dim, args.latent_dim
+    weights = 2 * dim * hidden + 3 * hidden * latent  # each with its gradient, two moments, and a copy in the explorer
+    values = 4 * dim + 2 * hidden + 6 * latent  # of one image: of the layers, with their gradients
+    return 4 * (5 * weights + 2 * args.recipe.batch_size * values)
 
 
 def make_parser():
@@ -35,27 +57,50 @@ def make_parser():
         description="Train the post's variational autoencoder on MNIST and save its pictures.",
         allow_abbrev=False,
     )
-    count, add = whole_number(at_least=1), parser.add_argument
+    add = parser.add_argument
     add(
         "--data",
         default="mnist",
         help="'mnist', 'sample' (5,000 digits, no download) or a path to an .npz file (default: %(default)s)",
     )
     add("--recipe", choices=RECIPES, default=ours.name, help="how to train (default: %(default)s)")
-    add("--epochs", type=count, help=f"passes over the images (default: {ours.epochs}; author: {author.epochs})")
-    add("--batch-size", type=count, help=f"images in a training step (default: {ours.batch_size})")
+    add(
+        "--epochs",
+        type=whole_number(1, LARGEST["epochs"]),
+        help=f"passes over the images (default: {ours.epochs}; author: {author.epochs})",
+    )
+    add(
+        "--batch-size",
+        type=whole_number(1, LARGEST["batch_size"]),
+        help=f"images in a training step (default: {ours.batch_size})",
+    )
     add(
         "--learning-rate",
         type=positive_number,
         help=f"the optimizer's step size (default: {ours.learning_rate}; author: {author.learning_rate})",
     )
-    add("--latent-dim", type=count, default=2, help="size of z; the plane's pictures need 2 (default: %(default)s)")
-    add("--hidden-dim", type=count, default=256, help="size of both hidden layers (default: %(default)s)")
-    add("--seed", type=whole_number(at_least=0), default=0, help="of weights, batches, noise (default: %(default)s)")
+    add(
+        "--latent-dim",
+        type=whole_number(1, LARGEST["latent_dim"]),
+        default=2,
+        help="size of z; the plane's pictures need 2 (default: %(default)s)",
+    )
+    add(
+        "--hidden-dim",
+        type=whole_number(1, LARGEST["hidden_dim"]),
+        default=256,
+        help="size of both hidden layers (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=whole_number(0, LARGEST["seed"]),
+        default=0,
+        help="of weights, batches, noise (default: %(default)s)",
+    )
     add(
         "--evidence-images",
         metavar="N",
-        type=whole_number(at_least=0),
+        type=whole_number(0, 10**9),
         default=1000,
         help="held-out images whose log p(x) is computed (default: %(default)s)",
     )
@@ -68,17 +113,17 @@ class OneSentenceParser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence, without the usage before it."""
 
     def error(self, message):
-        self.exit(2, f"vae_mnist: {message} (see --help)\n")
+        self.exit(2, f"vae_mnist: {printable(message)} (see --help)\n")
 
 
-def whole_number(at_least):
-    """An argparse type: a whole number of at least `at_least`, below 2**32."""
+def whole_number(at_least, at_most):
+    """An argparse type: a whole number from `at_least` to `at_most`."""
 
     def parse(text):
         with contextlib.suppress(ValueError):
-            if at_least <= int(text) < 2**32:
+            if at_least <= int(text) <= at_most:
                 return int(text)
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least {at_least}, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number from {at_least} to {at_most:,}, not {text!r}")
 
     return parse
 
@@ -89,6 +134,64 @@ def positive_number(text):
         if 0 < float(text) < math.inf:
             return float(text)
     raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+
+
+class SteadyOutput:
+    """A text stream that a closed pipe or a full device does not stop: what cannot be written is left out.
+
+    stream: a text file, or None, which Python has where standard output is closed. `error`: the first OSError, or None.
+    """
+
+    def __init__(self, stream):
+        self.stream = io.StringIO() if stream is None else stream
+        self.error = None
+        if hasattr(self.stream, "reconfigure"):
+            self.stream.reconfigure(errors="backslashreplace")  # a folder's name that the console cannot spell
+
+    def write(self, text):
+        self.attempt(self.stream.write, text)
+        return len(text)
+
+    def flush(self):
+        self.attempt(self.stream.flush)
+
+    def attempt(self, act, *arguments):
+        try:
+            act(*arguments)
+        except OSError as error:
+            self.error = self.error or error
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self.stream.fileno())  # for what is still to come, and left in buffers
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+def steady(main):
+    """Decorate a command: no output device stops it, and for what no memory holds it returns 2 after one sentence."""
+
+    @functools.wraps(main)
+    def steady_main(*arguments):
+        before = sys.stdout
+        sys.stdout = output = SteadyOutput(before)
+        try:
+            status = main(*arguments)
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            advice = "choose a smaller --batch-size or --hidden-dim, or fewer images"
+            print(f"vae_mnist: This does not fit into the memory: {advice}.", file=sys.stderr)
+            status = 2
+        finally:
+            output.flush()
+            sys.stdout = before
+        if output.error and not isinstance(output.error, BrokenPipeError):  # a closed pipe is the reader's choice
+            what = "the lines of this run could not all be written"
+            print(f"vae_mnist: {what} ({output.error.strerror}); its files are not affected.", file=sys.stderr)
+            return status or 2
+        return status
+
+    return steady_main
 
 
 def opening(device, dataset):

@@ -1,0 +1,158 @@
+"""What is around a run: backends, output devices, consoles, matplotlib's settings, memory, names of files."""
+
+import io
+import re
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import vae_mnist
+from parts import console, devices, pictures
+
+
+@pytest.mark.parametrize("backend", ["numpy", "nonsense"])
+def test_an_unfit_backend_ends_with_one_sentence(backend, run_python):
+    done = run_python(vae_mnist.__file__, KERAS_BACKEND=backend)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(
+        rf"vae_mnist: Keras does not start \([^\n]*{backend}[^\n]*tensorflow, jax, torch[^\n]*\n", done.stderr
+    )
+
+
+def test_an_mplbackend_that_matplotlib_does_not_know_ends_with_one_sentence(run_python):
+    done = run_python(vae_mnist.__file__, MPLBACKEND="nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"vae_mnist: matplotlib does not start \([^\n]*MPLBACKEND[^\n]*\n", done.stderr)
+
+
+RUNS = """
+import os, sys
+import vae_mnist
+def run(args):
+    print("é中", sys.stdout.isatty(), flush=True)
+    open(args.output, "w").close()
+vae_mnist.run = run
+reader, writer = os.pipe()
+os.close(reader)
+os.dup2(writer, 1)
+print(vae_mnist.main(["--output", "pipe"]), file=sys.stderr)
+standard, sys.stdout = sys.stdout, None
+print(vae_mnist.main(["--output", "closed"]), file=sys.stderr)
+sys.stdout = standard
+os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+sys.exit(vae_mnist.main(["--output", "full"]))
+"""
+
+
+def test_no_output_device_stops_a_run(tmp_path, run_python):
+    """`| head -1`, `>&-` and `>/dev/full`, one after the other, on a console that knows ASCII only."""
+    done = run_python("-c", RUNS, PYTHONIOENCODING="ascii")
+    assert {"pipe", "closed", "full"} < {path.name for path in tmp_path.iterdir()}
+    sentence = "the lines of this run could not all be written (No space left on device); its files are not affected."
+    assert done.stderr == f"0\n0\nvae_mnist: {sentence}\n"
+    assert done.returncode == 2
+
+
+def test_a_name_that_the_console_cannot_spell_is_escaped():
+    written = io.BytesIO()
+    output = console.SteadyOutput(io.TextIOWrapper(written, encoding="ascii"))
+    print("Wrote é中\udce9", file=output)
+    output.flush()
+    assert written.getvalue() == b"Wrote \\xe9\\u4e2d\\udce9\n"
+
+
+WILD = {"figure.facecolor": "black", "savefig.dpi": 30, "font.size": 40, "axes.grid": True, "text.usetex": True}
+
+
+def test_the_users_matplotlibrc_changes_no_picture(trained, sample, tmp_path):
+    vae, history = trained
+    few = sample._replace(x_test=sample.x_test[:50], y_test=sample.y_test[:50])
+    with mpl.rc_context(WILD):
+        for name, figure in pictures.draw(vae, few, history).items():
+            figure.savefig(tmp_path / name)
+    for name, figure in pictures.draw(vae, few, history).items():
+        figure.savefig(tmp_path / "plain.png")
+        assert (tmp_path / name).read_bytes() == (tmp_path / "plain.png").read_bytes(), name
+
+
+NAMES = [
+    "$x_$.npz",
+    "\\frac$$.npz",
+    "a\nb.npz",
+    "caf\udce9.npz",
+    "数字.npz",
+    "\U0001f600.npz",
+    "%s{}.npz",
+    "n" * 250 + ".npz",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_any_name_makes_a_caption_inside_its_figure_and_no_warning(name, tmp_path):
+    figure = pictures.new_figure(7, 7.3, "A title", f"{name}, 60 held out")
+    figure.add_subplot()
+    figure.savefig(tmp_path / "a.png")
+    caption = figure._supxlabel
+    box = caption.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert "$" not in name or "$" in caption.get_text()
+    assert "数" not in caption.get_text()
+
+
+def test_a_caption_of_letters_is_left_as_it_is():
+    assert pictures.readable("trained on digits-é.npz", 90) == "trained on digits-é.npz"
+    assert pictures.readable("数字 $x$", 90) == r"\u6570\u5b57 $x$"
+    assert isinstance(pictures.new_figure(4, 4, "a"), Figure)
+
+
+@pytest.mark.parametrize(
+    ("line", "limit"),
+    [
+        ("--seed 2147483648", "0 to 2,147,483,647"),
+        ("--hidden-dim 16385", "1 to 16,384"),
+        ("--latent-dim 1025", "1 to 1,024"),
+        ("--batch-size 65537", "1 to 65,536"),
+        ("--epochs 1000001", "1 to 1,000,000"),
+    ],
+)
+def test_a_size_above_its_limit_is_told_with_the_limit(line, limit, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        vae_mnist.main(line.split())
+    assert stopped.value.code == 2
+    assert f"must be a whole number from {limit}, not" in capsys.readouterr().err
+
+
+def test_sizes_that_the_memory_does_not_hold_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(devices, "free_memory", lambda: 2**30)
+    console.parse_args([])
+    with pytest.raises(SystemExit):
+        console.parse_args(["--hidden-dim", "16384", "--batch-size", "60000"])
+    assert re.fullmatch(
+        r"vae_mnist: --batch-size 60000, [^\n]+ GiB, and 1\.0 are free[^\n]+\n", capsys.readouterr().err
+    )
+
+
+def no_memory(backend):
+    """Ask a backend for 400 TB."""
+    if backend == "numpy":
+        return np.zeros((10**7, 10**7))
+    import_module = pytest.importorskip
+    if backend == "jax":
+        return import_module("jax.numpy").zeros((10**7, 10**7)).block_until_ready()
+    return import_module(backend).zeros([10**7, 10**7])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "tensorflow", "jax", "torch"])
+def test_memory_that_runs_out_is_told_in_one_sentence(backend, small_npz, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(vae_mnist, "train", lambda *a, **k: no_memory(backend))
+    assert vae_mnist.main(["--data", str(small_npz), "--output", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("vae_mnist: This does not fit into the memory: choose a smaller --batch-size")
+
+
+def test_other_faults_are_not_hidden(monkeypatch):
+    monkeypatch.setattr(vae_mnist, "run", lambda args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        vae_mnist.main([])
