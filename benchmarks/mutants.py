@@ -1,0 +1,318 @@
+"""How many damaged or hostile files the loaders meet with success or with one sentence: writes mutants.json.
+
+    python benchmarks/mutants.py [how many]     1,600 of each kind of file if not told otherwise: some minutes
+
+hypothesis makes each mutant from a good file, by one change or several: of bytes, of an archive's members, of the
+headers of arrays, of values in config.json, of weights. A loader must then either give back something that works, or
+raise a UserError of one line; nothing may be executed, and the memory stays bounded. Anything else fails at once.
+"""
+
+import io
+import json
+import resource
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import vae_mnist  # noqa: I001 - first: it makes the start quiet
+import h5py
+import keras
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from parts import UserError, data, folder, recipes
+
+MEMORY_LIMIT = 1024  # MiB that the process may grow by, over all mutants
+FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "socket.connect",
+    "pickle.find_class",
+)
+EVIL = (
+    {"module": "os", "class_name": "function", "config": "system", "registered_name": "function"},
+    {"module": "subprocess", "class_name": "Popen", "config": {"args": ["true"]}, "registered_name": None},
+    {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"},
+    {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/tmp"}, "registered_name": None},
+    {"module": "keras.utils", "class_name": "function", "config": "get_file", "registered_name": "function"},
+    {"class_name": "__lambda__", "config": {"value": "4wAAAAA=", "defaults": None, "closure": None}},
+)
+VALUES = (
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    3,
+    8,
+    10**9,
+    2**70,
+    1e308,
+    float("nan"),
+    "",
+    "relu",
+    "tanh",
+    "os.system",
+    "float16",
+    [],
+    {},
+    [[]],
+)
+NUMBERS = (0.0, -1.0, 99.0, 1e4, -1e5, 1e38, float("inf"), float("-inf"), float("nan"))
+HEADERS = (
+    "(20, 28, 28)",
+    "(20, 28, 29)",
+    "(-1, 28, 28)",
+    "(10**9, 28, 28)",
+    "(1000000000000, 28, 28)",
+    "()",
+    "(15680,)",
+)
+TYPES = (
+    "|u1",
+    "<u2",
+    ">i8",
+    "<f8",
+    "<f2",
+    "|b1",
+    "|O",
+    "<M8[s]",
+    "<m8[D]",
+    "<c8",
+    "<U5",
+    "|V3",
+    "[('a', '|u1')]",
+    "|x9",
+)
+
+
+def good_files(path):
+    """A small good model file and data file, written into the folder `path`, read and removed: {suffix: content}."""
+    recipe = recipes.RECIPES["default"]
+    keras.utils.set_random_seed(0)
+    vae = vae_mnist.build_vae(recipe, hidden_dim=8)
+    vae_mnist.compile_vae(vae, recipe, 100)
+    vae.optimizer.build(vae.trainable_variables)
+    vae.save(path / "good.keras")
+    images = np.random.default_rng(0).integers(0, 256, (30, 28, 28)).astype("uint8")
+    labels = (np.arange(30) % 10).astype("uint8")
+    np.savez(path / "good.npz", x_train=images[:20], y_train=labels[:20], x_test=images[20:], y_test=labels[20:])
+    files = {suffix: path / f"good{suffix}" for suffix in (".keras", ".npz")}
+    contents = {suffix: file.read_bytes() for suffix, file in files.items()}
+    for file in files.values():
+        file.unlink()
+    return contents
+
+
+def bytes_changed(draw, content):
+    """The content with some bytes replaced, put in or cut out; often near the end, where a zip keeps its directory."""
+    changed = bytearray(content)
+    for _ in range(draw(st.integers(1, 5))):
+        start = draw(st.integers(0, max(0, len(changed) - 1)) | st.integers(max(0, len(changed) - 600), len(changed)))
+        end = start + draw(st.sampled_from((0, 1, 1, 1, 4, 100, len(content))))
+        changed[start:end] = draw(st.binary(max_size=8))
+    return bytes(changed)
+
+
+def members_changed(draw, content):
+    """The archive with a member dropped, renamed, doubled, emptied, packed, or one more that lies outside."""
+    members = [[name, body] for name, body in unzipped(content).items()]
+    place = draw(st.integers(0, len(members) - 1))
+    packing = zipfile.ZIP_STORED
+    match draw(st.sampled_from(("drop", "rename", "double", "empty", "pack", "outside", "swap", "bomb"))):
+        case "drop":
+            del members[place]
+        case "rename":
+            members[place][0] = draw(st.sampled_from(("x", "config.json", "x_train", "y_test.npy", "a\nb", "/etc/x")))
+        case "double":
+            members.append(list(members[place]))
+        case "empty":
+            members[place][1] = b""
+        case "pack":
+            packing = draw(st.sampled_from((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)))
+        case "outside":
+            members.append([draw(st.sampled_from(("../evil", "/tmp/evil", "assets/../../evil"))), b"evil"])
+        case "swap":
+            members[place][1] = draw(st.sampled_from(members))[1]
+        case "bomb":
+            members[place][1], packing = bytes(30_000_000), zipfile.ZIP_DEFLATED
+    return zipped(members, packing)
+
+
+def headers_changed(draw, content):
+    """The .npz with the shape, type or order in the header of one of its arrays replaced."""
+    members = unzipped(content)
+    name = draw(st.sampled_from(sorted(members)))
+    array = np.load(io.BytesIO(members[name]))
+    shape = draw(st.sampled_from((*HEADERS, str(array.shape))))
+    kind = draw(st.sampled_from((*TYPES, array.dtype.str)))
+    kind = kind if kind.startswith("[") else repr(kind)
+    header = f"{{'descr': {kind}, 'fortran_order': {draw(st.booleans())}, 'shape': {shape}, }}"
+    header = header.ljust(draw(st.sampled_from((117, 117, 20_000)))).encode() + b"\n"
+    version = draw(st.sampled_from((b"\x01\x00", b"\x01\x00", b"\x02\x00", b"\x09\x00")))
+    members[name] = b"\x93NUMPY" + version + len(header).to_bytes(2, "little") + header + array.tobytes()
+    return zipped(members.items())
+
+
+def config_changed(draw, content):
+    """The .keras with some values of its config.json replaced, some of them by code, or left out."""
+    members = unzipped(content)
+    config = json.loads(members["config.json"])
+    for _ in range(draw(st.integers(1, 2))):
+        parent, key = draw(st.sampled_from(list(places(config))))
+        value = draw(st.sampled_from((*VALUES, *EVIL, ...)))
+        if value is not ...:
+            parent[key] = value
+        elif isinstance(parent, dict):
+            parent.pop(key, None)
+    return zipped((members | {"config.json": json.dumps(config).encode()}).items())
+
+
+def weights_changed(draw, content):
+    """The .keras with one of its arrays replaced: a value, its shape, its type, or where it lies."""
+    members = unzipped(content)
+    file = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(file, "r+") as weights:
+        names = []
+        weights.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        name = draw(st.sampled_from(names))
+        array = weights[name][()]
+        kind = draw(st.sampled_from(("value", "value", "shape", "type", "external", "link", "virtual", "bomb", "gone")))
+        if kind == "value":
+            array = np.array(array, copy=True)
+            array.flat[draw(st.integers(0, array.size - 1))] = draw(
+                st.sampled_from(NUMBERS) if array.dtype.kind == "f" else st.integers(-5, 5)
+            )
+            weights[name][...] = array
+        else:
+            del weights[name]
+        match kind:
+            case "shape":
+                weights[name] = np.zeros(draw(st.sampled_from(((), (1,), (8, 8), (784, 9)))), "float32")
+            case "type":
+                weights[name] = array.astype(draw(st.sampled_from(("float16", "float64", "int32", "complex64", "S4"))))
+            case "external":
+                weights.create_dataset(name, array.shape, "float32", external=[("/etc/hostname", 0, array.nbytes)])
+            case "link":
+                links = (h5py.ExternalLink("/etc/hostname", "/"), h5py.SoftLink("/layers"), h5py.SoftLink("/nowhere"))
+                weights[name] = draw(st.sampled_from(links))
+            case "virtual":
+                layout = h5py.VirtualLayout(array.shape, "float32")
+                weights.create_virtual_dataset(name, layout)
+            case "bomb":
+                weights.create_dataset(name, (10**6, 10**6), "float32", chunks=(1000, 1000), compression="gzip")
+    return zipped((members | {"model.weights.h5": file.getvalue()}).items())
+
+
+def places(tree):
+    """Each (container, key) in a tree of lists and dicts."""
+    for key, value in list(enumerate(tree) if isinstance(tree, list) else tree.items()):
+        yield tree, key
+        if isinstance(value, (list, dict)):
+            yield from places(value)
+
+
+def unzipped(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def zipped(members, packing=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(file, "w", packing) as archive:
+        for name, body in members:
+            archive.writestr(name, body)
+    return file.getvalue()
+
+
+CHANGES = {
+    ".npz": (bytes_changed, members_changed, headers_changed),
+    ".keras": (bytes_changed, members_changed, config_changed, weights_changed),
+}
+
+
+class Watch:
+    """Notes each event of Python's that would show that something in a file was executed."""
+
+    def __init__(self):
+        self.on, self.seen = False, []
+        sys.addaudithook(self)  # for the rest of the process: hence `on`
+
+    def __call__(self, event, arguments):
+        written = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+        if self.on and (event.startswith(FORBIDDEN) or written):
+            self.seen.append((event, arguments))
+
+
+def meet(path, watch):
+    """Load a mutant and use what it holds, as a run does; returns "loaded" or "refused". Any other end raises."""
+    watch.on = True
+    try:
+        if path.suffix == ".npz":
+            dataset = data.load_data(path)
+            assert dataset.x_train.dtype == np.float32
+            assert 0 <= dataset.x_train.min() <= dataset.x_train.max() <= 1
+            return "loaded"
+        vae = folder.load_vae(path)
+        assert tuple(vae(np.full((2, 784), 0.5, "float32")).shape) == (2, 784)
+        keras.backend.clear_session()
+        return "loaded"
+    except UserError as error:
+        return "refused" if len(str(error).splitlines()) == 1 else f"refused in many lines: {error}"
+    finally:
+        watch.on = False
+        assert not watch.seen, watch.seen
+
+
+def try_mutants(path, count, watch, change, content, **options):
+    """Let `count` mutants of a good file's content meet the loader of `path`; returns a Counter of the outcomes."""
+    outcomes = Counter()
+
+    @seed(0)
+    @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck), **options)
+    @given(st.composite(change)(content))
+    def each(mutant):
+        path.write_bytes(mutant)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # they would come before the sentence
+            warnings.filterwarnings("ignore", "__array__ implementation")
+            outcome = meet(path, watch)
+        assert outcome in ("loaded", "refused")
+        outcomes[outcome] += 1
+
+    each()
+    return outcomes
+
+
+def main(count):
+    watch = Watch()
+    record = {"versions": vae_mnist.devices.describe()["versions"], "mutants": {}}
+    with tempfile.TemporaryDirectory() as temporary:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for suffix, content in good_files(Path(temporary)).items():
+            path = Path(temporary) / f"mutant{suffix}"
+            for change in CHANGES[suffix]:
+                each = count // len(CHANGES[suffix])
+                outcomes = try_mutants(path, each, watch, change, content, phases=[Phase.generate])
+                record["mutants"][f"{suffix} {change.__name__}"] = dict(sorted(outcomes.items()))
+                assert list(Path(temporary).iterdir()) == [path], "nothing else was written"
+            path.unlink()
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        assert grown < MEMORY_LIMIT, f"{grown} MiB"
+    record["grown_mib"] = round(grown)
+    Path(__file__).with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1600)

@@ -1,0 +1,49 @@
+"""Damaged and hostile files, made by hypothesis: each is loaded or refused, and nothing of it is executed."""
+
+import json
+import os
+import resource
+
+import pytest
+from conftest import ROOT
+from hypothesis import Phase
+
+from benchmarks import mutants
+
+WATCH = mutants.Watch()
+
+
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory):
+    return mutants.good_files(tmp_path_factory.mktemp("good"))
+
+
+CHANGES = [(suffix, change) for suffix, changes in mutants.CHANGES.items() for change in changes]
+
+
+@pytest.mark.parametrize(("suffix", "change"), CHANGES, ids=[suffix + " " + c.__name__ for suffix, c in CHANGES])
+def test_a_mutant_is_loaded_or_refused(suffix, change, contents, tmp_path):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    path = tmp_path / f"mutant{suffix}"
+    outcomes = mutants.try_mutants(path, 10, WATCH, change, contents[suffix], phases=[Phase.generate])
+    assert outcomes.total() == 10
+    assert list(tmp_path.iterdir()) == [path], "nothing else was written"
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < mutants.MEMORY_LIMIT
+
+
+@pytest.mark.parametrize("act", [lambda path: os.system("true"), lambda path: path.write_text("evil")])
+def test_the_watch_sees_what_a_file_must_not_do(act, tmp_path, monkeypatch):
+    monkeypatch.setattr(mutants.folder, "load_vae", lambda path: act(tmp_path / "evil"))
+    with pytest.raises(AssertionError, match=r"os\.system|open"):
+        mutants.meet(tmp_path / "good.keras", WATCH)
+    WATCH.seen.clear()
+
+
+def test_the_record_holds_a_thousand_of_each_kind_of_file():
+    record = json.loads((ROOT / "benchmarks" / "mutants.json").read_text())
+    for suffix, changes in mutants.CHANGES.items():
+        outcomes = [record["mutants"][f"{suffix} {change.__name__}"] for change in changes]
+        assert sum(sum(outcome.values()) for outcome in outcomes) >= 1000
+        assert all(set(outcome) <= {"loaded", "refused"} and outcome.get("refused", 0) > 0 for outcome in outcomes)
+    assert record["grown_mib"] < mutants.MEMORY_LIMIT
