@@ -1,0 +1,235 @@
+"""The post's claims about training, with three seeds each: the numbers that the notebooks quote.
+
+    python benchmarks/claims.py [--data FILE.npz] [EXPERIMENT ...]
+
+Each experiment changes one thing and trains both ways. The record is benchmarks/claims.json; the notebooks show its
+tables. All experiments together take about an hour on two cores, on JAX (KERAS_BACKEND=jax), whose epochs are shorter.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RECORD = HERE / "claims.json"
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "notebooks")]
+
+import lab  # noqa: E402
+import numpy as np  # noqa: E402
+
+import vae_mnist  # noqa: E402
+from parts import data, devices, evidence, pictures, recipes  # noqa: E402
+
+# isort: split
+import keras  # noqa: E402
+
+SEEDS = (0, 1, 2)
+
+
+def mean(values):
+    """A float for the record; None where the values are not known."""
+    value = float(np.mean(values))
+    return value if np.isfinite(value) else None
+
+
+def starts(dataset):
+    """Autoencoder and VAE, 20,000 images, no noise on the input: what initial weights and optimizer do to the codes."""
+    x, test = dataset.x_train[: lab.few(20_000, 500)], dataset.x_test[: lab.few(1000, 20)]
+    ways = {
+        "Keras's initial weights": lab.PLAIN._replace(epochs=15),
+        "the author's recipe": lab.AUTHOR._replace(epochs=15),
+        "spread initial weights": lab.CLEAN._replace(epochs=15),
+    }
+    for way, recipe in ways.items():
+        for seed in SEEDS:
+            for kind in ("autoencoder", "VAE"):
+                if kind == "autoencoder":
+                    model = lab.train_autoencoder(x, recipe, seed)
+                else:
+                    model, _ = lab.train_vae(x, recipe, seed)
+                z, _ = lab.encode(model, x)
+                decoder = model.get_layer("decoder")
+                log_p = lab.log_evidence(decoder, test)
+                yield {
+                    "start": way,
+                    "kind": kind,
+                    "seed": seed,
+                    "reconstruction": mean(lab.reconstruction(model, test)),
+                    "log_p": mean(log_p),
+                    "log_p_own_codes": mean(lab.log_evidence(lab.on_own_codes(decoder, z), test, tolerance=0.1)),
+                    "spread": [float(value) for value in z.std(axis=0)],
+                }
+
+
+def noise(dataset):
+    """The plain and the denoising autoencoder, on few and on all images."""
+    noisy_test = dataset.x_test + 0.5 * np.random.default_rng(1).standard_normal(dataset.x_test.shape, "float32")
+    for images, epochs in ((4000, 40), (60_000, 12)):
+        x = dataset.x_train[: lab.few(images, 500)]
+        for seed in SEEDS:
+            layers = {
+                "none": None,
+                "binary": recipes.StochasticBinarisation(seed),
+                "Gaussian 0.5": keras.layers.GaussianNoise(0.5, seed=seed),
+            }
+            for name, layer in layers.items():
+                model = lab.train_autoencoder(x, lab.PLAIN._replace(epochs=epochs), seed, layer)
+                yield {
+                    "images": len(x),
+                    "noise": name,
+                    "seed": seed,
+                    "training": mean(lab.reconstruction(model, x[:4000])),
+                    "held_out": mean(lab.reconstruction(model, dataset.x_test)),
+                    "from_noisy": mean(lab.reconstruction(model, dataset.x_test, noisy_test)),
+                    "classes": lab.classes_from_codes(model, dataset),
+                }
+
+
+def binarised_input(dataset):
+    """The VAE with and without stochastic binarisation: 50,000 training images, scored on the other 10,000."""
+    cut = lab.few(50_000, 500)
+    halves = dataset._replace(
+        x_train=dataset.x_train[:cut],
+        y_train=dataset.y_train[:cut],
+        x_test=dataset.x_train[cut:][:10_000],
+        y_test=dataset.y_train[cut:][:10_000],
+    )
+    for seed in SEEDS:
+        for recipe in (lab.DEFAULT, lab.CLEAN):
+            vae, _ = lab.train_vae(halves.x_train, recipe._replace(epochs=12), seed)
+            known = halves.x_train[:10_000]
+            loss, loss_training = (-vae_mnist.evaluate_elbo(vae, x, samples=5)["elbo"] for x in (halves.x_test, known))
+            yield {
+                "binarised": recipe.binarised_input,
+                "seed": seed,
+                "loss": loss,
+                "loss_training": loss_training,
+                "by_heart": loss - loss_training,
+                "classes": lab.classes_from_codes(vae, halves),
+            }
+
+
+def squared_error(dataset):
+    """The VAE with a Gaussian likelihood of fixed variance: squared error plus KL, scored by its own ELBO."""
+    x, test = dataset.x_train[: lab.few(20_000, 500)], dataset.x_test[:2000]
+    recipe = lab.DEFAULT._replace(epochs=10)
+    for seed in SEEDS:
+        for variance in (0.01, 0.03, 0.05, 0.1, 0.5):
+            keras.utils.set_random_seed(seed)
+            loss = lab.gaussian_loss(variance)
+            model = lab.fit(vae_mnist.build_vae(recipe, seed=seed), x, loss, recipe)
+            z_mean, z_log_var = lab.encode(model, test)
+            x_hat = lab.decode(model, z_mean)
+            yield {
+                "variance": variance,
+                "seed": seed,
+                "elbo": lab.own_elbo(model, test, loss),
+                "kl": mean(vae_mnist.kl_divergence(z_mean, z_log_var)),
+                "squares": float(np.sum((test - x_hat) ** 2) / len(test)),
+            }
+
+
+def maximum_likelihood(dataset):
+    """With and without the KL term, on 2,000 images, for 2, 20 and 50 latents."""
+    x, test = dataset.x_train[: lab.few(2000, 500)], dataset.x_test[: lab.few(1000, 20)]
+    others = dataset.x_train[2000:][: lab.few(20_000, 500)]
+    recipe = lab.AUTHOR._replace(epochs=200)
+    for latent_dim in (2, 20, 50):
+        for seed in SEEDS:
+            for kl in (True, False):
+                if kl:
+                    model, _ = lab.train_vae(x, recipe, seed, latent_dim)
+                else:
+                    model = lab.variant(kl=False, recipe=recipe, latent_dim=latent_dim, seed=seed)
+                    lab.fit(model, x, vae_mnist.reconstruction_loss, recipe)
+                terms = {name: vae_mnist.evaluate_elbo(model, y, 3) for name, y in (("train", x), ("test", test))}
+                judge = lab.new_encoder(model.get_layer("decoder"), others, lab.AUTHOR._replace(epochs=10), seed)
+                samples = lab.few(500, 10)
+                log_p = {
+                    name: mean(evidence.importance_weighted(judge, y, samples))
+                    for name, y in (("train", x[: len(test)]), ("test", test))
+                }
+                yield {
+                    "latents": latent_dim,
+                    "kl": kl,
+                    "seed": seed,
+                    "reconstruction": {name: part["reconstruction_loss"] for name, part in terms.items()},
+                    "kl_loss": {name: part["kl_loss"] for name, part in terms.items()},
+                    "log_p": log_p,
+                }
+
+
+def gap(dataset):
+    """What the ELBO leaves out of log p(x), on training and on test digits, with and without noise on the input."""
+    parts = {"training": dataset.x_train[: lab.few(500, 20)], "test": dataset.x_test[: lab.few(500, 20)]}
+    for seed in SEEDS:
+        for recipe in (lab.DEFAULT, lab.CLEAN):
+            vae, _ = lab.train_vae(dataset.x_train, recipe._replace(epochs=12), seed)
+            for name, x in parts.items():
+                reconstruction, kl = vae_mnist.elbo_terms(vae, x, samples=20)
+                left_out = lab.log_evidence(vae.get_layer("decoder"), x) + reconstruction.mean(axis=0) + kl
+                yield {
+                    "binarised": recipe.binarised_input,
+                    "digits": name,
+                    "seed": seed,
+                    "gap": mean(left_out),
+                    "error": float(left_out.std(ddof=1) / np.sqrt(len(x))),
+                    "median": float(np.median(left_out)),
+                }
+
+
+def latents(dataset):
+    """The default recipe with 2, 5, 10 and 20 latents; draws figures/latents.png from the first seed."""
+    test = dataset.x_test[: lab.few(1000, 20)]
+    digits = [int(np.flatnonzero(dataset.y_test == digit)[0]) for digit in range(10)]
+    rows = {"image x": dataset.x_test[digits]}
+    for seed in SEEDS:
+        for latent_dim in (2, 5, 10, 20):
+            vae, _ = lab.train_vae(dataset.x_train, lab.DEFAULT, seed, latent_dim)
+            known = vae_mnist.evaluate_elbo(vae, dataset.x_test, samples=5)
+            z_mean, z_log_var = lab.encode(vae, dataset.x_test)
+            each = 0.5 * (z_mean**2 + np.exp(z_log_var) - z_log_var - 1).mean(axis=0)  # the KL of each latent
+            if seed == 0:
+                rows[f"{latent_dim} latents"] = lab.decode(vae, z_mean[digits])
+            yield {
+                "latents": latent_dim,
+                "seed": seed,
+                "loss": -known["elbo"],
+                "kl_loss": known["kl_loss"],
+                "log_p": mean(evidence.importance_weighted(vae, test, lab.few(1000, 10))),
+                "used": int((each > 0.01).sum()),
+            }
+        if seed == 0 and not lab.SMOKE:
+            figure = pictures.new_figure(8, 4.4, "More latents, sharper digits", f"{dataset.name}, held out, z_mean")
+            lab.strip(figure.add_subplot(), list(rows.values()), list(rows))
+            figure.savefig(HERE.parent / "figures" / "latents.png")
+
+
+EXPERIMENTS = {
+    function.__name__: function
+    for function in (starts, noise, binarised_input, squared_error, gap, maximum_likelihood, latents)
+}
+
+
+def main():
+    """Run experiments and keep their results, each when it is done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(EXPERIMENTS)}; all")
+    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
+    args = parser.parse_args()
+    dataset = data.load_data(args.data)
+    for name in args.experiments or EXPERIMENTS:
+        start = time.perf_counter()
+        runs = list(EXPERIMENTS[name](dataset))
+        if lab.SMOKE:
+            continue
+        record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+        record[name] = {**devices.describe(), "dataset": dataset.name, "runs": runs}
+        RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
