@@ -1,6 +1,8 @@
-"""The notebooks: as committed, and run from top to bottom in smoke mode, where their own assertions hold."""
+"""The notebooks: as committed, their numbers against their outputs; and run from top to bottom in smoke mode."""
 
 import ast
+import itertools
+import re
 
 import nbclient
 import nbformat
@@ -13,6 +15,8 @@ from parts import data, evidence, explorer, folder, pictures, recipes
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
 FOLDERS = (ROOT, ROOT / "notebooks")
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+both = pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 
 
 def read(path):
@@ -21,26 +25,114 @@ def read(path):
     return notebook, [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def sections(notebook):
+    """The cells of a notebook by section: {heading: cells}; what comes before the first is under ""."""
+    found, heading = {"": []}, ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (title := re.match(r"## (.*)", cell.source)):
+            heading = title[1]
+        found.setdefault(heading, []).append(cell)
+    return found
+
+
 def complaints(cells):
-    """The outputs of cells that are errors or stderr."""
+    """The outputs of cells that are errors or stderr, or lines that warn."""
     outputs = [output for cell in cells for output in cell.outputs]
-    return [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    bad = [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    return bad + [output for output in outputs if "warning" in output.get("text", "").lower()]
+
+
+def printed(cell):
+    """The text of a code cell's outputs."""
+    return "\n".join(
+        output.get("text", "") or output.get("data", {}).get("text/markdown", "") for output in cell.outputs
+    )
+
+
+def decimals(number):
+    return len(number.partition(".")[2])
+
+
+def value(number):
+    return float(number.replace(",", ""))
+
+
+def bold_numbers(cell):
+    return [number for part in re.findall(r"\*\*(.+?)\*\*", cell.source, flags=re.S) for number in NUMBER.findall(part)]
 
 
 def test_both_are_there():
     assert NAMES == ["intuition", "side_notes"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+@both
 def test_committed_outputs_are_whole_and_clean(path):
     _, cells = read(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "run from top to bottom"
     assert complaints(cells) == []
-    assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs)
     assert "MNIST sample" not in str(cells[0].outputs), "run on the full set"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+@both
+def test_every_picture_has_a_description(path):
+    notebook, cells = read(path)
+    shown = [output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]
+    assert len(shown) >= 7
+    assert all(len(output.metadata["image/png"]["alt"]) > 20 for output in shown)
+    linked = re.findall(r"!\[(.*?)\]\((.*?)\)", "\n".join(cell.source for cell in notebook.cells))
+    assert linked
+    assert all(len(alt) > 20 and (path.parent / name).is_file() for alt, name in linked)
+
+
+@both
+def test_code_is_short_and_plumbing_is_elsewhere(path):
+    _, cells = read(path)
+    assert [cell.source for cell in cells if len(cell.source.splitlines()) > 15] == []
+    assert [cell.source for cell in cells if re.search(r"\bassert\b|\bdef\b|SMOKE", cell.source)] == []
+
+
+@both
+def test_each_section_asks_and_answers(path):
+    for heading, cells in sections(read(path)[0]).items():
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        if re.match(r"\d+\. (?!Play|What goes wrong)", heading):
+            missing = [
+                part for part in ("The post", "What do you expect?", "What came out", "Try:") if part not in text
+            ]
+            assert missing == [], heading
+
+
+@both
+def test_every_number_in_bold_is_in_an_output_above_it(path):
+    checked = 0
+    for heading, cells in sections(read(path)[0]).items():
+        outputs = ""
+        for cell in cells:
+            if cell.cell_type == "code":
+                outputs += "\n" + printed(cell)
+                continue
+            known = [value(number) for number in NUMBER.findall(outputs)]
+            for number in bold_numbers(cell):
+                half = 0.5 * 10 ** -decimals(number) + 1e-9
+                assert any(abs(value(number) - other) <= half for other in known), (heading, number)
+                checked += 1
+    assert checked > 15
+
+
+@both
+def test_the_findings_at_the_top_are_those_of_the_sections(path):
+    found = sections(read(path)[0])
+    rows = [line for cell in found[""] for line in cell.source.splitlines() if re.match(r"\| \[?\d", line)]
+    assert rows
+    for row in rows:
+        cells = [part.strip() for part in row.strip("|").split("|")]
+        number = re.search(r"\d+", cells[0])[0]
+        (heading,) = [heading for heading in found if heading.startswith(f"{number}. ")]
+        bold = itertools.chain(*(bold_numbers(cell) for cell in found[heading] if cell.cell_type == "markdown"))
+        assert set(NUMBER.findall(cells[-1])) <= set(bold), row
+
+
+@both
 def test_they_redefine_nothing_of_the_script(path):
     _, cells = read(path)
     tree = ast.parse("\n".join(cell.source for cell in cells))
@@ -53,8 +145,8 @@ def test_they_redefine_nothing_of_the_script(path):
 @pytest.mark.parametrize(("path", "folder"), list(zip(NOTEBOOKS, FOLDERS, strict=True)), ids=NAMES)
 def test_smoke_run(path, folder, monkeypatch):
     """One is run from the root, the other from its own folder; without a network."""
-    for name, value in {**NO_NETWORK, "VAE_SMOKE": "1"}.items():
-        monkeypatch.setenv(name, value)
+    for name, setting in {**NO_NETWORK, "VAE_SMOKE": "1"}.items():
+        monkeypatch.setenv(name, setting)
     notebook, cells = read(path)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     assert complaints(cells) == []
