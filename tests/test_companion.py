@@ -1,0 +1,352 @@
+"""notebooks/README.md, the learner's companion: its links and numbers, and its snippets, run as a reader runs them."""
+
+import ast
+import json
+import math
+import re
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+from conftest import ROOT, decode, encode
+from PIL import Image
+
+import vae_mnist
+from parts import data, pictures
+
+FOLDER = ROOT / "notebooks"
+PAGE = (FOLDER / "README.md").read_text()
+ONE_LINE = " ".join(PAGE.split())
+AUTHOR = 150.44  # nats per image: the author's notebook, epoch 50
+
+
+def blocks(heading, language="python"):
+    """The code blocks of the page below a heading, as far as the next heading."""
+    section = re.search(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", mask_code(PAGE), flags=re.M | re.S)
+    return re.findall(rf"```{language}\n(.*?)```", PAGE[section.start() : section.end()], flags=re.S)
+
+
+def mask_code(text):
+    """The text with each # inside a code block replaced, so that what starts with one is a heading."""
+    return re.sub(r"```.*?```", lambda code: code[0].replace("#", "."), text, flags=re.S)
+
+
+def changed(program, change):
+    """The program with a change applied as the page states it: lines with - go, lines with + come in their place."""
+    pairs = re.findall(r"((?:^-.*\n)+)((?:^\+.*\n)+)", change, flags=re.M)
+    assert sum(part.count("\n") for pair in pairs for part in pair) == change.count("\n"), "no line is left over"
+    for old, new in pairs:
+        old, new = (re.sub(r"^.", "", part, flags=re.M) for part in (old, new))
+        assert program.count(old) == 1, old
+        program = program.replace(old, new)
+    return program
+
+
+(BLOCK,) = blocks("Build your own")
+BETA, CONVOLUTIONS, CONDITION = blocks("Build your own", "diff")
+(BEGIN, KL_OF_EACH), (FASHION, NO_LABELS), (WALK,) = map(
+    blocks, ("The KL of each latent", "Other images", "A place, and a walk")
+)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Build your own
+# ---------------------------------------------------------------------------------------------------------------
+
+# Runs {name}.py for each name, with digits of a file as MNIST, and leaves what it made in {name}.npz.
+RUN = """
+import sys
+import keras
+import numpy as np
+
+digits, first = np.load(sys.argv[1]), None
+parts = tuple((digits[f"x_{part}"], digits[f"y_{part}"]) for part in ("train", "test"))
+keras.datasets.mnist.load_data = lambda: parts
+for name in sys.argv[2:]:
+    keras.utils.set_random_seed(0)
+    made = {}
+    exec(open(f"{name}.py").read(), made)
+    vae, again, x_test = made["vae"], made["again"], made["x_test"]
+    x = keras.ops.convert_to_numpy(made.get("told_test", x_test))  # with the label, where it is a condition
+    found = {"x": x_test, "loss": vae.history.history["loss"], "new": made["new"]}
+    for key, model in (("x_hat", vae), ("x_hat_again", again)):
+        z_mean, z_log_var = model.get_layer("encoder").predict(x, verbose=0)
+        z = np.concatenate([z_mean, x[:, 784:]], axis=1)
+        found |= {"z_mean": z_mean, "z_log_var": z_log_var, key: model.get_layer("decoder").predict(z, verbose=0)}
+    reconstruction = made["reconstruction_loss"](x_test, found["x_hat"])
+    found["reconstruction"] = keras.ops.convert_to_numpy(reconstruction)
+    vae(x)
+    found["kl"] = [float(loss) for loss in vae.losses]
+    if x.shape[1] > 784:
+        codes = np.concatenate([np.zeros((10, 2)), np.eye(10)], axis=1)
+        found["told"] = again.get_layer("decoder").predict(codes, verbose=0)
+    if name in ("beta", "block"):  # both with the same weights, and, just loaded, with the same noise
+        first = first or again.get_weights()
+        again.set_weights(first)
+        found["evaluated"] = again.evaluate(x, x_test, batch_size=len(x), verbose=0)
+    np.savez(name, **found)
+"""
+
+
+@pytest.fixture
+def run_blocks(run_python, small_npz, tmp_path):
+    """Run programs, {name: text}, in one other process; returns what each made, {name: arrays}."""
+
+    def run(programs, **environment):
+        for name, text in {"run": RUN, **programs}.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        done = run_python("run.py", small_npz, *programs, **environment)
+        assert done.returncode == 0, done.stderr
+        return {name: dict(np.load(tmp_path / f"{name}.npz")) for name in programs}
+
+    return run
+
+
+def closed_form(made):
+    """KL(N(z_mean, exp(z_log_var)) || N(0, I)), mean over the images: 0.5 * (m^2 + s^2 - log s^2 - 1), summed."""
+    mean, log_var = made["z_mean"].astype("float64"), made["z_log_var"].astype("float64")
+    return (0.5 * (mean**2 + np.exp(log_var) - log_var - 1)).sum(axis=1).mean()
+
+
+def check(made, beta=1):
+    """What holds for the block and for each change of it."""
+    assert np.isfinite(made["loss"]).all()
+    assert made["loss"][-1] < 0.95 * made["loss"][0]
+    assert made["new"].shape == (10, 784)
+    np.testing.assert_array_equal(made["x_hat"], made["x_hat_again"], "the loaded model is the saved one")
+    x, x_hat = made["x"].astype("float64"), np.clip(made["x_hat"].astype("float64"), 1e-7, 1 - 1e-7)
+    by_hand = -(x * np.log(x_hat) + (1 - x) * np.log(1 - x_hat)).sum(axis=1)
+    np.testing.assert_allclose(made["reconstruction"], by_hand, rtol=1e-4)
+    np.testing.assert_allclose(made["kl"], [beta * closed_form(made)], rtol=1e-4)
+
+
+def check_loads_here(path, made):
+    """In this process the file loads once its three definitions are registered, as the page says."""
+    with pytest.raises((TypeError, ValueError), match=r"sample_latent|AddKLLoss|reconstruction_loss"):
+        keras.models.load_model(path)
+    definitions = [node for node in ast.parse(BLOCK).body if getattr(node, "decorator_list", [])]
+    assert len(definitions) == 3
+    known = dict(keras.saving.get_custom_objects())
+    try:
+        module = ast.unparse(ast.Module(definitions, []))
+        exec(module, {"keras": keras, "layers": keras.layers, "ops": keras.ops})
+        loaded = keras.models.load_model(path)
+    finally:
+        keras.saving.get_custom_objects().clear()
+        keras.saving.get_custom_objects().update(known)
+    np.testing.assert_allclose(decode(loaded, encode(loaded, made["x"])[0]), made["x_hat"], atol=1e-4)
+
+
+def check_beta(plain, with_beta):
+    """The same weights and noise: the loss differs by three times the KL, and the reconstruction loss not at all."""
+    loss, reconstruction = plain["evaluated"]
+    loss_with_beta, same_reconstruction = with_beta["evaluated"]
+    kl = loss - reconstruction
+    assert kl > 1
+    np.testing.assert_allclose(same_reconstruction, reconstruction, rtol=1e-5)
+    np.testing.assert_allclose(loss_with_beta - loss, 3 * kl, rtol=1e-3)
+
+
+def check_condition(told):
+    """The pictures (10, 784) of one z, told the digits 0 to 9, all differ; a 1 takes less ink than a 0."""
+    assert told.shape == (10, 784)
+    assert min(np.abs(told[i] - told[j]).max() for i in range(10) for j in range(i)) > 0.02
+    assert told[1].sum() < told[0].sum()
+
+
+def test_block_and_its_changes_on_tensorflow(run_blocks, tmp_path):
+    programs = {"unscaled": BLOCK.replace(" / 255", "")}
+    for name, change in (("convolutions", CONVOLUTIONS), ("condition", CONDITION), ("beta", BETA)):
+        programs[name] = changed(BLOCK, change)
+    made = run_blocks({**programs, "block": BLOCK}, KERAS_BACKEND="tensorflow")
+    assert "pixels up to 255 do that in the first epoch" in ONE_LINE
+    assert np.isnan(made.pop("unscaled")["loss"]).all()
+    for name in made:
+        check(made[name], beta=4 if name == "beta" else 1)
+    check_beta(made["block"], made["beta"])
+    check_condition(made["condition"]["told"])
+    check_loads_here(tmp_path / "my_vae.keras", made["block"])
+
+
+def test_block_on_jax(run_blocks, tmp_path):
+    pytest.importorskip("jax")
+    made = run_blocks({"block": BLOCK}, KERAS_BACKEND="jax")["block"]
+    check(made)
+    check_loads_here(tmp_path / "my_vae.keras", made)
+
+
+def test_block_is_short_and_needs_keras_alone():
+    assert BLOCK.count("\n") <= 40
+    assert "of your own in 40 lines" in ONE_LINE
+    imported = [node for node in ast.walk(ast.parse(BLOCK)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert [getattr(node, "module", None) or node.names[0].name for node in imported] == ["keras", "keras"]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The other snippets
+# ---------------------------------------------------------------------------------------------------------------
+
+STAND_IN = """
+import sys
+import vae_mnist
+import keras
+import numpy as np
+
+digits = np.load(sys.argv[1])
+parts = tuple((digits[f"x_{part}"], digits[f"y_{part}"]) for part in ("train", "test"))
+keras.datasets.fashion_mnist.load_data = lambda: parts
+"""
+
+
+def test_snippets_run_and_do_what_they_say(run_python, trained, sample, small_arrays, small_npz, tmp_path, monkeypatch):
+    vae, _ = trained
+    for name in ("figures", "my_images"):
+        (tmp_path / name).mkdir()
+    vae.save(tmp_path / "figures" / "vae.keras")
+    for i in range(30):  # larger than 28 by 28, and in colour
+        image = Image.fromarray(small_arrays["x_train"][i]).resize((56, 56)).convert("RGB")
+        image.save(tmp_path / "my_images" / f"{i:02}.png")
+    programs = [BEGIN, KL_OF_EACH, WALK, STAND_IN, FASHION, NO_LABELS]
+    (tmp_path / "snippets.py").write_text("\n".join(programs))
+    done = run_python("snippets.py", small_npz)
+    assert done.returncode == 0, done.stderr
+
+    printed = re.findall(r"\[(\d[\d. e+-]*)\]", done.stdout)[-1]
+    each = [float(number) for number in printed.split()]
+    assert len(each) == 2
+    assert math.isclose(sum(each), vae_mnist.evaluate_elbo(vae, sample.x_test)["kl_loss"], rel_tol=1e-4)
+
+    steps = np.linspace(0, 1, 12)[:, None]
+    walk = decode(vae, (1 - steps) * [0.6, -1.8] + steps * [0.4, 2.0])
+    drawn = matplotlib.image.imread(tmp_path / "walk.png")
+    assert drawn.shape == (28, 12 * 28, 4)
+    ink = pictures.tile(walk[None])
+    assert np.corrcoef(1 - drawn[..., 0].ravel(), ink.ravel())[0, 1] > 0.95  # Greys: dark where there is ink
+    np.testing.assert_array_equal(matplotlib.image.imread(tmp_path / "digit.png"), drawn[:, -28:])
+
+    fashion = np.load(tmp_path / "fashion.npz")
+    assert {key: fashion[key].tolist() for key in fashion} == {key: a.tolist() for key, a in small_arrays.items()}
+    assert data.load_data(tmp_path / "fashion.npz").name == "fashion.npz"
+
+    mine = data.load_data(tmp_path / "mine.npz")
+    assert (mine.x_train.shape, mine.x_test.shape) == ((27, 784), (3, 784))
+    assert set(mine.y_train) | set(mine.y_test) == {0}
+    original = small_arrays["x_train"][0].ravel() / 255  # the first of each ten is held out
+    assert np.corrcoef(mine.x_test[0], original)[0, 1] > 0.9
+    monkeypatch.chdir(tmp_path)
+    assert vae_mnist.main(["--data", "mine.npz", "--epochs", "1", "--evidence-images", "0"]) == 0
+    assert (tmp_path / "figures" / "mine" / "latent_scatter.png").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Links and numbers
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def slugs(path):
+    """The anchors that a Markdown file has on GitHub."""
+    headings = re.findall(r"^#+ (.*)$", mask_code(path.read_text()), flags=re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_leads_somewhere():
+    definitions = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", PAGE, flags=re.M))
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.S)
+    used = re.findall(r"\]\[([^\]]+)\]|\[(explorer)\](?![\[(:])", prose)
+    assert {first or second for first, second in used} == set(definitions)
+    targets = [*re.findall(r"\]\(([^)]+)\)", prose), *definitions.values()]
+    assert len(targets) > 10
+    for target in targets:
+        name, _, anchor = target.partition("#")
+        path = (FOLDER / name).resolve() if name else FOLDER / "README.md"
+        assert path.exists(), target
+        assert not anchor or anchor in slugs(path), target
+
+
+def test_every_section_and_panel_it_names_exists():
+    panels = re.findall(r"<h2[^>]*>(.*?)</h2>", (ROOT / "parts" / "explorer" / "page.html").read_text())
+    named = re.findall(r"\[explorer\], ([A-Z][^;,.)]*)", ONE_LINE)
+    assert len(named) >= 3
+    assert [name for name in named if name not in panels] == []
+    for notebook, definition in (("intuition", "intuition"), ("side_notes", "side notes")):
+        cells = json.loads((FOLDER / f"{notebook}.ipynb").read_text())["cells"]
+        lines = [
+            line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).split("\n")
+        ]
+        headings = [line.removeprefix("## ").replace(".", "", 1) for line in lines if line.startswith("## ")]
+        places = re.findall(rf"\[`{notebook}.ipynb`\]\[{definition}\], (\d [^);,]*)", ONE_LINE)
+        sections = [section for place in places for section in re.split(r" and (?=\d)", place)]
+        assert sections, notebook
+        assert [name for name in sections if not any(heading.startswith(name) for heading in headings)] == []
+
+
+def test_every_question_is_answered_and_leads_to_a_place():
+    section = re.search(r"## Questions people ask\n(.*?)\n###", PAGE, flags=re.S)[1]
+    questions = re.findall(r"^- \*\*(.*?)\*\* (.*?)(?=^- |\Z)", section, flags=re.M | re.S)
+    assert len(questions) >= 14
+    for question, answer in questions:
+        assert question.endswith("?")
+        assert "](" in answer or "][" in answer or "[explorer]" in answer, question
+
+
+def test_authors_number_beside_the_five_seeds():
+    runs = json.loads((ROOT / "benchmarks" / "seeds.json").read_text())["author"]["runs"]
+    losses = [-run["held_out"]["elbo"] for run in runs]
+    mean = sum(losses) / 5
+    deviation = math.sqrt(sum((loss - mean) ** 2 for loss in losses) / 4)
+    assert f"{AUTHOR} and `--recipe author` about {mean:.1f} on average?" in ONE_LINE
+    assert (
+        f"end between {min(losses):.1f} and {max(losses):.1f}, at {mean:.2f} on average, with a standard deviation of"
+        f" {deviation:.2f}. His run lies {(mean - AUTHOR) / deviation:.1f} standard deviations below"
+    ) in ONE_LINE
+
+
+def test_steps_of_the_manifold_are_as_it_says():
+    z = pictures.prior_quantiles()
+    middle, rim = np.diff(z).min(), np.diff(z).max()
+    assert f"({z[0]:.2f} to {z[-1]:.2f})" in ONE_LINE
+    assert f"{middle:.2f} wide in the middle and {rim:.2f} at the rim" in ONE_LINE
+
+
+def over_seeds(values):
+    """The mean of one value for each seed, and its standard error."""
+    if len(set(values)) == 1 and isinstance(values[0], int):
+        return f"{values[0]}"
+    mean = sum(values) / len(values)
+    error = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+    return f"{mean:.1f} ± {error:.1f}"
+
+
+def table(record):
+    """What the page says about more latents, as Markdown lines, from a record of benchmarks/claims.py."""
+    runs = record["latents"]["runs"]
+    columns = {
+        "loss = -ELBO": "loss",
+        "KL loss": "kl_loss",
+        "importance-weighted log p(x), 1,000 images": "log_p",
+        "latents used": "used",
+    }
+    lines = ["| latents | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    for latents in sorted({run["latents"] for run in runs}):
+        same = [run for run in runs if run["latents"] == latents]
+        assert [run["seed"] for run in same] == [0, 1, 2]
+        cells = [over_seeds([run[key] for run in same]) for key in columns.values()]
+        lines.append(f"| {latents} | {' | '.join(cells)} |")
+    return [
+        "Three seeds of the default recipe, mean and standard error, held out, in nats per image. log p(x) is",
+        "estimated from 1,000 draws of z. A latent counts as used when its KL is above 0.01 nats.",
+        "",
+        *lines,
+        "",
+        "![Ten held-out digits, and what comes back from 2, 5, 10 and 20 latents](../figures/latents.png)",
+    ]
+
+
+def test_table_of_latents_is_that_of_the_record():
+    path = ROOT / "benchmarks" / "claims.json"
+    record = json.loads(path.read_text()) if path.exists() else {}
+    if "latents" not in record:
+        pytest.skip("benchmarks/claims.json holds no experiment `latents` yet: run benchmarks/claims.py latents")
+    assert record["latents"]["dataset"] == data.MNIST
+    assert "\n".join(table(record)) in PAGE
