@@ -93,6 +93,15 @@ def test_share_of_the_authors_time_is_as_the_readme_says():
     assert f"takes {100 * part:.0f} % of the time" in " ".join(README.split())
 
 
+def test_damaged_files_are_counted_as_recorded():
+    kinds = json.loads((ROOT / "benchmarks" / "mutants.json").read_text())["mutants"].values()
+    loaded, refused = (sum(kind[outcome] for kind in kinds) for outcome in ("loaded", "refused"))
+    text = " ".join(MEASURED.split())
+    assert {outcome for kind in kinds for outcome in kind} == {"loaded", "refused"}
+    assert f"{loaded + refused:,} mutants" in text
+    assert f"Of these {loaded:,} were still loaded, as what they still were, and {refused:,} were refused" in text
+
+
 def test_race_counts_the_multiplications_of_an_image():
     """Forward, weights' gradients, and activations' gradients but for the pixels': 2 operations each."""
     layers = [784 * 256, 256 * 4, 2 * 256, 256 * 784]
