@@ -978,9 +978,7 @@ def direction_table(digits, example):
 
 def plot_directions(decoder, digits, example):
     """Both directions of the KL for two modes on a line, and for the real posterior of a TwoModes."""
-    caption = (
-        "Right: grey holds 39 % and 86 % of the truth; the ellipses are 1 and 2 sigma, in the colours of the left."
-    )
+    caption = "Right: grey holds 39 % and 86 % of the truth; ellipses: 1 and 2 sigma, colours as on the left."
     figure = pictures.new_figure(10, 4.6, "KL(p ‖ q) covers, KL(q ‖ p) seeks a mode", caption)
     left, right = figure.subplots(1, 2)
     left.fill_between(LINE, np.exp(two_modes(3)), color=GREY, alpha=0.45, linewidth=0, label="p: two modes")
