@@ -570,7 +570,8 @@ def plot_words(vae, image):
     (z_mean,), (z_log_var,) = encode(vae, image[None])
     sigma = np.exp(z_log_var / 2)
     z = z_mean + sigma * np.array([1.3, -0.9])
-    figure = pictures.new_figure(12, 4.6, "The words, on one digit", "a trained model; the draw z is at 1.3 and −0.9 sigma, the rest is computed")
+    caption = "a trained model; the draw z is at 1.3 and −0.9 sigma, the rest is computed"
+    figure = pictures.new_figure(12, 4.6, "The words, on one digit", caption)
     left, middle, near, right = figure.subplots(1, 4, width_ratios=(0.8, 1.25, 1.25, 0.8))
     for axes, picture, title in ((left, image, "image x"), (right, decode(vae, z[None])[0], "decoded z")):
         axes.imshow(picture.reshape(data.IMAGE_SHAPE), cmap="Greys", vmin=0, vmax=1)
