@@ -9,7 +9,10 @@ in vae_mnist.py.
 from typing import NamedTuple
 
 import keras
+import numpy as np
 from keras import initializers, layers, ops
+
+from parts import UserError
 
 HEADS = ("z_mean", "z_log_var")  # the encoder's two output layers
 
@@ -141,6 +144,29 @@ def make_optimizer(recipe, steps):
             return NadamWithHeadStep(learning_rate, recipe.head_step, beta_2=recipe.beta_2)
         case other:
             raise ValueError(f"No optimizer is called {other!r}: 'adam' or 'nadam'.")
+
+
+class StopIfDiverged(keras.callbacks.Callback):
+    """Raises UserError as soon as the loss, the held-out loss or a weight is NaN or infinite, at whichever step."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.check("loss", (logs or {}).get("loss", 0.0))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.check("held-out loss", (logs or {}).get("val_loss", 0.0))
+        for weight in self.model.trainable_variables:  # the last step of all may have spoiled them
+            self.check("weights", ops.convert_to_numpy(weight))
+
+    def check(self, what, values):
+        """Raise UserError unless all values, a number or an array, are finite."""
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"Training diverged in epoch {self.epoch}, its {what} became NaN or infinite:"
+                " choose a smaller --learning-rate, or a larger --batch-size."
+            )
 
 
 class KLLossInLogs(keras.callbacks.Callback):

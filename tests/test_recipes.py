@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from conftest import build, encode
+from conftest import build, encode, learn
 from keras import ops
 
 import vae_mnist
-from parts import recipes
+from parts import UserError, recipes
 from parts.recipes import RECIPES, StochasticBinarisation
 
 
@@ -103,3 +103,38 @@ def test_recipes_build_the_same_network(sample):
         his.assign(mine)
     x = sample.x_test[:9]
     np.testing.assert_allclose(encode(ours, x), encode(author, x), rtol=1e-6)
+
+
+class Spoil(keras.callbacks.Callback):
+    """Puts a number into one weight, or into the logs, at the end of a step or of an epoch."""
+
+    def __init__(self, value, epoch, step=None):
+        super().__init__()
+        self.value, self.epoch, self.step = value, epoch, step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.now, batch) == (self.epoch, self.step):
+            bias = self.model.get_layer("decoder").get_layer("decoder_output").bias
+            bias.assign(np.full(bias.shape, self.value))
+
+
+@pytest.mark.parametrize(
+    ("epoch", "step", "what"),
+    [(1, 0, "loss"), (2, 0, "loss"), (2, 1, "held-out loss")],  # the last step of all: its own loss was good
+)
+def test_divergence_at_any_step_is_told_with_its_epoch(epoch, step, what, sample):
+    """Two epochs of two steps."""
+    x, x_test, spoil = sample.x_train[:200], sample.x_test[:50], [Spoil(np.nan, epoch, step)]
+    sentence = f"diverged in epoch {epoch}, its {what} became NaN or infinite: .*--learning-rate"
+    with pytest.raises(UserError, match=sentence):
+        learn(RECIPES["author"]._replace(epochs=2), x, x_test, spoil, hidden_dim=4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_no_loss_shows_are_looked_at_too(value, sample):
+    """Infinity makes a probability of 1, whose loss Keras bounds."""
+    with pytest.raises(UserError, match="diverged in epoch 1, its weights became NaN or infinite"):
+        learn(RECIPES["author"]._replace(epochs=1), sample.x_train[:200], None, [Spoil(value, 1, 1)], hidden_dim=4)
