@@ -26,10 +26,9 @@ What a reader of the post may skip is in the folder parts/: data, training recip
 
 import math
 import sys
-import time
 from pathlib import Path
 
-from parts import UserError, console, data, devices, evidence, explorer, folder, pictures, recipes
+from parts import UserError, console, data, devices, evidence, explorer, folder, pictures, recipes, resume
 from parts.recipes import RECIPES
 
 # isort: split
@@ -156,13 +155,14 @@ def compile_vae(vae, recipe, n_images):
     )
 
 
-def train(vae, x_train, x_test=None, recipe=RECIPES["default"], verbose="auto", callbacks=()):
+def train(vae, x_train, x_test=None, recipe=RECIPES["default"], verbose="auto", callbacks=(), epochs_done=0):
     """Train a compiled VAE to reproduce its own input; x_train and x_test are (n, 784) float32 in [0, 1].
 
-    `callbacks` are Keras callbacks of your own; their logs hold all the numbers that the history holds.
+    `callbacks` are Keras callbacks of your own; their logs hold all the numbers that the history holds. `epochs_done`
+    of the recipe's epochs are left out, as they were trained before.
     Returns the history, {name: one number per epoch}, in nats per image: `loss`, `reconstruction_loss` and `kl_loss`,
     and the same with `val_` for the held-out x_test. Each is a mean over images, with one noise sample an image.
-    Raises UserError when the loss becomes NaN.
+    Raises UserError when the loss or a weight becomes NaN or infinite.
     """
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2  # a bar that moves, or a line an epoch in a log file
@@ -170,14 +170,13 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], verbose="auto", 
         x_train,
         x_train,
         epochs=recipe.epochs,
+        initial_epoch=epochs_done,
         batch_size=recipe.batch_size,
         validation_data=None if x_test is None else (x_test, x_test),
         validation_batch_size=1000,
-        callbacks=[keras.callbacks.TerminateOnNaN(), recipes.KLLossInLogs(), *callbacks],
+        callbacks=[recipes.StopIfDiverged(), recipes.KLLossInLogs(), *callbacks],
         verbose=verbose,
     )
-    if not all(math.isfinite(loss) for loss in fitted.history["loss"]):
-        raise UserError("Training diverged, its loss is no longer a number: choose a smaller --learning-rate.")
     return {name: [float(value) for value in values] for name, values in fitted.history.items()}
 
 
@@ -225,64 +224,62 @@ def run(args):
     device = devices.describe()
     vae = folder.load_vae(args.load) if args.load is not None else None
     dataset = data.load_data(args.data)
-    output = folder.prepare(args.output, dataset.name, loaded=vae is not None)
-    print(console.opening(device, dataset), flush=True)
+    with folder.opened(args.output, dataset, loaded=vae is not None) as output:
+        print(console.opening(device, dataset), flush=True)
+        keras.utils.set_random_seed(args.seed)
+        if vae is None:
+            vae, replay, training = train_anew(args, dataset, device, output)
+            model, origin = None, "; ".join(filter(None, [f"trained on {dataset.name}", training["stopped"]]))
+        else:
+            model, origin = Path(args.load).name, f"model {Path(args.load).name}"
+            replay, training = explorer.load_replay(args.load), resume.NO_TRAINING
 
-    keras.utils.set_random_seed(args.seed)
-    settings, history, start = {}, {}, time.perf_counter()
-    if vae is not None:
-        replay = explorer.load_replay(args.load)
-    else:
-        settings = {"recipe": args.recipe._asdict(), "latent_dim": args.latent_dim, "hidden_dim": args.hidden_dim}
-        vae = build_vae(args.recipe, args.latent_dim, args.hidden_dim, args.seed)
-        compile_vae(vae, args.recipe, len(dataset.x_train))
-        replay = explorer.Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate_elbo)
-        history = train(vae, dataset.x_train, dataset.x_test, args.recipe, callbacks=[replay])
-        folder.keep_model(output, vae)
-    seconds = time.perf_counter() - start
+        held_out = evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed)
+        if not math.isfinite(held_out["elbo"]):
+            raise UserError("The held-out ELBO is no number, the weights are too large: train again or load another.")
+        x, known = dataset.x_test[: args.evidence_images], None
+        if len(x):
+            known = evaluate_elbo(vae, x, samples=10, seed=args.seed)
+            known = {"images": len(x), **known, **evidence.evaluate(vae, x, seed=args.seed)}
+        record = {
+            "dataset": dataset.name,
+            "full_mnist": dataset.full,
+            "model": model,  # that was loaded
+            **device,
+            "seed": args.seed,
+            **training,
+            "held_out": held_out,
+            "evidence": known,
+        }
 
-    held_out = evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed)
-    if not math.isfinite(held_out["elbo"]):
-        raise UserError("The held-out ELBO is no number: the weights are too large, so train again or load another.")
-    x = dataset.x_test[: args.evidence_images]
-    known = None
-    if len(x):
-        known = {"images": len(x), **evaluate_elbo(vae, x, 10, args.seed), **evidence.evaluate(vae, x, seed=args.seed)}
+        figures = pictures.draw(vae, dataset, training["history"], origin, args.seed, training["stopped"])
+        page = explorer.page(vae, dataset, pictures.CLASS_COLOURS, replay, origin, args.seed)
+        files = folder.save(output, figures, page, vae, replay, record)
+        print(console.summary(record, files))
+        if note := explorer.size_note(page):
+            print(note)
+        return record
 
-    record = {
-        "dataset": dataset.name,
-        **device,
-        "settings": settings,
-        "seed": args.seed,
-        "epochs": len(history.get("loss", [])),
-        "seconds": round(seconds, 1),
-        "held_out": held_out,
-        "evidence": known,
-        "history": history,
-    }
-    origin = f"trained on {dataset.name}" if history else f"model {Path(args.load).name}"
-    figures = pictures.draw(vae, dataset, history, origin, args.seed)
-    page = explorer.page(vae, dataset, pictures.CLASS_COLOURS, replay, origin, args.seed)
-    files = folder.save(output, figures, page, replay, record)
-    print(console.summary(record, files))
-    if note := explorer.size_note(page):
-        print(note)
-    return record
+
+def train_anew(args, dataset, device, output):
+    """Build and train a VAE as args say; with --resume, from the epoch after which an earlier run was cut off.
+
+    Returns it, the explorer.Replay of its training, and what the record says of the training.
+    """
+    settings = {"recipe": args.recipe._asdict(), "latent_dim": args.latent_dim, "hidden_dim": args.hidden_dim}
+    vae = build_vae(args.recipe, args.latent_dim, args.hidden_dim, args.seed)
+    compile_vae(vae, args.recipe, len(dataset.x_train))
+    replay = explorer.Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate_elbo)
+    progress = resume.Progress(output, resume.plan_of(settings, args.seed, device, dataset), replay)
+    epochs_done = progress.restore(vae) if args.resume else 0
+    train(vae, dataset.x_train, dataset.x_test, args.recipe, callbacks=[replay, progress], epochs_done=epochs_done)
+    return vae, replay, {"settings": settings, **progress.record()}
 
 
 @console.steady
 def main(argv=None):
     """The command `python vae_mnist.py`; returns its exit status."""
-    args = console.parse_args(argv)
-    try:
-        run(args)
-    except UserError as error:
-        print(f"vae_mnist: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nvae_mnist: stopped; what was written before is still there.", file=sys.stderr)
-        return 130
-    return 0
+    run(console.parse_args(argv))
 
 
 if __name__ == "__main__":

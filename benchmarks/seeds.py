@@ -79,7 +79,7 @@ def main():
         common = {key: record[key] for key in ("dataset", "backend", "device", "versions", "settings")}
         results[name] = {**common, "runs": runs}
         text = json.dumps(results, indent=1) + "\n"
-        folder.write_whole(HERE, {path.name: lambda whole, text=text: whole.write_text(text)})
+        folder.write_whole(path, lambda file, text=text: file.write(text.encode()))
     print("\n".join(table(results)))
 
 

@@ -18,7 +18,7 @@ from scipy import ndimage, optimize
 
 import vae_mnist
 from parts import devices, evidence, pictures, recipes
-from parts.data import IMAGE_SHAPE, MNIST
+from parts.data import IMAGE_SHAPE
 
 BLUE, ORANGE, GREY, RED = (pictures.CLASS_COLOURS[i] for i in (3, 8, 0, 5))
 LIGHT = "#c9ccd1"
@@ -389,7 +389,7 @@ def held_table(digits):
 
 def keep(figure, dataset, name="side_notes.png"):
     """Write a figure into figures/, for the head of the notebook; not from a short run, or from another data set."""
-    if lab.SMOKE or dataset.name != MNIST:
+    if lab.SMOKE or not dataset.full:
         return
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)

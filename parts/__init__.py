@@ -4,7 +4,9 @@
     recipes    how to train: initial weights, stochastic binarisation, the optimizer, what the logs hold
     evidence   log p(x), the evidence, next to the ELBO that bounds it
     pictures   the figures: each takes the model and the data, or arrays, and returns a matplotlib Figure
-    folder     where the files of a run go, written whole
+    folder     where the files of a run go, all at once
+    resume     a training that was cut off goes on, bit for bit
+    stopping   Ctrl-C and SIGTERM
     saved      model files: checked before Keras builds anything of them, and loaded
     devices    the backend: its device, memory and versions, its quiet start, how it compiles
     console    the options, the lines that a run prints, its error sentences
@@ -16,7 +18,9 @@ A room is handed what it needs and gives back a result. None imports vae_mnist.p
 import os
 import stat
 
-from parts import devices as devices  # first of all: it imports Keras quietly, and any room may be the first imported
+# First of all, as any room may be the first imported: the answer to Ctrl-C, and Keras, quietly.
+from parts import stopping as stopping  # isort: skip
+from parts import devices as devices
 
 
 class UserError(Exception):

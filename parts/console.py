@@ -8,14 +8,14 @@ import math
 import os
 import sys
 
-from parts import devices, printable
+from parts import UserError, devices, printable, stopping
 from parts.data import IMAGE_DIM
 from parts.recipes import RECIPES
 
 # What may be asked for at most; seeds from 2**31 have no place in PyTorch's.
 LARGEST = {"epochs": 10**6, "batch_size": 2**16, "latent_dim": 2**10, "hidden_dim": 2**14, "seed": 2**31 - 1}
-# The options that decide what is trained, beside the data and the seed.
-TRAINING_OPTIONS = ("recipe", "epochs", "batch_size", "learning_rate", "latent_dim", "hidden_dim")
+# The options about what is trained, beside the data and the seed.
+TRAINING_OPTIONS = ("recipe", "epochs", "batch_size", "learning_rate", "latent_dim", "hidden_dim", "resume")
 
 
 def parse_args(argv=None):
@@ -104,6 +104,7 @@ def make_parser():
         default=1000,
         help="held-out images whose log p(x) is computed (default: %(default)s)",
     )
+    add("--resume", action="store_true", help="go on with a training that was cut off, with the options it had")
     add("--output", metavar="FOLDER", help="where to write (default: figures, or a folder below it for other data)")
     add("--load", metavar="FILE", help="draw the pictures of this trained vae.keras; do not train (default: train)")
     return parser
@@ -168,20 +169,32 @@ class SteadyOutput:
 
 
 def steady(main):
-    """Decorate a command: no output device stops it, and for what no memory holds it returns 2 after one sentence."""
+    """Decorate a command, which then returns its exit status, after one sentence where it is not 0.
+
+    It is 2 for a UserError and for what no memory holds, and 128 plus the number of a signal that cut the training
+    short (see stopping). No output device stops the command.
+    """
 
     @functools.wraps(main)
     def steady_main(*arguments):
         before = sys.stdout
         sys.stdout = output = SteadyOutput(before)
+        status = 0
         try:
-            status = main(*arguments)
+            with stopping.answered():
+                main(*arguments)
+                if stopping.now.asked:
+                    print(f"vae_mnist: stopped early; {stopping.now.left}.", file=sys.stderr)
+                    status = 128 + stopping.now.asked
+        except UserError as error:
+            status = complain(error)
         except Exception as error:
             if not devices.is_out_of_memory(error):
+                if stopping.now.trained:
+                    complain("the program failed.")
                 raise
             advice = "choose a smaller --batch-size or --hidden-dim, or fewer images"
-            print(f"vae_mnist: This does not fit into the memory: {advice}.", file=sys.stderr)
-            status = 2
+            status = complain(f"This does not fit into the memory: {advice}.")
         finally:
             output.flush()
             sys.stdout = before
@@ -192,6 +205,12 @@ def steady(main):
         return status
 
     return steady_main
+
+
+def complain(sentence):
+    """Print what is wrong, and where a trained model is left, if there is one; returns exit status 2."""
+    print(" ".join(filter(None, [f"vae_mnist: {sentence}", stopping.now.trained])), file=sys.stderr)
+    return 2
 
 
 def opening(device, dataset):
@@ -209,7 +228,7 @@ def summary(record, files):
     lines = [
         f"Held-out ELBO {held_out['elbo']:.2f} nats per image"
         f" = -(reconstruction loss {held_out['reconstruction_loss']:.2f} + KL loss {held_out['kl_loss']:.2f}),"
-        f" {record['dataset']}"
+        f" {record['dataset']}" + (f"; {record['stopped']}" if record["stopped"] else "")
     ]
     if known:
         line = f"The first {known['images']:,} of them: ELBO {known['elbo']:.2f}"

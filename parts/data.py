@@ -38,13 +38,17 @@ MNIST_IDX_MD5 = {
 
 
 class Dataset(NamedTuple):
-    """Images as the network takes them: float32 (n, 784), grey values in [0, 1]; labels int64 (n,), 0 to 9."""
+    """Images as the network takes them: float32 (n, 784), grey values in [0, 1]; labels int64 (n,), 0 to 9.
+
+    full: whether it is the full MNIST, all of it and nothing else; a file may have any name.
+    """
 
     name: str
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    full: bool = False
 
 
 def load_data(data="mnist"):
@@ -85,7 +89,7 @@ def load_mnist(timeout=10.0):
         raise UserError("MNIST could not be downloaded: is there a network?") from error
     finally:
         socket.setdefaulttimeout(before)
-    return make_dataset(MNIST, x_train, y_train, x_test, y_test)
+    return make_dataset(MNIST, x_train, y_train, x_test, y_test)._replace(full=True)
 
 
 def load_cached_mnist(cached):
@@ -97,7 +101,7 @@ def load_cached_mnist(cached):
         dataset = load_npz(cached)
     except UserError as error:
         raise UserError(f"{error} Move it away, and MNIST is downloaded to its place.") from error
-    if dataset.name != MNIST:
+    if not dataset.full:
         raise UserError(f"{cached} is not MNIST: move it away, and MNIST is downloaded to its place.")
     return dataset
 
@@ -147,8 +151,9 @@ def load_npz(path):
     is_there(path, "data file", "give 'mnist', 'sample' or the path of an .npz file")
     try:
         arrays = read_npz(path)
-        name = MNIST if is_mnist(arrays) else printable(path.name)
-        return make_dataset(name, *(arrays[key] for key in MNIST_KEYS), source=str(path))
+        full = is_mnist(arrays)
+        name = MNIST if full else printable(path.name)
+        return make_dataset(name, *(arrays[key] for key in MNIST_KEYS), source=str(path))._replace(full=full)
     except MemoryError as error:
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 

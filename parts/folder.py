@@ -1,11 +1,24 @@
-"""The folder of a run: where its files go, how they are written whole, and how a model is loaded back."""
+"""The folder of a run: its pictures, model and record are always those of one run, whatever happens when.
 
+A finished run writes all its files into .run/ inside its folder, then a journal of what is to be moved where, then it
+moves them. Whoever cuts it off before the journal leaves the earlier run as it was; after it, `settle` finishes the
+moves at the next start, or before a model is loaded from there.
+"""
+
+import contextlib
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 
-from parts import UserError, saved
-from parts.data import MNIST, MNIST_SAMPLE
+from parts import UserError, saved, stopping
+from parts.data import MNIST_SAMPLE
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: two runs at once are not told apart there
+    fcntl = None
 
 MODEL, RECORD, EXPLORER, REPLAY = "vae.keras", "metrics.json", "explorer.html", "replay.npz"
 PICTURES = (
@@ -15,100 +28,208 @@ PICTURES = (
     "reconstructions.png",
     "training_curves.png",
 )
-UNFINISHED = "unfinished.keras"  # a trained model whose run has not written its pictures yet
+FILES = (MODEL, RECORD, EXPLORER, REPLAY, *PICTURES)
+UNFINISHED = "unfinished.npz"  # a training after its last finished epoch (see parts/resume.py)
+ASIDE, JOURNAL = ".run", "journal.json"
+LEFTOVER = re.compile(
+    r"\.(unfinished\.npz|(vae|metrics|explorer|replay|unfinished)\.\d+\.\w+)"
+)  # the last: of old versions
 
 
-def prepare(output, dataset_name, loaded=False):
-    """Choose and make the folder of a run, and see that it can be written into. Returns its Path.
+@contextlib.contextmanager
+def opened(output, dataset, loaded=False):
+    """Choose the folder of a run, make it, and keep other runs out of it; a context that gives its Path.
 
-    Raises UserError where it cannot.
+    output: what --output says, or None; dataset: a data.Dataset; loaded: whether the model is one trained before.
+    What a killed run left is settled first. Raises UserError where the folder cannot be used.
     """
-    folder = choose(output, dataset_name, loaded)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"Cannot write into the folder {folder} ({reason}): choose another --output.") from error
-    for name in (MODEL, RECORD, EXPLORER, REPLAY, UNFINISHED, *PICTURES):
-        if (folder / name).is_dir():
-            path = folder / name
-            raise UserError(f"{path} is a folder, and a file must go there: move it or choose another --output.")
+    folder = choose(output, dataset, loaded)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder, wait=False))
+            settle(folder)
+            (folder / ASIDE).mkdir()  # to see that it can be
+            (folder / ASIDE).rmdir()
+        except BlockingIOError as error:
+            advice = "wait for its end, or choose another --output"
+            raise UserError(f"Another run is writing into the folder {folder}: {advice}.") from error
+        except OSError as error:
+            raise UserError(
+                f"Cannot write into the folder {folder} ({reason(error)}): choose another --output."
+            ) from error
+        for path in (folder / name for name in (*FILES, UNFINISHED)):
+            if path.is_dir():
+                raise UserError(f"{path} is a folder, and a file must go there: move it or choose another --output.")
+        stopping.now.left = f"{folder} is as it was"
+        yield folder
+
+
+def choose(output, dataset, loaded=False):
+    """The folder to write to: nothing but a training on the full MNIST replaces one, and no loaded model a trained one.
+
+    Without --output it is figures/ for MNIST, and folders below it for other data and for a model that is loaded. An
+    --output is taken as it is, unless it holds what may not be replaced; then it is a folder below it.
+    """
+    folder = Path(output or "figures")  # --output "" is what a shell makes of a variable that is not set
+    other = not output or (not loaded and holds_trained(folder, full_mnist=True))
+    if other and not dataset.full:
+        folder /= "sample" if dataset.name == MNIST_SAMPLE else folder_name(dataset.name)
+    if loaded and (not output or holds_trained(folder)):
+        folder /= "loaded"
     return folder
 
 
-def choose(output, dataset_name, loaded=False):
-    """The folder to write to: the pictures of another data set never replace those of the full MNIST.
-
-    Without --output it is figures/ for MNIST and a folder below it otherwise. An --output is taken as it is, unless
-    it holds a run on MNIST and this is none; then it is a folder below it.
-    """
-    folder = Path(output or "figures")
-    if dataset_name != MNIST:
-        below = folder / ("sample" if dataset_name == MNIST_SAMPLE else Path(dataset_name).stem)
-        if output is None or recorded_dataset(folder) == MNIST:
-            folder = below
-    if loaded and output is None:
-        folder = folder / "loaded"  # figures/ keeps the record of the run that trained
-    return folder
+def folder_name(file_name):
+    """The name of the folder for a data file: its own without the suffix, where that is a name, and not one of ours."""
+    stem = Path(file_name).stem
+    return file_name if stem in ("sample", "loaded", "notebook") or not stem.strip(".") else stem
 
 
-def recorded_dataset(folder):
-    """The data set of the run that wrote into `folder`, or None where no record tells."""
+def holds_trained(folder, full_mnist=False):
+    """Tell whether `folder` holds a run that trained (on the full MNIST), or one of which no record tells."""
     try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))["dataset"]
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return record["model"] is None and (record["full_mnist"] or not full_mnist)
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return any((folder / name).is_file() for name in FILES)
 
 
-def keep_model(folder, vae):
-    """Write a trained model beside an earlier run's files: whatever fails before `save`, it is not lost."""
-    write_whole(folder, {UNFINISHED: vae.save})
+@contextlib.contextmanager
+def locked(folder, wait=True):
+    """Keep other runs out of a folder in this context; however this process ends, the system takes the lock away.
+
+    With wait=False, raises BlockingIOError where another run has it. A file system without locks has none.
+    """
+    if fcntl is None:
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(place)
 
 
-def save(folder, figures, page, replay, record):
-    """Put the files of a run into its folder: all that it is given, and the model kept before.
+def settle(folder):
+    """Finish the moves that a killed run began in `folder`, or clear away what it wrote before them."""
+    aside = folder / ASIDE
+    if (aside / JOURNAL).exists():
+        move(folder)
+    elif aside.exists():
+        shutil.rmtree(aside)
+    for path in folder.glob(".*"):
+        if LEFTOVER.fullmatch(path.name):
+            path.unlink()
 
-    figures: {file name: Figure}; page: the explorer's HTML; replay: an explorer.Replay, written for a model that was
-    trained here; record: a dict, as run makes it. Returns the paths of the files. Raises UserError when the disk
-    refuses; an earlier run's files are then still there.
+
+def save(folder, figures, page, vae, replay, record):
+    """Put the files of a run into its folder, all at once; those that an earlier run had beyond them go.
+
+    figures: {file name: Figure}; page: the explorer's HTML; vae and replay: the model and its explorer.Replay, which
+    are written where they were trained here; record: a dict, as run makes it. The state of a training that has ended
+    is taken away. Returns the paths of the files. Raises UserError when the disk refuses; the earlier files are then
+    still there.
     """
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     writers = {name: figure.savefig for name, figure in figures.items()}
     writers[EXPLORER] = lambda path: path.write_text(page, encoding="utf-8")
     writers[RECORD] = lambda path: path.write_text(text, encoding="utf-8")
-    trained = bool(record["history"])  # and not loaded
-    if trained:
-        writers[REPLAY] = replay.save
-    write_whole(folder, writers)
-    if trained:
-        os.replace(folder / UNFINISHED, folder / MODEL)
-    return [folder / name for name in sorted([*writers, MODEL] if trained else writers)]
+    if record["model"] is None:
+        writers |= {MODEL: vae.save, REPLAY: replay.save}
+    gone = [name for name in FILES if name not in writers]
+    if record["model"] is None and record["stopped"] is None:
+        gone.append(UNFINISHED)
+    replace_all(folder, writers, gone)
+    return [folder / name for name in sorted(writers)]
 
 
-def write_whole(folder, writers):
-    """Call each write(path) of writers, {file name: write}, with a path aside; then move all the files into `folder`.
+def replace_all(folder, writers, gone=()):
+    """Call each write(path) of writers, {file name: write}, then put all the files into `folder` and take `gone` away.
 
-    Nothing is moved before all are written. Raises UserError when the disk refuses; whatever was there before is then
-    still there.
+    Each name is one of FILES. Nothing changes before all are written, and then all of it does: see `settle`.
     """
-    folder = Path(folder)
-    aside = {name: folder / f".{Path(name).stem}.{os.getpid()}{Path(name).suffix}" for name in writers}
+    aside = folder / ASIDE
+    name = JOURNAL
     try:
+        aside.mkdir(parents=True, exist_ok=True)
         for name, write in writers.items():
-            write(aside[name])
-        for name, path in aside.items():
-            os.replace(path, folder / name)
+            write(aside / name)
+            to_disk(aside / name)
+        name = JOURNAL
+        journal = aside / f"{JOURNAL}.new"
+        journal.write_text(json.dumps({"files": [*writers], "gone": [*gone]}))
+        to_disk(journal)
+        with stopping.held_back():
+            os.replace(journal, aside / JOURNAL)  # from here on the new run is the one that counts
+            move(folder)
+            stopping.now.left = f"all files of this run are in {folder}"
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{folder / name} could not be written ({reason}): choose another --output.") from error
+        path = folder / name
+        raise UserError(
+            f"{path} could not be written ({reason(error)}): make room or choose another --output."
+        ) from error
     finally:
-        for path in aside.values():
-            path.unlink(missing_ok=True)
+        if not (aside / JOURNAL).exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def move(folder):
+    """Do what the journal in `folder` says; what of it was done before does no harm."""
+    aside = folder / ASIDE
+    to_disk(aside)
+    journal = json.loads((aside / JOURNAL).read_text())
+    for name in {*FILES} & {*journal["files"]}:
+        if (aside / name).exists():
+            os.replace(aside / name, folder / name)
+    for name in {*FILES, UNFINISHED} & {*journal["gone"]}:
+        (folder / name).unlink(missing_ok=True)
+    to_disk(folder)
+    (aside / JOURNAL).unlink()
+    shutil.rmtree(aside)
+
+
+def write_whole(path, write):
+    """Call write(file) with an open binary file, and let it take the place of `path` when all of it is on the disk."""
+    aside = path.with_name(f".{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(aside, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        to_disk(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def to_disk(path):
+    """Wait until a file, or the names in a folder, are on the disk, so that a power cut leaves them as they are."""
+    with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():  # not every system does folders
+        place = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
+
+
+def reason(error):
+    """What the system says of an OSError, in its words."""
+    return error.strerror or str(error)
 
 
 def load_vae(path):
     """Load a VAE that this script saved (see saved.load). Raises UserError for any other file."""
+    folder = Path(path).parent
+    with contextlib.suppress(OSError):
+        if (folder / ASIDE / JOURNAL).exists():
+            with locked(folder):
+                settle(folder)
     return saved.load(path)

@@ -36,16 +36,18 @@ class Picture(Figure):
 
 
 @style.context("default")
-def draw(vae, dataset, history=None, origin="", seed=0):
+def draw(vae, dataset, history=None, origin="", seed=0, stopped=""):
     """The pictures of a model: returns {file name: Figure}.
 
-    `origin` says where the model is from, for the captions of what the decoder draws alone; `seed` is that of the
-    draws of z. Without a history (see vae_mnist.train) there are no training curves; the scatter and the manifold
-    need two latents and are left out otherwise.
+    `origin` says where the model is from, for the captions of what the decoder draws alone; `stopped` where its
+    training was cut short, if it was, for the others. `seed` is that of the draws of z. Without a history (see
+    vae_mnist.train) there are no training curves; the scatter and the manifold need two latents and are left out
+    otherwise.
     """
     encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
     latent_dim = decoder.input_shape[-1]
-    held_out = f"{dataset.name}, {len(dataset.x_test):,} held out"
+    stopped = f"; {stopped}" if stopped else ""
+    held_out = f"{dataset.name}, {len(dataset.x_test):,} held out{stopped}"
     figures = {}
     if latent_dim == 2:
         z_values = prior_quantiles()
@@ -68,7 +70,7 @@ def draw(vae, dataset, history=None, origin="", seed=0):
     z_prior = np.random.default_rng(seed).standard_normal((100, latent_dim))
     figures["prior_samples.png"] = plot_prior_samples(decoder.predict(z_prior, verbose=0), origin)
     if history:
-        caption = f"{dataset.name}; train: mean over the epoch while the weights move, held out: after it"
+        caption = f"{dataset.name}; train: mean over the epoch while the weights move, held out: after it{stopped}"
         figures["training_curves.png"] = plot_training_curves(history, caption)
     return figures
 

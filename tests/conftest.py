@@ -91,3 +91,37 @@ def run_python(tmp_path):
         )
 
     return run
+
+
+class Command:
+    """The script in another process, with its output as it comes."""
+
+    def __init__(self, line, folder, before="", **environment):
+        """before: a program that comes first, in the same process."""
+        script = str(ROOT / "vae_mnist.py")
+        program = f"import sys, runpy; sys.argv = {[script, *line.split()]}; sys.path.insert(0, {str(ROOT)!r})\n"
+        program += f"{before}\nrunpy.run_path({script!r}, run_name='__main__')"
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-c", program],
+            cwd=folder,
+            env=os.environ | NO_NETWORK | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_for(self, text):
+        """Read stdout until a line has the text in it."""
+        for line in self.process.stdout:
+            if text in line:
+                return
+        raise AssertionError(f"{text!r} never came: {self.process.stderr.read()}")
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def end(self):
+        """Its exit status, and what it still printed on stdout and stderr."""
+        out, err = self.process.communicate(timeout=200)
+        assert "Traceback" not in err, err
+        return self.process.returncode, out, err

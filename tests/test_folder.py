@@ -1,83 +1,271 @@
-"""The folder of a run: where it is, that its files are written whole or not at all, and what may be loaded."""
+"""The folder of a run: where it is, that its files are of one run whatever happens when, and what may be loaded."""
 
-import signal
+import errno
+import itertools
+import json
+import os
 from types import SimpleNamespace
 
 import keras
 import pytest
+from conftest import ROOT
 
 import vae_mnist
-from parts import UserError, folder
+from parts import UserError, explorer, folder, pictures
 from parts.data import MNIST_SAMPLE
 
 
-def test_the_pictures_of_the_full_set_are_kept(tmp_path):
-    choose = folder.choose
-    assert str(choose(None, "MNIST")) == "figures"
-    assert str(choose(None, MNIST_SAMPLE)) == "figures/sample"
-    assert str(choose(None, "mine.npz")) == "figures/mine"
-    assert str(choose(None, "MNIST", loaded=True)) == "figures/loaded"
-    assert choose(str(tmp_path), MNIST_SAMPLE) == tmp_path
-    (tmp_path / "metrics.json").write_text('{"dataset": "MNIST"}')
-    assert choose(str(tmp_path), MNIST_SAMPLE) == tmp_path / "sample"
-    assert choose(str(tmp_path), "MNIST") == tmp_path
-    (tmp_path / "metrics.json").write_text("no JSON")
-    assert choose(str(tmp_path), MNIST_SAMPLE) == tmp_path
+def data_called(name, full=False):
+    return SimpleNamespace(name=name, full=full)
 
 
-def test_no_file_is_replaced_before_all_are_written(tmp_path):
-    (tmp_path / "a.txt").write_text("old a")
-    (tmp_path / "b.txt").write_text("old b")
-
-    def fail_half_way(path):
-        path.write_text("half of the n")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UserError, match=r"b\.txt could not be written \(No space left"):
-        folder.write_whole(tmp_path, {"a.txt": lambda path: path.write_text("new a"), "b.txt": fail_half_way})
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "old a", "b.txt": "old b"}
-    folder.write_whole(tmp_path, {name: lambda path: path.write_text("new") for name in ("a.txt", "b.txt")})
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "new", "b.txt": "new"}
+FULL, SAMPLE, MINE = data_called("MNIST", full=True), data_called(MNIST_SAMPLE), data_called("mine.npz")
 
 
+def put_run(place, **record):
+    """Files of a run in a folder, whose record says so."""
+    place.mkdir(exist_ok=True)
+    (place / "metrics.json").write_text(json.dumps({"model": None, "full_mnist": True} | record))
+    (place / "manifold.png").write_text("a picture")
+    return place
+
+
+def test_without_an_output_each_kind_of_run_has_its_place():
+    for dataset, loaded, place in [
+        (FULL, False, "figures"),
+        (SAMPLE, False, "figures/sample"),
+        (MINE, False, "figures/mine"),
+        (FULL, True, "figures/loaded"),
+        (SAMPLE, True, "figures/sample/loaded"),
+        (data_called("MNIST"), False, "figures/MNIST"),
+        (data_called("sample.npz"), False, "figures/sample.npz"),
+        (data_called("loaded.npz"), False, "figures/loaded.npz"),
+        (data_called("...npz"), False, "figures/...npz"),
+    ]:
+        assert str(folder.choose(None, dataset, loaded)) == place
+        assert str(folder.choose("", dataset, loaded)) == place, "a variable of the shell that is not set"
+
+
+@pytest.mark.parametrize("spoil", [None, "no JSON", "[]", "{}", "delete"])
+def test_the_full_set_is_replaced_by_none_but_the_full_set(spoil, tmp_path):
+    put_run(tmp_path)
+    if spoil == "delete":
+        (tmp_path / "metrics.json").unlink()
+    elif spoil:
+        (tmp_path / "metrics.json").write_text(spoil)
+    assert folder.choose(str(tmp_path), FULL) == tmp_path
+    assert folder.choose(str(tmp_path), SAMPLE) == tmp_path / "sample"
+    assert folder.choose(str(tmp_path), data_called("MNIST")) == tmp_path / "MNIST"
+    for dataset in (FULL, SAMPLE, MINE):
+        assert folder.choose(str(tmp_path), dataset, loaded=True) == tmp_path / "loaded"
+
+
+def test_another_run_is_replaced_by_training_but_not_by_loading(tmp_path):
+    assert folder.choose(str(tmp_path), MINE) == tmp_path, "empty"
+    assert folder.choose(str(tmp_path), MINE, loaded=True) == tmp_path
+    put_run(tmp_path, full_mnist=False)
+    assert folder.choose(str(tmp_path), SAMPLE) == tmp_path
+    assert folder.choose(str(tmp_path), MINE, loaded=True) == tmp_path / "loaded"
+    put_run(tmp_path, model="vae.keras")
+    assert folder.choose(str(tmp_path), MINE, loaded=True) == tmp_path, "drawings of a loaded model may be drawn anew"
+
+
+OLD = {"metrics.json": "old record", "manifold.png": "old picture", "training_curves.png": "old curves"}
+NEW = {"metrics.json": "new record", "manifold.png": "new picture", "vae.keras": "new model"}
+GONE = ["training_curves.png", "unfinished.npz"]
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """A folder with the files of an earlier run."""
+    place = tmp_path / "run"
+    place.mkdir()
+    put_old(place)
+    return place
+
+
+def put_old(place):
+    """Leave in a folder the files of an earlier run, and no other."""
+    for path in place.iterdir():
+        path.unlink()
+    for name, text in OLD.items():
+        (place / name).write_text(text)
+
+
+def contents(place):
+    return {path.name: path.read_text() for path in place.iterdir()}
+
+
+def replace(place):
+    folder.replace_all(place, {name: lambda path, text=text: path.write_text(text) for name, text in NEW.items()}, GONE)
+
+
+def test_files_are_put_in_place_and_what_the_new_run_lacks_is_taken_away(earlier):
+    (earlier / "notes.txt").write_text("the user's own")
+    replace(earlier)
+    assert contents(earlier) == NEW | {"notes.txt": "the user's own"}
+
+
+# For number after number: a process replaces files as above in the folder argv[1] and is killed before the call of that
+# number of the function of os that argv[2] names. Prints what the next start makes of the folder each time, as JSON.
 KILLED = """
-import os, signal
+import itertools, json, os, signal, sys
+from pathlib import Path
 from parts import folder
-def write(path):
-    path.write_text("half of the n")
-    os.kill(os.getpid(), signal.SIGKILL)
-folder.write_whole(".", {"metrics.json": write})
+import test_folder
+place, name, seen = Path(sys.argv[1]), sys.argv[2], []
+function = getattr(os, name)
+for number in itertools.count():
+    test_folder.put_old(place)
+    if (child := os.fork()) == 0:
+        counter = itertools.count()
+        def killed(*arguments, **options):
+            if next(counter) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+        setattr(os, name, killed)
+        test_folder.replace(place)
+        os._exit(0)
+    if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        break
+    folder.settle(place)
+    seen.append(test_folder.contents(place))
+print(json.dumps(seen))
 """
 
 
-def test_a_killed_run_leaves_the_earlier_file(run_python, tmp_path):
-    (tmp_path / "metrics.json").write_text("old")
-    assert run_python("-c", KILLED).returncode == -signal.SIGKILL
-    assert (tmp_path / "metrics.json").read_text() == "old"
+def settled_after_kills(function, place, run_python):
+    """What the next start makes of a folder, for a kill before each call of os.`function` in turn."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return json.loads(run_python("-c", KILLED, place, function, PYTHONPATH=path).stdout.splitlines()[-1])
+
+
+def test_a_kill_before_any_rename_leaves_one_run_after_the_next_start(earlier, run_python):
+    """The renames are that of the journal, and then one for each file."""
+    seen = settled_after_kills("replace", earlier, run_python)
+    assert seen == [OLD] + [NEW] * len(NEW), "a kill before the journal is there undoes, any later one finishes"
+
+
+def test_a_kill_before_any_deletion_is_finished_by_the_next_start(earlier, run_python):
+    """The deletions are those of the files that the new run lacks, and that of the journal."""
+    assert settled_after_kills("unlink", earlier, run_python)[: len(GONE) + 1] == [NEW] * (len(GONE) + 1)
+
+
+def test_loading_a_model_finishes_what_a_kill_cut_off(trained, tmp_path):
+    trained[0].save(tmp_path / "vae.keras")
+    model = (tmp_path / "vae.keras").read_bytes()
+    (tmp_path / "vae.keras").write_text("the old model")
+    (tmp_path / ".run").mkdir()
+    (tmp_path / ".run" / "vae.keras").write_bytes(model)
+    (tmp_path / ".run" / "journal.json").write_text(json.dumps({"files": ["vae.keras"], "gone": []}))
+    assert folder.load_vae(tmp_path / "vae.keras").count_params() == trained[0].count_params()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["vae.keras"]
+
+
+def test_a_journal_moves_nothing_but_files_of_a_run(tmp_path):
+    (tmp_path / ".run").mkdir()
+    (tmp_path / ".run" / "mine.txt").write_text("x")
+    (tmp_path / "own.txt").write_text("the user's own")
+    journal = {"files": ["mine.txt", "../up.txt", "/etc/passwd"], "gone": ["own.txt"]}
+    (tmp_path / ".run" / "journal.json").write_text(json.dumps(journal))
+    folder.settle(tmp_path)
+    assert contents(tmp_path) == {"own.txt": "the user's own"}
+
+
+def test_leftovers_of_killed_runs_are_cleared_and_nothing_else(earlier):
+    for name in (".unfinished.npz", ".vae.123.keras", ".metrics.77.json", ".hidden", ".vae.mine.keras"):
+        (earlier / name).write_text("x")
+    (earlier / ".run").mkdir()
+    (earlier / ".run" / "manifold.png").write_text("half a pic")
+    folder.settle(earlier)
+    assert contents(earlier) == OLD | {".hidden": "x", ".vae.mine.keras": "x"}
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace", "mkdir"])
+def test_whatever_the_disk_refuses_the_earlier_run_is_whole(function, earlier, monkeypatch):
+    """Each call in turn fails, as on a full disk."""
+    real, said = getattr(os, function), []
+    for number in itertools.count():
+        counter = itertools.count()
+
+        def full(*arguments, counter=counter, number=number, **options):
+            if next(counter) == number:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(*arguments, **options)
+
+        put_old(earlier)
+        monkeypatch.setattr(os, function, full)
+        try:
+            replace(earlier)
+            break
+        except UserError as error:
+            said.append(str(error))
+        finally:
+            monkeypatch.setattr(os, function, real)
+        folder.settle(earlier)
+        assert contents(earlier) in (OLD, NEW)
+    assert said
+    assert all("could not be written (No space left on device)" in sentence for sentence in said)
+    assert contents(earlier) == NEW
+
+
+def test_a_disk_that_takes_only_some_of_the_files_changes_nothing(trained, sample, earlier):
+    """A limit on the size of files, below the size of each in turn."""
+    resource = pytest.importorskip("resource")
+    vae, history = trained
+    replay = explorer.Replay(sample.x_test[:9], sample.y_test[:9], None)
+    record = {"model": None, "stopped": None, "history": history}
+    figures = pictures.draw(vae, sample, history)
+    files = folder.save(earlier.with_name("other"), figures, "<html>" * 9999, vae, replay, record)
+    before, (_, hard) = contents(earlier), resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in sorted({path.stat().st_size for path in files}):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, hard))
+        try:
+            with pytest.raises(UserError, match="could not be written"):
+                folder.save(earlier, figures, "<html>" * 9999, vae, replay, record)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        assert contents(earlier) == before
+
+
+def test_a_folder_that_vanished_is_made_again(earlier):
+    for path in earlier.iterdir():
+        path.unlink()
+    earlier.rmdir()
+    replace(earlier)
+    assert contents(earlier) == NEW
+
+
+def test_a_second_run_is_told_that_there_is_one(tmp_path):
+    with folder.opened(str(tmp_path), MINE) as first:
+        assert first == tmp_path
+        with pytest.raises(UserError, match="Another run is writing"), folder.opened(str(tmp_path), MINE):
+            pass
+    with folder.opened(str(tmp_path), MINE):
+        assert list(tmp_path.iterdir()) == [], "the lock leaves no file"
 
 
 REPLAY = SimpleNamespace(save=lambda path: path.write_bytes(b"moments"))
 
 
-def test_a_trained_model_is_kept_until_its_run_is_saved(trained, tmp_path):
+def test_a_run_takes_the_state_of_its_training_away_unless_it_was_stopped(trained, tmp_path):
     vae, history = trained
-    (tmp_path / "vae.keras").write_text("the earlier model")
-    folder.keep_model(tmp_path, vae)
-    assert (tmp_path / "vae.keras").read_text() == "the earlier model"
-    assert folder.load_vae(tmp_path / "unfinished.keras").count_params() == vae.count_params()
-    files = folder.save(tmp_path, {}, "<html>", REPLAY, {"history": history})
-    assert [path.name for path in files] == ["explorer.html", "metrics.json", "replay.npz", "vae.keras"]
-    assert sorted(tmp_path.iterdir()) == files
-    assert (tmp_path / "explorer.html").read_text() == "<html>"
-    assert (tmp_path / "replay.npz").read_bytes() == b"moments"
-    assert folder.load_vae(tmp_path / "vae.keras").count_params() == vae.count_params()
+    for stopped in ("stopped after epoch 1 of 2", None):
+        (tmp_path / "unfinished.npz").write_text("a training")
+        record = {"model": None, "stopped": stopped, "history": history}
+        files = folder.save(tmp_path, {}, "<html>", vae, REPLAY, record)
+        assert [path.name for path in files] == ["explorer.html", "metrics.json", "replay.npz", "vae.keras"]
+        assert (tmp_path / "unfinished.npz").exists() == bool(stopped)
+        assert (tmp_path / "explorer.html").read_text() == "<html>"
+        assert (tmp_path / "replay.npz").read_bytes() == b"moments"
+        assert folder.load_vae(tmp_path / "vae.keras").count_params() == vae.count_params()
 
 
-def test_a_loaded_models_run_takes_no_model_that_an_earlier_run_left(tmp_path):
-    (tmp_path / "unfinished.keras").write_text("of another run")
-    files = folder.save(tmp_path, {}, "<html>", None, {"history": {}})
+def test_a_loaded_models_run_writes_no_model_and_leaves_a_training_alone(tmp_path):
+    (tmp_path / "unfinished.npz").write_text("a training")
+    files = folder.save(tmp_path, {}, "<html>", None, None, {"model": "vae.keras", "history": {}})
     assert [path.name for path in files] == ["explorer.html", "metrics.json"]
-    assert (tmp_path / "unfinished.keras").read_text() == "of another run"
+    assert (tmp_path / "unfinished.npz").read_text() == "a training"
 
 
 def text_file(path):

@@ -182,7 +182,8 @@ class Replay(keras.callbacks.Callback):
         self.moments, self.z, self.loss = [], [], []
 
     def on_train_begin(self, logs=None):
-        self.record(0.0)
+        if not self.moments:  # else a training is resumed
+            self.record(0.0)
 
     def on_train_batch_end(self, batch, logs=None):
         steps = self.params["steps"]
@@ -194,7 +195,8 @@ class Replay(keras.callbacks.Callback):
             self.record((batch + 1) / steps)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.record(epoch + 1.0, (logs or {}).get("val_loss"))
+        if not self.model.stop_training:  # else the epoch was broken off
+            self.record(epoch + 1.0, (logs or {}).get("val_loss"))
 
     def record(self, moment, loss=None):
         """Keep what the model makes of the images now; moment: epochs since the start; loss: where it is known."""

@@ -1,0 +1,185 @@
+"""A training that was cut off goes on from its last finished epoch, as if nothing had happened.
+
+`Progress` is a Keras callback that writes all that the next epoch depends on into unfinished.npz after each epoch:
+weights, optimizer, the states of the noise and of the batches' order, and what was recorded so far. Keras's own
+BackupAndRestore leaves out the noise and the order, so that a resumed training would be another one.
+"""
+
+import hashlib
+import json
+import sys
+import time
+
+import keras
+import numpy as np
+from keras import ops
+
+from parts import UserError, folder, stopping
+
+CONTENT = "content of the data"
+ORDER = "order"  # the entries of the file beside the model's variables; the rest is in the plan's JSON
+REPLAY_PARTS = ("moments", "z", "loss")
+# What the record says of the training of a model that was loaded.
+NO_TRAINING = {"settings": {}, "epochs": 0, "stopped": None, "seconds": 0.0, "history": {}}
+
+
+def plan_of(settings, seed, device, dataset):
+    """All that decides the numbers of a training, {name: value}; two trainings with equal plans are the same.
+
+    settings: a dict, as run makes it; device: what devices.describe says; dataset: a data.Dataset.
+    """
+    digest = hashlib.sha256()
+    for part in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        digest.update(np.ascontiguousarray(part))
+    recipe = {name.replace("_", " "): value for name, value in settings["recipe"].items() if name != "name"}
+    sizes = {name.replace("_", " "): value for name, value in settings.items() if name != "recipe"}
+    versions = {f"version of {name}": value for name, value in device["versions"].items()}
+    where = {"backend": device["backend"], "device": device["device"], "data": dataset.name}
+    return {"recipe": settings["recipe"]["name"], **where, **recipe, **sizes, "seed": seed, **versions} | {
+        CONTENT: digest.hexdigest()
+    }
+
+
+class Progress(keras.callbacks.Callback):
+    """Keeps a training in a file after each epoch, and stops it after the step in which it is asked to.
+
+    output: the Path of the run's folder; plan: see plan_of; replay: the explorer.Replay that records this training.
+    Hand it to `fit` as the last callback, after a call of `restore` where the training is to go on. `history` then
+    holds the numbers of all finished epochs, {name: one float per epoch}, those before the cut included.
+    """
+
+    def __init__(self, output, plan, replay):
+        super().__init__()
+        self.path, self.plan, self.replay = output / folder.UNFINISHED, plan, replay
+        self.history, self.stopped, self.seconds = {}, None, 0.0
+        self.order = None  # that of the batches; of the first epoch after `restore`
+        self.kept, self.saving = None, True  # which epoch the file holds; whether the disk took all so far
+
+    def restore(self, vae):
+        """Put the state that the file holds into a VAE that was built and compiled anew; returns the epochs done.
+
+        Raises UserError where there is none, or where it is that of another training; the VAE is then as it was.
+        """
+        self.set_model(vae)
+        variables = self.variables()
+        try:
+            with self.path.open("rb") as file, np.load(file) as archive:  # which unpickles nothing
+                kept = {name: archive[name] for name in archive.files}
+            plan, history, seconds = (json.loads(str(kept[name])) for name in ("plan", "history", "seconds"))
+            weights = [kept[name] for name in variables]
+            replay = [kept[f"replay {name}"] for name in REPLAY_PARTS]
+            order, plan, done = kept[ORDER], dict(plan), len(history["loss"])
+        except FileNotFoundError as error:
+            raise UserError(self.nothing_there()) from error
+        except Exception as error:  # a damaged archive fails in many ways
+            raise UserError(f"{self.path} cannot be read: leave --resume out to train from the start.") from error
+        if differences := [name for name in {**self.plan, **plan} if self.plan.get(name) != plan.get(name)]:
+            name = differences[0]
+            other = "another" if name == CONTENT else f"{plan.get(name)}, not {self.plan.get(name)}"
+            raise UserError(
+                f"The training in {self.path} cannot go on here: its {name} is {other};"
+                " give what it was begun with, or leave --resume out."
+            )
+        for variable, value in zip(variables.values(), weights, strict=True):
+            variable.assign(value)
+        self.history, self.order, self.seconds = history, order, seconds
+        for name, part in zip(REPLAY_PARTS, replay, strict=True):
+            setattr(self.replay, name, list(part) if part.ndim > 1 else part.tolist())
+        self.note_kept()
+        return done
+
+    def record(self):
+        """What the record says of the training (see NO_TRAINING)."""
+        epochs = len(self.history.get("loss", []))
+        seconds = round(self.seconds, 1)
+        return {"epochs": epochs, "stopped": self.stopped, "seconds": seconds, "history": self.history}
+
+    def nothing_there(self):
+        """Why there is nothing to resume."""
+        where = self.path.parent
+        if (where / folder.RECORD).exists():
+            return f"The run in {where} is finished, there is nothing to resume: leave --resume out."
+        return f"There is no interrupted training in {where} that had finished an epoch: leave --resume out."
+
+    def variables(self):
+        """All variables of the model and of its optimizer, {name in the file: variable}."""
+        self.model.optimizer.build(self.model.trainable_variables)
+        both = [*self.model.variables, *self.model.optimizer.variables]
+        return {f"variable {i}": variable for i, variable in enumerate(both)}
+
+    def on_train_begin(self, logs=None):
+        stopping.now.training = True
+        self.start = time.perf_counter() - self.seconds
+
+    def on_train_end(self, logs=None):
+        stopping.now.training = False
+        if self.kept:
+            stopping.now.trained = f"What was learned is in {self.path}, {self.kept}: --resume goes on from there."
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.order is not None:  # here, as Keras draws a batch before the first epoch
+            set_order(self.order)
+            self.order = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        if stopping.now.asked and batch + 1 < self.params["steps"]:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds = time.perf_counter() - self.start
+        if not self.model.stop_training:  # else the epoch was broken off
+            for name, value in (logs or {}).items():
+                self.history.setdefault(name, []).append(float(value))
+            self.save()
+        if stopping.now.asked:
+            self.model.stop_training = True
+            done = len(self.history.get("loss", []))
+            self.stopped = f"stopped after epoch {done} of {self.plan['epochs']}"
+
+    def save(self):
+        """Write the state after an epoch; where the disk refuses, say so and go on without."""
+        if not self.saving:
+            return
+        arrays = {name: ops.convert_to_numpy(variable) for name, variable in self.variables().items()}
+        arrays |= {f"replay {name}": np.array(getattr(self.replay, name)) for name in REPLAY_PARTS}
+        known = {"plan": self.plan, "history": self.history, "seconds": self.seconds}
+        arrays |= {name: json.dumps(value) for name, value in known.items()} | {ORDER: get_order()}
+        try:
+            folder.write_whole(self.path, lambda file: np.savez(file, **arrays))
+        except OSError as error:
+            self.saving = False
+            print(
+                f"vae_mnist: {self.path} could not be written ({folder.reason(error)}):"
+                " the training goes on, and cannot be resumed if it is cut off.",
+                file=sys.stderr,
+            )
+            return
+        self.note_kept()
+
+    def note_kept(self):
+        """Let whoever ends the run early say what the file holds."""
+        self.kept = f"epoch {len(self.history['loss'])} of {self.plan['epochs']}"
+        stopping.now.left = f"--resume goes on after {self.kept}, which is in {self.path}"
+
+
+def get_order():
+    """The state of the generator from which Keras draws the order of an epoch's batches, as an array.
+
+    It is NumPy's on JAX and PyTorch's on PyTorch. On TensorFlow a seed gives one order, the same in each epoch.
+    """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.get_rng_state().numpy()
+    _, state, place, *_ = np.random.get_state()
+    return np.append(state, np.uint32(place))
+
+
+def set_order(state):
+    """Put back a state that get_order returned."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(state))
+    else:
+        np.random.set_state(("MT19937", state[:-1], int(state[-1])))

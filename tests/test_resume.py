@@ -1,0 +1,206 @@
+"""Resuming: a training that was cut off ends bit for bit as one that was not; anything else is refused."""
+
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+from conftest import Command
+
+import vae_mnist
+from parts import UserError, devices, explorer, recipes, resume, stopping
+
+RECIPE = recipes.RECIPES["default"]._replace(epochs=4, batch_size=50)
+SETTINGS = {"recipe": RECIPE._asdict(), "latent_dim": 2, "hidden_dim": 16}
+
+
+def run_of(dataset, output, **changes):
+    """A VAE built for RECIPE, its Replay and its Progress, as run makes them."""
+    vae_mnist.keras.utils.set_random_seed(0)
+    vae = vae_mnist.build_vae(RECIPE, hidden_dim=16)
+    vae_mnist.compile_vae(vae, RECIPE, len(dataset.x_train))
+    replay = explorer.Replay(dataset.x_test, dataset.y_test, vae_mnist.evaluate_elbo)
+    plan = resume.plan_of(SETTINGS | changes, 0, devices.describe(), dataset)
+    return vae, replay, resume.Progress(output, plan, replay)
+
+
+def train(dataset, parts, done=0, callbacks=()):
+    vae, replay, progress = parts
+    calls = [replay, progress, *callbacks]
+    vae_mnist.train(vae, dataset.x_train, dataset.x_test, RECIPE, verbose=0, callbacks=calls, epochs_done=done)
+
+
+class Cut(vae_mnist.keras.callbacks.Callback):
+    """Cuts a training off in its third epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise InterruptedError
+
+
+@pytest.fixture(scope="module")
+def small(sample):
+    """200 training and 60 held-out digits, as a Dataset."""
+    return sample._replace(
+        x_train=sample.x_train[:200], y_train=sample.y_train[:200], x_test=sample.x_test[:60], y_test=sample.y_test[:60]
+    )
+
+
+@pytest.fixture(scope="module")
+def left(small, tmp_path_factory):
+    """What a training that was cut off after two of four epochs left, and nothing else."""
+    output = tmp_path_factory.mktemp("cut")
+    with pytest.raises(InterruptedError):
+        train(small, run_of(small, output), callbacks=[Cut()])
+    (file,) = output.iterdir()
+    return file
+
+
+@pytest.fixture
+def cut_off(left, tmp_path_factory):
+    """The folder of a training that was cut off after two of four epochs."""
+    output = tmp_path_factory.mktemp("copy")
+    shutil.copy(left, output / "unfinished.npz")
+    return output
+
+
+def numbers(parts):
+    vae, replay, progress = parts
+    weights = [np.asarray(variable) for variable in (*vae.variables, *vae.optimizer.variables)]
+    return [*weights, np.array(replay.z), np.array(replay.loss), np.array(replay.moments)], progress.history
+
+
+def test_a_resumed_training_ends_bit_for_bit_as_one_that_was_not_cut_off(small, cut_off, tmp_path):
+    whole = run_of(small, tmp_path)
+    train(small, whole)
+    resumed = run_of(small, cut_off)
+    done = resumed[2].restore(resumed[0])
+    assert done == 2
+    train(small, resumed, done)
+    (expected, history), (found, again) = numbers(whole), numbers(resumed)
+    assert len(history["loss"]) == 4
+    assert again == history
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_and_optimizer_alone_would_not_do(small, cut_off, tmp_path):
+    """The control: without the states of the noise, the numbers are others."""
+    whole, other = run_of(small, tmp_path), run_of(small, cut_off)
+    train(small, whole)
+    done = other[2].restore(other[0])
+    for variable in other[0].variables:
+        if "seed_generator" in variable.path:
+            variable.assign([0, 0])
+    train(small, other, done)
+    assert other[2].history["loss"][:2] == whole[2].history["loss"][:2]
+    assert other[2].history["loss"][2:] != whole[2].history["loss"][2:]
+
+
+def test_the_state_is_kept_after_each_epoch_and_told_in_a_plan(small, cut_off):
+    with np.load(cut_off / "unfinished.npz") as file:
+        plan, history = json.loads(str(file["plan"])), json.loads(str(file["history"]))
+    assert len(history["val_loss"]) == 2
+    assert plan["epochs"] == 4
+    assert plan["learning rate"] == RECIPE.learning_rate
+    assert plan["version of keras"] == vae_mnist.keras.__version__
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"latent_dim": 3}, "its latent dim is 2, not 3"),
+        ({"recipe": RECIPE._replace(learning_rate=0.5)._asdict()}, "its learning rate is 0.01, not 0.5"),
+        ({"recipe": RECIPE._replace(epochs=5)._asdict()}, "its epochs is 4, not 5"),
+        ({"recipe": recipes.RECIPES["author"]._asdict()}, "its recipe is default, not author"),
+    ],
+)
+def test_other_settings_are_refused_by_name(changes, sentence, small, cut_off):
+    vae, _, progress = run_of(small, cut_off, **changes)
+    with pytest.raises(UserError, match=sentence):
+        progress.restore(vae)
+
+
+def test_other_data_seeds_and_versions_are_refused_by_name(small, cut_off):
+    device = devices.describe()
+    newer = device | {"versions": device["versions"] | {"numpy": "99.0"}}
+    changed = small._replace(x_train=1 - small.x_train)
+    for plan, sentence in [
+        (resume.plan_of(SETTINGS, 1, device, small), "its seed is 0, not 1"),
+        (resume.plan_of(SETTINGS, 0, newer, small), f"its version of numpy is {np.__version__}, not 99.0"),
+        (resume.plan_of(SETTINGS, 0, device, small._replace(name="x.npz")), "its data is MNIST sample.*, not x.npz"),
+        (resume.plan_of(SETTINGS, 0, device, changed), "its content of the data is another"),
+    ]:
+        vae, _, progress = run_of(small, cut_off)
+        progress.plan = plan
+        before = vae.get_weights()
+        with pytest.raises(UserError, match=sentence):
+            progress.restore(vae)
+        for one, other in zip(before, vae.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_where_there_is_nothing_to_resume_it_is_said_why(small, tmp_path):
+    vae, _, progress = run_of(small, tmp_path)
+    with pytest.raises(UserError, match="no interrupted training"):
+        progress.restore(vae)
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match="is finished, there is nothing to resume"):
+        progress.restore(vae)
+    (tmp_path / "unfinished.npz").write_bytes(b"PK\3\4 damaged")
+    with pytest.raises(UserError, match="cannot be read"):
+        progress.restore(vae)
+
+
+def test_a_full_disk_stops_no_training(small, tmp_path, monkeypatch, capsys):
+    def full(file, **arrays):
+        file.write(b"half of the f")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    run = run_of(small, tmp_path)
+    train(small, run)
+    assert len(run[2].history["loss"]) == 4
+    assert list(tmp_path.iterdir()) == [], "what was begun takes no room"
+    assert capsys.readouterr().err.count("could not be written (No space left on device): the training goes on") == 1
+
+
+def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp_path, monkeypatch):
+    """The signal comes after the first of two steps of the second epoch."""
+
+    class Ask(vae_mnist.keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == 5:
+                monkeypatch.setattr(stopping.now, "asked", 2)
+
+    vae, replay, progress = run_of(small, tmp_path)
+    train_with = [Ask(), replay, progress]
+    vae_mnist.train(vae, small.x_train, small.x_test, RECIPE, verbose=0, callbacks=train_with)
+    assert int(vae.optimizer.iterations) == 5, "four steps are an epoch"
+    assert progress.record()["stopped"] == "stopped after epoch 1 of 4"
+    assert progress.record()["epochs"] == len(progress.history["val_loss"]) == 1
+    assert replay.moments[-1] == 1.0
+
+
+def results(place):
+    """What a run wrote, without the times: {file: its bytes}, the record as a dict."""
+    found = {path.name: path.read_bytes() for path in place.iterdir() if path.suffix != ".keras"}
+    return found | {"metrics.json": {**json.loads(found["metrics.json"]), "seconds": None}}
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_a_killed_run_and_one_that_was_not_write_the_same_bytes(backend, small_npz, tmp_path):
+    """In three processes, so that two runs of the same seed are the same as well."""
+    pytest.importorskip(backend)
+    options = f"--data {small_npz} --epochs 9 --batch-size 20 --hidden-dim 16 --evidence-images 20"
+    assert Command(f"{options} --output whole", tmp_path, KERAS_BACKEND=backend).end()[0] == 0
+    killed = Command(f"{options} --output cut", tmp_path, KERAS_BACKEND=backend)
+    killed.wait_for("Epoch 4/9")
+    killed.send(signal.SIGKILL)
+    assert killed.end()[0] == -signal.SIGKILL
+    status, out, err = Command(f"{options} --output cut --resume", tmp_path, KERAS_BACKEND=backend).end()
+    assert (status, err) == (0, "")
+    assert "Epoch 3/9" not in out, "what was learned is not learned again"
+    assert "Epoch 9/9" in out
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")

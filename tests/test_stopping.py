@@ -1,0 +1,112 @@
+"""Ctrl-C and SIGTERM, in another process, as a user sends them."""
+
+import json
+import re
+import signal
+
+import pytest
+from conftest import Command
+
+LONG = "--epochs 100000 --batch-size 50 --hidden-dim 8 --output run"
+FILES = ["explorer.html", "metrics.json", "replay.npz", "unfinished.npz", "vae.keras"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_in_training_what_was_learned_is_evaluated_saved_and_marked(number, status, small_npz, tmp_path):
+    command = Command(f"{LONG} --data {small_npz}", tmp_path)
+    command.wait_for("Epoch 3/")
+    command.send(number)
+    returned, out, err = command.end()
+    assert returned == status
+    record = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    said = re.search(r"stopped after epoch (\d+) of 100000", record["stopped"])
+    assert int(said[1]) == record["epochs"] == len(record["history"]["loss"]) >= 2
+    assert said[0] in out, "the summary says it"
+    assert "stopping after this step" in err
+    assert re.search(r"vae_mnist: stopped early; all files of this run are in run\.\n$", err)
+    assert said[0] in (tmp_path / "run" / "explorer.html").read_text()
+    assert set(FILES) <= {path.name for path in (tmp_path / "run").iterdir()}
+
+    if number == signal.SIGINT:
+        command = Command(f"{LONG} --data {small_npz} --resume", tmp_path)
+        command.wait_for(f"Epoch {record['epochs'] + 1}/100000")
+        command.process.kill()
+        command.end()
+
+
+# Waits for a file that the test makes, at the place that the test names.
+WAIT = """
+import time, pathlib
+def wait(*arguments, **options):
+    print('waiting', flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_signal_leaves_at_once(small_npz, tmp_path):
+    before = WAIT + "from parts import pictures; pictures.draw = wait"
+    command = Command(f"{LONG} --data {small_npz}", tmp_path, before)
+    command.wait_for("Epoch 3/")
+    command.send(signal.SIGINT)
+    command.wait_for("waiting")
+    command.send(signal.SIGINT)
+    returned, _, err = command.end()
+    assert returned == 130
+    assert re.search(
+        r"vae_mnist: stopped; --resume goes on after epoch \d+ of 100000, which is in run.unfinished\.npz\.\n$", err
+    )
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["unfinished.npz"]
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "left"),
+    [
+        ("from parts import data; data.load_data = wait", signal.SIGTERM, "nothing was written"),
+        ("from parts import evidence; evidence.evaluate = wait", signal.SIGINT, "--resume goes on after epoch 1 of 1"),
+        ("from parts import folder; folder.replace_all = wait", signal.SIGTERM, "--resume goes on after epoch 1 of 1"),
+    ],
+    ids=["loading", "evaluating", "saving"],
+)
+def test_elsewhere_it_ends_at_once_with_one_sentence(place, number, left, small_npz, tmp_path):
+    command = Command(f"--data {small_npz} --epochs 1 --hidden-dim 8 --output run", tmp_path, WAIT + place)
+    command.wait_for("waiting")
+    command.send(number)
+    returned, _, err = command.end()
+    assert returned == 128 + number
+    assert re.fullmatch(rf"\nvae_mnist: stopped; .*{re.escape(left)}.*\.\n", err)
+
+
+def test_while_it_imports_it_ends_at_once_with_one_sentence(tmp_path):
+    command = Command(
+        "--data sample", tmp_path, WAIT + "import sys; sys.modules['h5py'] = None\nfrom parts import stopping; wait()"
+    )
+    command.wait_for("waiting")
+    command.send(signal.SIGINT)
+    returned, _, err = command.end()
+    assert (returned, err) == (130, "\nvae_mnist: stopped; nothing was written.\n")
+
+
+def test_a_library_leaves_the_signals_alone(run_python):
+    program = "import signal; before = signal.getsignal(2); import vae_mnist; print(signal.getsignal(2) is before)"
+    assert run_python("-c", program).stdout == "True\n"
+
+
+def test_an_error_after_the_training_says_where_the_model_is(small_npz, tmp_path):
+    fails = """
+from parts import UserError, pictures
+def fail(*arguments):
+    raise UserError("The pictures failed.")
+pictures.draw = fail
+"""
+    options = f"--data {small_npz} --epochs 2 --batch-size 50 --hidden-dim 8 --output run"
+    returned, _, err = Command(options, tmp_path, fails).end()
+    where = "What was learned is in run/unfinished.npz, epoch 2 of 2: --resume goes on from there."
+    assert (returned, err) == (2, f"vae_mnist: The pictures failed. {where}\n")
+    returned, out, err = Command(f"{options} --resume", tmp_path).end()
+    assert (returned, err) == (0, "")
+    assert "Epoch" not in out, "no epoch is trained twice"
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 2
+    assert not (tmp_path / "run" / "unfinished.npz").exists()
+    returned, _, err = Command(f"{options} --resume", tmp_path).end()
+    assert returned == 2
+    assert err == "vae_mnist: The run in run is finished, there is nothing to resume: leave --resume out.\n"
