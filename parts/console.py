@@ -61,7 +61,8 @@ def make_parser():
     add(
         "--data",
         default="mnist",
-        help="'mnist', 'sample' (5,000 digits, no download) or a path to an .npz file (default: %(default)s)",
+        help="'mnist', 'sample' (5,000 digits, no download), 'fashion_mnist' or the path of an .npz file"
+        " (default: %(default)s)",
     )
     add("--recipe", choices=RECIPES, default=ours.name, help="how to train (default: %(default)s)")
     add(

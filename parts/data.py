@@ -1,7 +1,8 @@
-"""The images that the VAE learns from: MNIST, its 5,000-image sample, or an .npz file of one's own.
+"""The images that the VAE learns from: MNIST, its 5,000-image sample, Fashion-MNIST, or an .npz file of one's own.
 
-MNIST is by Yann LeCun, Corinna Cortes and Christopher Burges (CC BY-SA 3.0). Whatever is loaded is checked, and
-what is wrong with it is said in one sentence, as a UserError.
+MNIST is by Yann LeCun, Corinna Cortes and Christopher Burges (CC BY-SA 3.0); Fashion-MNIST is by Han Xiao, Kashif Rasul
+and Roland Vollgraf (arXiv:1708.07747, MIT licence). Whatever is loaded is checked, and what is wrong with it is said in
+one sentence, as a UserError.
 """
 
 import contextlib
@@ -23,10 +24,24 @@ from parts import UserError, devices, is_there, printable
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
 CLASSES = 10
+DIGITS = tuple("0123456789")  # their names
 
 MNIST = "MNIST"
+FASHION_MNIST = "Fashion-MNIST"
+GARMENTS = (
+    "T-shirt",
+    "trousers",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 MNIST_SAMPLE = "MNIST sample, 5,000 images"
-MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # where Keras's loader looks
+MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # where Keras's loaders look
 MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # MD5 sums of the four original IDX files, as distributed with MNIST since 1998.
 MNIST_IDX_MD5 = {
@@ -40,7 +55,8 @@ MNIST_IDX_MD5 = {
 class Dataset(NamedTuple):
     """Images as the network takes them: float32 (n, 784), grey values in [0, 1]; labels int64 (n,), 0 to 9.
 
-    full: whether it is the full MNIST, all of it and nothing else; a file may have any name.
+    full: whether it is the full MNIST, all of it and nothing else; a file may have any name. classes: the names of the
+    ten labels.
     """
 
     name: str
@@ -49,16 +65,19 @@ class Dataset(NamedTuple):
     x_test: np.ndarray
     y_test: np.ndarray
     full: bool = False
+    classes: tuple = DIGITS
 
 
 def load_data(data="mnist"):
-    """Load "mnist", "sample" or the path of an .npz file with Keras's four keys.
+    """Load "mnist", "sample", "fashion_mnist" or the path of an .npz file with Keras's four keys.
 
     "mnist" falls back to the sample, and says so on stdout, where MNIST cannot be downloaded.
     Returns a Dataset. Raises UserError for a file that does not hold what it should.
     """
     if data == "sample":
         return load_sample()
+    if data == "fashion_mnist":
+        return load_fashion_mnist()
     if data != "mnist":
         return load_npz(data)
     try:
@@ -71,25 +90,54 @@ def load_data(data="mnist"):
 def load_mnist(timeout=10.0):
     """Load MNIST through Keras's loader, which downloads 11 MB once and keeps them.
 
-    Returns a Dataset. Raises UserError when the host does not answer within `timeout` seconds, or stops sending
-    for as long: Keras itself would wait for ever behind a firewall that swallows packets.
+    Returns a Dataset. Raises UserError where it cannot be downloaded (see download).
     """
-    cached = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "datasets" / "mnist.npz"
+    cached = keras_cache() / "mnist.npz"
     if os.path.lexists(cached):  # Keras would delete an archive whose checksum is not the one it knows
         return load_cached_mnist(cached)
+    import keras  # here, not above: only this path needs it
+
+    return make_dataset(MNIST, *download(MNIST, keras.datasets.mnist.load_data, timeout))._replace(full=True)
+
+
+def load_fashion_mnist(timeout=10.0):
+    """Load Fashion-MNIST, clothes in the form of MNIST, through Keras's loader, which downloads 30 MB once.
+
+    Returns a Dataset. Raises UserError where it cannot be downloaded (see download).
+    """
+    import keras  # here, not above: only this path needs it
+
+    cache = keras_cache() / "fashion-mnist"
+    there = len(list(cache.glob("*.gz"))) == 4
+    try:
+        arrays = download(FASHION_MNIST, keras.datasets.fashion_mnist.load_data, None if there else timeout)
+    except UserError as error:
+        raise UserError(f"{error} If there is one, delete the folder {cache}.") from error
+    return make_dataset(FASHION_MNIST, *arrays)._replace(classes=GARMENTS)
+
+
+def keras_cache():
+    """The folder into which Keras downloads data sets."""
+    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "datasets"
+
+
+def download(name, load, timeout):
+    """Call `load`, a loader of Keras's; returns x_train, y_train, x_test, y_test.
+
+    Raises UserError when the host does not answer within `timeout` seconds (None: it is not asked), or stops sending
+    for as long: Keras itself would wait for ever behind a firewall that swallows packets.
+    """
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(timeout)
     try:
-        if not host_answers(MNIST_URL, timeout):
+        if timeout is not None and not host_answers(MNIST_URL, timeout):
             raise TimeoutError(f"no answer within {timeout:g} s")
-        import keras  # here, not above: only this path needs it
-
-        (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+        (x_train, y_train), (x_test, y_test) = load()
     except Exception as error:  # Keras raises a bare Exception when it cannot download
-        raise UserError("MNIST could not be downloaded: is there a network?") from error
+        raise UserError(f"{name} could not be downloaded: is there a network?") from error
     finally:
         socket.setdefaulttimeout(before)
-    return make_dataset(MNIST, x_train, y_train, x_test, y_test)._replace(full=True)
+    return x_train, y_train, x_test, y_test
 
 
 def load_cached_mnist(cached):

@@ -15,7 +15,7 @@ from matplotlib import font_manager, patches, patheffects, style
 from matplotlib.figure import Figure
 
 from parts import printable
-from parts.data import CLASSES, IMAGE_DIM, IMAGE_SHAPE
+from parts.data import CLASSES, DIGITS, IMAGE_DIM, IMAGE_SHAPE
 
 # Ten colours that stay apart for colour-blind readers (M. Petroff, arXiv:2107.02270), from 0 to 9; digits that look
 # alike, and so lie side by side (3-5-8, 4-7-9), have those that differ most, the two greys go to 0 and 1.
@@ -47,14 +47,17 @@ def draw(vae, dataset, history=None, origin="", seed=0, stopped=""):
     encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
     latent_dim = decoder.input_shape[-1]
     stopped = f"; {stopped}" if stopped else ""
+    thing = "digit" if dataset.classes == DIGITS else "image"
     held_out = f"{dataset.name}, {len(dataset.x_test):,} held out{stopped}"
     figures = {}
     if latent_dim == 2:
         z_values = prior_quantiles()
         z_mean, _ = encoder.predict(dataset.x_test, batch_size=1000, verbose=0)
         manifold = decoder.predict(manifold_codes(z_values), batch_size=1000, verbose=0)
-        figures["latent_scatter.png"] = plot_latent_scatter(z_mean, dataset.y_test, held_out)
-        figures["manifold.png"] = plot_manifold(manifold, z_values, origin)
+        figures["latent_scatter.png"] = plot_latent_scatter(
+            z_mean, dataset.y_test, held_out, names=dataset.classes, thing=thing
+        )
+        figures["manifold.png"] = plot_manifold(manifold, z_values, origin, thing=thing)
 
     first = [np.flatnonzero(dataset.y_test == digit)[:1] for digit in range(CLASSES)]
     chosen = np.concatenate(first)  # one image of each class there is
@@ -65,10 +68,10 @@ def draw(vae, dataset, history=None, origin="", seed=0, stopped=""):
     epsilon_seed = keras.random.SeedGenerator(seed)
     draws = [ops.convert_to_numpy(sample_latent(q, epsilon_seed)) for _ in range(SAMPLES)]
     reconstructions, *samples = (decoder.predict(z, verbose=0) for z in (z_mean, *draws))
-    figures["reconstructions.png"] = plot_reconstructions(x, reconstructions, samples, held_out)
+    figures["reconstructions.png"] = plot_reconstructions(x, reconstructions, samples, held_out, thing=thing)
 
     z_prior = np.random.default_rng(seed).standard_normal((100, latent_dim))
-    figures["prior_samples.png"] = plot_prior_samples(decoder.predict(z_prior, verbose=0), origin)
+    figures["prior_samples.png"] = plot_prior_samples(decoder.predict(z_prior, verbose=0), origin, thing=thing)
     if history:
         caption = f"{dataset.name}; train: mean over the epoch while the weights move, held out: after it{stopped}"
         figures["training_curves.png"] = plot_training_curves(history, caption)
@@ -90,12 +93,13 @@ def readable(text, columns):
     return "\n".join(textwrap.wrap(known, int(columns)))
 
 
-def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5):
+def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5, names=DIGITS, thing="digit"):
     """The post's first picture: z_mean (n, 2) of images coloured by their labels (n,), over the prior N(0, I).
 
-    The square is the part of the plane that the manifold shows (see plot_manifold). `size` is that of the points.
+    The square is the part of the plane that the manifold shows (see plot_manifold). `size` is that of the points,
+    `names` those of the classes, and `thing` says what the images show.
     """
-    title = "The latent space: where the encoder puts each digit"
+    title = f"The latent space: where the encoder puts each {thing}"
     axes = axes or new_figure(7, 7.3, title, caption).add_subplot()
     limit = max(3.4, 1.04 * float(np.abs(z_mean).max()))
     for radius in (1, 2, 3):
@@ -110,7 +114,8 @@ def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5):
     colours = np.array(CLASS_COLOURS)[labels]
     axes.scatter(*z_mean[shuffled].T, c=colours[shuffled], s=size, alpha=0.75, linewidths=0, zorder=2, rasterized=True)
     for digit, place in label_positions(z_mean, labels).items():
-        text = axes.text(*place, str(digit), fontsize=19, weight="bold", ha="center", va="center", zorder=5)
+        name, fontsize = names[digit], 19 if len(names[digit]) == 1 else 13
+        text = axes.text(*place, name, fontsize=fontsize, weight="bold", ha="center", va="center", zorder=5)
         text.set_color(CLASS_COLOURS[digit])
         text.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
@@ -151,13 +156,13 @@ def manifold_codes(z_values):
     return np.stack([z1.ravel(), z2.ravel()], axis=-1)
 
 
-def plot_manifold(images, z_values, caption="", axes=None):
+def plot_manifold(images, z_values, caption="", axes=None, thing="digit"):
     """The post's second picture: images (n * n, 784) decoded at manifold_codes(z_values), z_values (n,).
 
     z1 runs to the right and z2 upwards, as in the scatter, so one can be laid over the other.
     """
     n = len(z_values)
-    title = "The manifold: the digit that the decoder draws at each code"
+    title = f"The manifold: the {thing} that the decoder draws at each code"
     axes = axes or new_figure(7, 7.3, title, caption).add_subplot()
     picture = tile(images.reshape(n, n, IMAGE_DIM)[::-1])
     axes.imshow(picture, cmap="Greys", extent=(0, n, 0, n), vmin=0, vmax=1)
@@ -201,11 +206,11 @@ def plot_training_curves(history, caption="", axes=None):
     return axes[0].figure
 
 
-def plot_reconstructions(images, reconstructions, samples, caption="", axes=None):
+def plot_reconstructions(images, reconstructions, samples, caption="", axes=None, thing="digit"):
     """Images (n, 784), their decoded z_mean (n, 784), and decoded draws from q(z|x), samples (draws, n, 784)."""
     rows = np.stack([images, reconstructions, *samples])
     height = 0.8 + 6.6 * len(rows) / max(len(images), 5)
-    axes = axes or new_figure(8, height, "Held-out digits and what comes back", caption).add_subplot()
+    axes = axes or new_figure(8, height, f"Held-out {thing}s and what comes back", caption).add_subplot()
     axes.imshow(tile(rows), cmap="Greys", vmin=0, vmax=1)
     names = ["image x", "decoded z_mean"] + [f"decoded draw {i + 1}" for i in range(len(samples))]
     row_height = IMAGE_SHAPE[0]
@@ -217,10 +222,10 @@ def plot_reconstructions(images, reconstructions, samples, caption="", axes=None
     return axes.figure
 
 
-def plot_prior_samples(images, caption="", axes=None):
+def plot_prior_samples(images, caption="", axes=None, thing="digit"):
     """Decoded codes from the prior: images (n, 784), n a square number, in a square."""
     side = math.isqrt(len(images))
-    axes = axes or new_figure(7, 7.3, "New digits: z drawn from the prior, decoded", caption).add_subplot()
+    axes = axes or new_figure(7, 7.3, f"New {thing}s: z drawn from the prior, decoded", caption).add_subplot()
     axes.imshow(tile(images[: side * side].reshape(side, side, IMAGE_DIM)), cmap="Greys", vmin=0, vmax=1)
     axes.set_axis_off()
     return axes.figure

@@ -1,7 +1,10 @@
 """The data: what is loaded, what is refused and how, and what happens without a network."""
 
+import gzip
+import json
 import os
 import re
+import shutil
 import socket
 import threading
 import zipfile
@@ -11,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 
+import vae_mnist
 from parts import UserError, data, devices
 from parts.data import load_data
 
@@ -295,3 +299,39 @@ def test_keras_loader_is_used_where_there_is_a_network(monkeypatch, small_arrays
     dataset = load_data("mnist")
     assert dataset.name == "MNIST"
     assert dataset.x_train.shape == (200, 784)
+
+
+@pytest.fixture
+def garments(small_arrays, tmp_path):
+    """Keras's cache with Fashion-MNIST, made of 200 and 60 digits: four files as they are published."""
+    cache = tmp_path / "home" / ".keras" / "datasets" / "fashion-mnist"
+    cache.mkdir(parents=True)
+    for part, name in (("train", "train"), ("test", "t10k")):
+        for key, kind, header in (("x", "images-idx3", 16), ("y", "labels-idx1", 8)):
+            with gzip.open(cache / f"{name}-{kind}-ubyte.gz", "wb") as file:
+                file.write(bytes(header) + small_arrays[f"{key}_{part}"].tobytes())
+    return cache
+
+
+def test_fashion_mnist_comes_through_keras_with_the_names_of_its_classes(garments, run_python, tmp_path):
+    done = run_python(vae_mnist.__file__, "--data", "fashion_mnist", "--epochs", "1", "--evidence-images", "0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Fashion-MNIST: 200 training and 60 held-out images" in done.stdout
+    record = json.loads((tmp_path / "figures" / "Fashion-MNIST" / "metrics.json").read_text())
+    assert (record["dataset"], record["full_mnist"]) == ("Fashion-MNIST", False)
+    page = (tmp_path / "figures" / "Fashion-MNIST" / "explorer.html").read_text()
+    assert '"names": ["T-shirt", "trousers"' in page
+
+
+def spoil(cache):
+    (cache / "t10k-labels-idx1-ubyte.gz").write_bytes(b"x")
+
+
+@pytest.mark.parametrize("damage", [spoil, shutil.rmtree])
+def test_fashion_mnist_that_cannot_be_had_is_told_in_one_sentence(damage, garments, run_python):
+    damage(garments)
+    done = run_python(vae_mnist.__file__, "--data", "fashion_mnist", "--epochs", "1")
+    assert done.returncode == 2
+    sentence = r"vae_mnist: Fashion-MNIST could not be downloaded.* delete the folder .*fashion-mnist\.\n"
+    assert re.fullmatch(sentence, done.stderr)
+    assert done.stdout == ""

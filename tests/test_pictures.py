@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 import vae_mnist
-from parts import pictures
+from parts import data, pictures
 
 
 def test_scatter_draws_each_code_in_the_colour_of_its_class():
@@ -61,6 +61,14 @@ def test_scatter_marks_the_square_that_the_manifold_covers():
     (square,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
     assert square.get_bbox().extents == pytest.approx([-1.6448536, -1.6448536, 1.6448536, 1.6448536])
     assert "manifold" in [text.get_text() for text in axes.texts]
+
+
+def test_classes_are_shown_by_their_names(trained, sample):
+    vae, _ = trained
+    figures = pictures.draw(vae, sample._replace(name="clothes", classes=data.GARMENTS))
+    assert set(data.GARMENTS) <= {text.get_text() for text in figures["latent_scatter.png"].axes[0].texts}
+    assert not any("digit" in figure.get_suptitle() for figure in figures.values())
+    assert all("digit" in figure.get_suptitle() for figure in pictures.draw(vae, sample).values())
 
 
 def test_every_plot_draws_into_axes_that_it_is_given(trained):

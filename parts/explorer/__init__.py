@@ -46,9 +46,9 @@ def page(vae, dataset, colours, replay=None, origin="", seed=0):
     """The explorer of a trained VAE as one self-contained HTML document, a string.
 
     vae: a functional model with the layers `encoder` (x (batch, 784) -> z_mean, z_log_var, each (batch, latent_dim))
-    and `decoder` (z -> probabilities (batch, 784)). dataset: name, x_test (n, 784) float32 in [0, 1], and y_test (n,),
-    whole numbers that index `colours`, the CSS colours "#rrggbb" of the classes. replay: a Replay that has seen the
-    training of a model with two latents, or None. origin: where the model is from, a few words for the reader.
+    and `decoder` (z -> probabilities (batch, 784)). dataset: name, x_test (n, 784) float32 in [0, 1], y_test (n,),
+    whole numbers that index `colours`, the CSS colours "#rrggbb" of the classes, and classes, their names. replay: a
+    Replay that has seen the training of a model with two latents, or None. origin: where the model is from, in words.
     seed: which of the held-out images are shown, where there are many, and in which order.
     """
     encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
@@ -63,6 +63,7 @@ def page(vae, dataset, colours, replay=None, origin="", seed=0):
         "origin": origin,
         "heldOut": len(dataset.x_test),
         "colours": list(colours),
+        "names": list(dataset.classes),
         "layers": {
             name: {part: encoded(getattr(layer, part), "<f4") for part in ("kernel", "bias")}
             for name, layer in layers.items()

@@ -124,12 +124,12 @@ function digitPanel(app) {
     for (const other of shelf.children) other.ariaPressed = String(other === button);
   };
   const openClass = (label) => {
-    for (const button of byId("pick-class").children) button.ariaPressed = String(button.textContent === `${label}`);
+    for (const button of byId("pick-class").children) button.ariaPressed = String(button.textContent === app.names[label]);
     const picks = app.picks.filter((pick) => pick.label === label);
     thumbnails = picks.map(({ image }) => ({ image, canvas: digitCanvas() }));
     const buttons = thumbnails.map(({ image, canvas }, place) => {
       drawDigit(canvas, image);
-      const button = element("button", { ariaLabel: `Held-out ${label}, number ${place + 1}`, ariaPressed: "false" }, canvas);
+      const button = element("button", { ariaLabel: `Held-out ${app.names[label]}, number ${place + 1}`, ariaPressed: "false" }, canvas);
       button.addEventListener("click", () => {
         [strokes, picked] = [[], image];
         markPicked(button);
@@ -140,7 +140,7 @@ function digitPanel(app) {
     shelf.replaceChildren(...buttons);
   };
   for (const label of app.classes) {
-    const button = element("button", {}, String(label));
+    const button = element("button", {}, app.names[label]);
     button.addEventListener("click", () => openClass(label));
     byId("pick-class").append(button);
   }

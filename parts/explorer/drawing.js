@@ -120,12 +120,12 @@ function drawPrior(context, view) {
   context.setLineDash([]);
 }
 
-/** Which colour belongs to which class, as small squares and numbers. */
-function fillLegend(place, classes, colours) {
+/** Which colour belongs to which class, as small squares and names. */
+function fillLegend(place, classes, names, colours) {
   for (const label of classes) {
     const square = element("span", { className: "key" });
     square.style.setProperty("--key", colours[label]);
-    place.append(element("span", {}, square, String(label)));
+    place.append(element("span", {}, square, names[label]));
   }
 }
 

@@ -41,6 +41,7 @@ function startExplorer() {
     colours: contents.colours,
     picks: unpackPicks(contents.picks),
     classes: [...new Set(contents.picks.labels)],
+    names: contents.names,
     codes: contents.codes && unpackCodes(contents.codes),
     replay: contents.replay && unpackReplay(contents.replay),
     digit: null, // { x, q, loss, truth }

@@ -50,7 +50,7 @@ function planePanel(app) {
   byId("plane-whole").addEventListener("click", whole);
   byId("manifold").addEventListener("change", () => app.changed("view"));
   byId("walk").append(...walkCanvases);
-  fillLegend(byId("plane-legend"), app.classes, app.colours);
+  fillLegend(byId("plane-legend"), app.classes, app.names, app.colours);
 
   // At first the pointer wanders by itself, so that something moves; not where the reader wants stillness.
   wander.checked = !still.matches;
