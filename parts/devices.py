@@ -55,6 +55,14 @@ with starting("matplotlib", "mend MPLBACKEND or your matplotlibrc"):  # before K
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
+
+def share_gpus(tensorflow):
+    """Let TensorFlow take a GPU's memory as it needs it: left alone, it takes all of every card at once."""
+    with contextlib.suppress(RuntimeError):  # they are in use already, by a program that imports this one
+        for gpu in tensorflow.config.list_physical_devices("GPU"):
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
+
+
 with starting("Keras", f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed"), quiet_startup():
     import keras
 
@@ -62,6 +70,9 @@ with starting("Keras", f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that 
         raise ImportError(f"the backend {keras.backend.backend()} cannot train")
     with contextlib.suppress(ImportError):  # Keras's fit imports it on each backend, and it talks then
         import tensorflow as tensorflow
+
+    if keras.backend.backend() == "tensorflow":
+        share_gpus(tensorflow)
 
 
 def describe():

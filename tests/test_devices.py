@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -115,3 +116,17 @@ def test_other_backends_train_with_fresh_noise_repeat_and_load(backend, run_pyth
         assert distance == pytest.approx(share * FIRST_STEP * 1e-3, rel=1e-2), path
     assert result["elbo"] == pytest.approx(-result["history"]["val_loss"][-1], rel=0.1)
     assert result["elbo"] - 1 < result["importance_weighted"] < result["exact"] + 1
+
+
+def test_tensorflow_takes_the_memory_of_a_gpu_as_it_needs_it():
+    """A machine with two GPUs, and one where they are in use already."""
+    grown, unused = [], SimpleNamespace(set_memory_growth=lambda gpu, enable: grown.append((gpu, enable)))
+    config = SimpleNamespace(list_physical_devices=lambda kind: [f"{kind}:0", f"{kind}:1"], experimental=unused)
+    devices.share_gpus(SimpleNamespace(config=config))
+    assert grown == [("GPU:0", True), ("GPU:1", True)]
+
+    def used(gpu, enable):
+        raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+    config.experimental = SimpleNamespace(set_memory_growth=used)
+    devices.share_gpus(SimpleNamespace(config=config))
