@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from parts import stopping
+
 
 @contextlib.contextmanager
 def quiet_startup():
@@ -29,9 +31,11 @@ def quiet_startup():
         return
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
+    stopping.now.stderr = stderr  # for whoever presses Ctrl-C meanwhile
     try:
         yield
     finally:
+        stopping.now.stderr = 2
         os.dup2(stderr, 2)
         os.close(stderr)
 

@@ -1,8 +1,8 @@
 """The folder of a run: its pictures, model and record are always those of one run, whatever happens when.
 
-A finished run writes all its files into .run/ inside its folder, then a journal of what is to be moved where, then it
-moves them. Whoever cuts it off before the journal leaves the earlier run as it was; after it, `settle` finishes the
-moves at the next start, or before a model is loaded from there.
+A finished run writes all its files into .vae_mnist/ inside its folder, then a journal of what is to be moved where, and
+then it moves them. Whoever cuts it off before the journal leaves the earlier run as it was; after it, `settle` finishes
+the moves at the next start, or before a model is loaded from there.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ PICTURES = (
 )
 FILES = (MODEL, RECORD, EXPLORER, REPLAY, *PICTURES)
 UNFINISHED = "unfinished.npz"  # a training after its last finished epoch (see parts/resume.py)
-ASIDE, JOURNAL = ".run", "journal.json"
+ASIDE, JOURNAL = ".vae_mnist", "journal.json"
 LEFTOVER = re.compile(
     r"\.(unfinished\.npz|(vae|metrics|explorer|replay|unfinished)\.\d+\.\w+)"
 )  # the last: of old versions
@@ -43,6 +43,7 @@ def opened(output, dataset, loaded=False):
     output: what --output says, or None; dataset: a data.Dataset; loaded: whether the model is one trained before.
     What a killed run left is settled first. Raises UserError where the folder cannot be used.
     """
+    finish(Path(output or "figures"))  # what is there decides where this run goes
     folder = choose(output, dataset, loaded)
     with contextlib.ExitStack() as stack:
         try:
@@ -72,10 +73,14 @@ def choose(output, dataset, loaded=False):
     --output is taken as it is, unless it holds what may not be replaced; then it is a folder below it.
     """
     folder = Path(output or "figures")  # --output "" is what a shell makes of a variable that is not set
-    other = not output or (not loaded and holds_trained(folder, full_mnist=True))
-    if other and not dataset.full:
-        folder /= "sample" if dataset.name == MNIST_SAMPLE else folder_name(dataset.name)
-    if loaded and (not output or holds_trained(folder)):
+    below = "sample" if dataset.name == MNIST_SAMPLE else folder_name(dataset.name)
+    if not output and not dataset.full:
+        folder /= below
+    if not output and loaded:
+        folder /= "loaded"
+    while not dataset.full and not loaded and holds_trained(folder, full_mnist=True):
+        folder /= below
+    while loaded and holds_trained(folder):
         folder /= "loaded"
     return folder
 
@@ -119,23 +124,28 @@ def locked(folder, wait=True):
 
 def settle(folder):
     """Finish the moves that a killed run began in `folder`, or clear away what it wrote before them."""
-    aside = folder / ASIDE
-    if (aside / JOURNAL).exists():
-        move(folder)
-    elif aside.exists():
-        shutil.rmtree(aside)
+    move(folder)
+    shutil.rmtree(folder / ASIDE, ignore_errors=True)
     for path in folder.glob(".*"):
         if LEFTOVER.fullmatch(path.name):
             path.unlink()
+
+
+def finish(folder):
+    """Settle a folder in which a killed run had begun its moves; one that cannot be written into stays as it is."""
+    with contextlib.suppress(OSError):
+        if (folder / ASIDE / JOURNAL).exists():
+            with locked(folder):
+                settle(folder)
 
 
 def save(folder, figures, page, vae, replay, record):
     """Put the files of a run into its folder, all at once; those that an earlier run had beyond them go.
 
     figures: {file name: Figure}; page: the explorer's HTML; vae and replay: the model and its explorer.Replay, which
-    are written where they were trained here; record: a dict, as run makes it. The state of a training that has ended
-    is taken away. Returns the paths of the files. Raises UserError when the disk refuses; the earlier files are then
-    still there.
+    are written where they were trained here; record: a dict, as run makes it. The state of a training is taken away
+    when it has ended, and that of an earlier one too. Returns the paths of the files. Raises UserError when the disk
+    refuses; the earlier files are then still there.
     """
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     writers = {name: figure.savefig for name, figure in figures.items()}
@@ -144,7 +154,7 @@ def save(folder, figures, page, vae, replay, record):
     if record["model"] is None:
         writers |= {MODEL: vae.save, REPLAY: replay.save}
     gone = [name for name in FILES if name not in writers]
-    if record["model"] is None and record["stopped"] is None:
+    if record["model"] is None and not (record["stopped"] and record["epochs"]):
         gone.append(UNFINISHED)
     replace_all(folder, writers, gone)
     return [folder / name for name in sorted(writers)]
@@ -171,7 +181,7 @@ def replace_all(folder, writers, gone=()):
             move(folder)
             stopping.now.left = f"all files of this run are in {folder}"
     except OSError as error:
-        path = folder / name
+        path = folder / name if name in writers else folder
         raise UserError(
             f"{path} could not be written ({reason(error)}): make room or choose another --output."
         ) from error
@@ -181,14 +191,18 @@ def replace_all(folder, writers, gone=()):
 
 
 def move(folder):
-    """Do what the journal in `folder` says; what of it was done before does no harm."""
+    """Do what the journal in `folder` says, if there is one; what of it was done before does no harm."""
     aside = folder / ASIDE
+    try:
+        journal = json.loads((aside / JOURNAL).read_text())
+        files, gone = {*FILES} & {*journal["files"]}, {*FILES, UNFINISHED} & {*journal["gone"]}
+    except (OSError, ValueError, TypeError, KeyError):  # none, or none that a run wrote
+        return
     to_disk(aside)
-    journal = json.loads((aside / JOURNAL).read_text())
-    for name in {*FILES} & {*journal["files"]}:
+    for name in files:
         if (aside / name).exists():
             os.replace(aside / name, folder / name)
-    for name in {*FILES, UNFINISHED} & {*journal["gone"]}:
+    for name in gone:
         (folder / name).unlink(missing_ok=True)
     to_disk(folder)
     (aside / JOURNAL).unlink()
@@ -227,9 +241,5 @@ def reason(error):
 
 def load_vae(path):
     """Load a VAE that this script saved (see saved.load). Raises UserError for any other file."""
-    folder = Path(path).parent
-    with contextlib.suppress(OSError):
-        if (folder / ASIDE / JOURNAL).exists():
-            with locked(folder):
-                settle(folder)
+    finish(Path(path).parent)
     return saved.load(path)

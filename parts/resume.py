@@ -5,10 +5,12 @@ weights, optimizer, the states of the noise and of the batches' order, and what 
 BackupAndRestore leaves out the noise and the order, so that a resumed training would be another one.
 """
 
+import contextlib
 import hashlib
 import json
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,8 +18,8 @@ from keras import ops
 
 from parts import UserError, folder, stopping
 
-CONTENT = "content of the data"
-ORDER = "order"  # the entries of the file beside the model's variables; the rest is in the plan's JSON
+HERE = Path(__file__).resolve().parent
+DIGESTS = ("program", "content of the data")  # the entries of a plan that say nothing to a reader
 REPLAY_PARTS = ("moments", "z", "loss")
 # What the record says of the training of a model that was loaded.
 NO_TRAINING = {"settings": {}, "epochs": 0, "stopped": None, "seconds": 0.0, "history": {}}
@@ -28,16 +30,33 @@ def plan_of(settings, seed, device, dataset):
 
     settings: a dict, as run makes it; device: what devices.describe says; dataset: a data.Dataset.
     """
-    digest = hashlib.sha256()
+    content, program = hashlib.sha256(), hashlib.sha256()
     for part in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
-        digest.update(np.ascontiguousarray(part))
+        content.update(np.ascontiguousarray(part))
+    for path in (HERE.parent / "vae_mnist.py", *sorted(HERE.glob("*.py"))):
+        program.update(path.read_bytes())
     recipe = {name.replace("_", " "): value for name, value in settings["recipe"].items() if name != "name"}
     sizes = {name.replace("_", " "): value for name, value in settings.items() if name != "recipe"}
     versions = {f"version of {name}": value for name, value in device["versions"].items()}
     where = {"backend": device["backend"], "device": device["device"], "data": dataset.name}
-    return {"recipe": settings["recipe"]["name"], **where, **recipe, **sizes, "seed": seed, **versions} | {
-        CONTENT: digest.hexdigest()
-    }
+    where["floatx"] = keras.config.floatx()
+    digests = dict(zip(DIGESTS, (program.hexdigest(), content.hexdigest()), strict=True))
+    return {"recipe": settings["recipe"]["name"], **where, **recipe, **sizes, "seed": seed, **versions, **digests}
+
+
+def check(kept, variables):
+    """Raise ValueError unless the arrays of a file, {name: array}, are such as Progress.save writes them."""
+    history = json.loads(str(kept["history"]))
+    lengths = {len(numbers) for numbers in history.values()}
+    moments = {len(kept[f"replay {name}"]) for name in REPLAY_PARTS}
+    fits = len(lengths) == len(moments) == 1 and "loss" in history and np.isfinite(float(kept["seconds"]))
+    fits = fits and kept["order"].dtype == get_order().dtype and kept["order"].shape == get_order().shape
+    for name, variable in variables.items():
+        value = kept[name]
+        fits = fits and value.shape == tuple(variable.shape) and value.dtype == ops.convert_to_numpy(variable).dtype
+        fits = fits and np.isfinite(value).all()
+    if not fits:
+        raise ValueError("this is not what Progress.save writes")
 
 
 class Progress(keras.callbacks.Callback):
@@ -61,32 +80,37 @@ class Progress(keras.callbacks.Callback):
         Raises UserError where there is none, or where it is that of another training; the VAE is then as it was.
         """
         self.set_model(vae)
-        variables = self.variables()
         try:
             with self.path.open("rb") as file, np.load(file) as archive:  # which unpickles nothing
                 kept = {name: archive[name] for name in archive.files}
-            plan, history, seconds = (json.loads(str(kept[name])) for name in ("plan", "history", "seconds"))
-            weights = [kept[name] for name in variables]
-            replay = [kept[f"replay {name}"] for name in REPLAY_PARTS]
-            order, plan, done = kept[ORDER], dict(plan), len(history["loss"])
+            self.compare(dict(json.loads(str(kept["plan"]))))
+            check(kept, self.variables())
         except FileNotFoundError as error:
             raise UserError(self.nothing_there()) from error
+        except UserError:
+            raise
         except Exception as error:  # a damaged archive fails in many ways
             raise UserError(f"{self.path} cannot be read: leave --resume out to train from the start.") from error
-        if differences := [name for name in {**self.plan, **plan} if self.plan.get(name) != plan.get(name)]:
-            name = differences[0]
-            other = "another" if name == CONTENT else f"{plan.get(name)}, not {self.plan.get(name)}"
-            raise UserError(
-                f"The training in {self.path} cannot go on here: its {name} is {other};"
-                " give what it was begun with, or leave --resume out."
-            )
-        for variable, value in zip(variables.values(), weights, strict=True):
-            variable.assign(value)
-        self.history, self.order, self.seconds = history, order, seconds
-        for name, part in zip(REPLAY_PARTS, replay, strict=True):
+        for name, variable in self.variables().items():
+            variable.assign(kept[name])
+        for name in REPLAY_PARTS:
+            part = kept[f"replay {name}"]
             setattr(self.replay, name, list(part) if part.ndim > 1 else part.tolist())
+        self.history, self.seconds = json.loads(str(kept["history"])), float(kept["seconds"])
+        self.order = kept["order"]
         self.note_kept()
-        return done
+        return len(self.history["loss"])
+
+    def compare(self, plan):
+        """Raise UserError, naming the first difference, where the `plan` of a file is not that of this training."""
+        for name in {**self.plan, **plan}:
+            before, here = plan.get(name), self.plan.get(name)
+            if before != here:
+                other = "another" if name in DIGESTS else f"{before}, not {here}"
+                raise UserError(
+                    f"The training in {self.path} cannot go on here: its {name} is {other};"
+                    " give what it was begun with, or leave --resume out."
+                )
 
     def record(self):
         """What the record says of the training (see NO_TRAINING)."""
@@ -97,8 +121,10 @@ class Progress(keras.callbacks.Callback):
     def nothing_there(self):
         """Why there is nothing to resume."""
         where = self.path.parent
-        if (where / folder.RECORD).exists():
-            return f"The run in {where} is finished, there is nothing to resume: leave --resume out."
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads((where / folder.RECORD).read_text(encoding="utf-8"))
+            ended = "was stopped in its first epoch" if record["stopped"] else "is finished"
+            return f"The run in {where} {ended}, there is nothing to resume: leave --resume out."
         return f"There is no interrupted training in {where} that had finished an epoch: leave --resume out."
 
     def variables(self):
@@ -142,12 +168,14 @@ class Progress(keras.callbacks.Callback):
             return
         arrays = {name: ops.convert_to_numpy(variable) for name, variable in self.variables().items()}
         arrays |= {f"replay {name}": np.array(getattr(self.replay, name)) for name in REPLAY_PARTS}
-        known = {"plan": self.plan, "history": self.history, "seconds": self.seconds}
-        arrays |= {name: json.dumps(value) for name, value in known.items()} | {ORDER: get_order()}
+        arrays |= {"plan": json.dumps(self.plan), "history": json.dumps(self.history)}
+        arrays |= {"seconds": self.seconds, "order": get_order()}
         try:
             folder.write_whole(self.path, lambda file: np.savez(file, **arrays))
         except OSError as error:
             self.saving = False
+            if self.kept is None:  # the file is of an earlier training
+                self.path.unlink(missing_ok=True)
             print(
                 f"vae_mnist: {self.path} could not be written ({folder.reason(error)}):"
                 " the training goes on, and cannot be resumed if it is cut off.",

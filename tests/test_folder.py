@@ -60,6 +60,34 @@ def test_the_full_set_is_replaced_by_none_but_the_full_set(spoil, tmp_path):
         assert folder.choose(str(tmp_path), dataset, loaded=True) == tmp_path / "loaded"
 
 
+def test_a_folder_below_is_no_more_replaced_than_the_one_above(tmp_path):
+    put_run(tmp_path)
+    put_run(tmp_path / "loaded")
+    put_run(tmp_path / "sample")
+    assert folder.choose(str(tmp_path), MINE, loaded=True) == tmp_path / "loaded" / "loaded"
+    assert folder.choose(str(tmp_path), SAMPLE) == tmp_path / "sample" / "sample"
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["trained", "loaded"])
+def test_what_a_kill_cut_in_two_is_finished_before_the_place_is_chosen(loaded, tmp_path):
+    """The first run ever in a folder, of the full set, whose files have not moved yet."""
+    put_run(tmp_path / ".vae_mnist")
+    journal = {"files": ["metrics.json", "manifold.png"], "gone": []}
+    (tmp_path / ".vae_mnist" / "journal.json").write_text(json.dumps(journal))
+    with folder.opened(str(tmp_path), SAMPLE, loaded) as place:
+        assert place == tmp_path / ("loaded" if loaded else "sample")
+        assert (tmp_path / "manifold.png").read_text() == "a picture"
+        assert not (tmp_path / ".vae_mnist").exists()
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "[]", '{"files": 3}', '{"files": [["x"]], "gone": []}', "null"])
+def test_a_journal_that_no_run_wrote_is_cleared(text, earlier):
+    (earlier / ".vae_mnist").mkdir()
+    (earlier / ".vae_mnist" / "journal.json").write_text(text)
+    with folder.opened(str(earlier), FULL):
+        assert contents(earlier) == OLD
+
+
 def test_another_run_is_replaced_by_training_but_not_by_loading(tmp_path):
     assert folder.choose(str(tmp_path), MINE) == tmp_path, "empty"
     assert folder.choose(str(tmp_path), MINE, loaded=True) == tmp_path
@@ -155,19 +183,19 @@ def test_loading_a_model_finishes_what_a_kill_cut_off(trained, tmp_path):
     trained[0].save(tmp_path / "vae.keras")
     model = (tmp_path / "vae.keras").read_bytes()
     (tmp_path / "vae.keras").write_text("the old model")
-    (tmp_path / ".run").mkdir()
-    (tmp_path / ".run" / "vae.keras").write_bytes(model)
-    (tmp_path / ".run" / "journal.json").write_text(json.dumps({"files": ["vae.keras"], "gone": []}))
+    (tmp_path / ".vae_mnist").mkdir()
+    (tmp_path / ".vae_mnist" / "vae.keras").write_bytes(model)
+    (tmp_path / ".vae_mnist" / "journal.json").write_text(json.dumps({"files": ["vae.keras"], "gone": []}))
     assert folder.load_vae(tmp_path / "vae.keras").count_params() == trained[0].count_params()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["vae.keras"]
 
 
 def test_a_journal_moves_nothing_but_files_of_a_run(tmp_path):
-    (tmp_path / ".run").mkdir()
-    (tmp_path / ".run" / "mine.txt").write_text("x")
+    (tmp_path / ".vae_mnist").mkdir()
+    (tmp_path / ".vae_mnist" / "mine.txt").write_text("x")
     (tmp_path / "own.txt").write_text("the user's own")
     journal = {"files": ["mine.txt", "../up.txt", "/etc/passwd"], "gone": ["own.txt"]}
-    (tmp_path / ".run" / "journal.json").write_text(json.dumps(journal))
+    (tmp_path / ".vae_mnist" / "journal.json").write_text(json.dumps(journal))
     folder.settle(tmp_path)
     assert contents(tmp_path) == {"own.txt": "the user's own"}
 
@@ -175,8 +203,8 @@ def test_a_journal_moves_nothing_but_files_of_a_run(tmp_path):
 def test_leftovers_of_killed_runs_are_cleared_and_nothing_else(earlier):
     for name in (".unfinished.npz", ".vae.123.keras", ".metrics.77.json", ".hidden", ".vae.mine.keras"):
         (earlier / name).write_text("x")
-    (earlier / ".run").mkdir()
-    (earlier / ".run" / "manifold.png").write_text("half a pic")
+    (earlier / ".vae_mnist").mkdir()
+    (earlier / ".vae_mnist" / "manifold.png").write_text("half a pic")
     folder.settle(earlier)
     assert contents(earlier) == OLD | {".hidden": "x", ".vae.mine.keras": "x"}
 
@@ -250,12 +278,12 @@ REPLAY = SimpleNamespace(save=lambda path: path.write_bytes(b"moments"))
 
 def test_a_run_takes_the_state_of_its_training_away_unless_it_was_stopped(trained, tmp_path):
     vae, history = trained
-    for stopped in ("stopped after epoch 1 of 2", None):
+    for stopped, epochs in (("stopped after epoch 1 of 2", 1), ("stopped after epoch 0 of 2", 0), (None, 2)):
         (tmp_path / "unfinished.npz").write_text("a training")
-        record = {"model": None, "stopped": stopped, "history": history}
+        record = {"model": None, "stopped": stopped, "epochs": epochs, "history": history}
         files = folder.save(tmp_path, {}, "<html>", vae, REPLAY, record)
         assert [path.name for path in files] == ["explorer.html", "metrics.json", "replay.npz", "vae.keras"]
-        assert (tmp_path / "unfinished.npz").exists() == bool(stopped)
+        assert (tmp_path / "unfinished.npz").exists() == (epochs == 1), "that of another training is not kept"
         assert (tmp_path / "explorer.html").read_text() == "<html>"
         assert (tmp_path / "replay.npz").read_bytes() == b"moments"
         assert folder.load_vae(tmp_path / "vae.keras").count_params() == vae.count_params()

@@ -114,6 +114,7 @@ def test_the_state_is_kept_after_each_epoch_and_told_in_a_plan(small, cut_off):
         ({"recipe": RECIPE._replace(learning_rate=0.5)._asdict()}, "its learning rate is 0.01, not 0.5"),
         ({"recipe": RECIPE._replace(epochs=5)._asdict()}, "its epochs is 4, not 5"),
         ({"recipe": recipes.RECIPES["author"]._asdict()}, "its recipe is default, not author"),
+        ({"hidden_dim": 8}, "its hidden dim is 16, not 8"),
     ],
 )
 def test_other_settings_are_refused_by_name(changes, sentence, small, cut_off):
@@ -145,12 +146,49 @@ def test_where_there_is_nothing_to_resume_it_is_said_why(small, tmp_path):
     vae, _, progress = run_of(small, tmp_path)
     with pytest.raises(UserError, match="no interrupted training"):
         progress.restore(vae)
-    (tmp_path / "metrics.json").write_text("{}")
-    with pytest.raises(UserError, match="is finished, there is nothing to resume"):
-        progress.restore(vae)
+    for stopped, sentence in ((None, "is finished"), ("stopped after epoch 0 of 4", "was stopped in its first epoch")):
+        (tmp_path / "metrics.json").write_text(json.dumps({"stopped": stopped}))
+        with pytest.raises(UserError, match=f"{sentence}, there is nothing to resume"):
+            progress.restore(vae)
     (tmp_path / "unfinished.npz").write_bytes(b"PK\3\4 damaged")
     with pytest.raises(UserError, match="cannot be read"):
         progress.restore(vae)
+
+
+def test_another_optimizer_is_told_as_another_recipe(small, cut_off):
+    """Adam has other variables than the file holds."""
+    author = recipes.RECIPES["author"]
+    vae = vae_mnist.build_vae(author, hidden_dim=16)
+    vae_mnist.compile_vae(vae, author, 200)
+    plan = resume.plan_of(SETTINGS | {"recipe": author._asdict()}, 0, devices.describe(), small)
+    with pytest.raises(UserError, match="its recipe is default, not author"):
+        resume.Progress(cut_off, plan, None).restore(vae)
+
+
+SPOILED = {
+    "weight of another shape": {"variable 1": np.zeros((2, 2), "float32")},
+    "weight of text": {"variable 1": np.full((784, 16), "x")},
+    "NaN": {"variable 2": np.full(16, np.nan, "float32")},
+    "short order": {"order": np.zeros(3, "uint32")},
+    "seconds of text": {"seconds": "soon"},
+    "history of text": {"history": '"abc"'},
+    "history of two lengths": {"history": '{"loss": [1.0, 2.0], "val_loss": [1.0]}'},
+    "replay of another length": {"replay loss": np.zeros(3)},
+    "plan that is none": {"plan": "[1]"},
+}
+
+
+@pytest.mark.parametrize("change", SPOILED.values(), ids=SPOILED)
+def test_a_file_that_this_program_did_not_write_is_refused(change, small, cut_off):
+    with np.load(cut_off / "unfinished.npz") as file:
+        arrays = dict(file)
+    np.savez(cut_off / "unfinished.npz", **arrays | change)
+    vae, _, progress = run_of(small, cut_off)
+    before = vae.get_weights()
+    with pytest.raises(UserError, match="cannot be read"):
+        progress.restore(vae)
+    for one, other in zip(before, vae.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_full_disk_stops_no_training(small, tmp_path, monkeypatch, capsys):
@@ -159,6 +197,7 @@ def test_a_full_disk_stops_no_training(small, tmp_path, monkeypatch, capsys):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
+    (tmp_path / "unfinished.npz").write_text("of an earlier training, which this one replaces")
     run = run_of(small, tmp_path)
     train(small, run)
     assert len(run[2].history["loss"]) == 4
@@ -193,7 +232,7 @@ def results(place):
 def test_a_killed_run_and_one_that_was_not_write_the_same_bytes(backend, small_npz, tmp_path):
     """In three processes, so that two runs of the same seed are the same as well."""
     pytest.importorskip(backend)
-    options = f"--data {small_npz} --epochs 9 --batch-size 20 --hidden-dim 16 --evidence-images 20"
+    options = f"--data {small_npz} --epochs 9 --batch-size 20 --hidden-dim 16 --evidence-images 0"
     assert Command(f"{options} --output whole", tmp_path, KERAS_BACKEND=backend).end()[0] == 0
     killed = Command(f"{options} --output cut", tmp_path, KERAS_BACKEND=backend)
     killed.wait_for("Epoch 4/9")

@@ -7,7 +7,7 @@ import signal
 import pytest
 from conftest import Command
 
-LONG = "--epochs 100000 --batch-size 50 --hidden-dim 8 --output run"
+LONG = "--epochs 100000 --batch-size 50 --hidden-dim 8 --evidence-images 0 --output run"
 FILES = ["explorer.html", "metrics.json", "replay.npz", "unfinished.npz", "vae.keras"]
 
 
@@ -77,13 +77,45 @@ def test_elsewhere_it_ends_at_once_with_one_sentence(place, number, left, small_
 
 
 def test_while_it_imports_it_ends_at_once_with_one_sentence(tmp_path):
-    command = Command(
-        "--data sample", tmp_path, WAIT + "import sys; sys.modules['h5py'] = None\nfrom parts import stopping; wait()"
-    )
+    """In the midst of TensorFlow's import, whose own lines are hidden."""
+    slow = """
+class Finder:
+    find_spec = staticmethod(lambda name, *rest: wait() if name == "tensorflow" else None)
+sys.meta_path.insert(0, Finder)
+"""
+    command = Command("--data sample", tmp_path, WAIT + slow)
     command.wait_for("waiting")
     command.send(signal.SIGINT)
     returned, _, err = command.end()
     assert (returned, err) == (130, "\nvae_mnist: stopped; nothing was written.\n")
+
+
+def test_a_signal_waits_for_the_end_of_the_moves(small_npz, tmp_path):
+    """Each move takes half a second here; other threads of the process are there to take the signal."""
+    slow = """
+import os, time
+replace = os.replace
+def slowly(source, target):
+    if ".vae_mnist" in str(source) and "journal" not in str(source):
+        print("moving", flush=True)
+        time.sleep(0.2)
+    replace(source, target)
+os.replace = slowly
+"""
+    command = Command(f"--data {small_npz} --epochs 1 --hidden-dim 8 --evidence-images 0 --output run", tmp_path, slow)
+    command.wait_for("moving")
+    command.send(signal.SIGINT)
+    returned, _, err = command.end()
+    assert (returned, err) == (130, "\nvae_mnist: stopped; all files of this run are in run.\n")
+    assert not (tmp_path / "run" / ".vae_mnist").exists()
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 1
+
+
+def test_a_signal_that_the_process_was_told_to_ignore_is_ignored(run_python):
+    """So a shell starts a program in the background: its Ctrl-C is for another."""
+    program = "import signal, sys; signal.signal(2, signal.SIG_IGN); sys.argv = ['vae_mnist.py']; import vae_mnist\n"
+    program += "from parts import stopping\nwith stopping.answered(): signal.raise_signal(2); print('goes on')"
+    assert run_python("-c", program).stdout == "goes on\n"
 
 
 def test_a_library_leaves_the_signals_alone(run_python):
@@ -98,7 +130,7 @@ def fail(*arguments):
     raise UserError("The pictures failed.")
 pictures.draw = fail
 """
-    options = f"--data {small_npz} --epochs 2 --batch-size 50 --hidden-dim 8 --output run"
+    options = f"--data {small_npz} --epochs 2 --batch-size 50 --hidden-dim 8 --evidence-images 0 --output run"
     returned, _, err = Command(options, tmp_path, fails).end()
     where = "What was learned is in run/unfinished.npz, epoch 2 of 2: --resume goes on from there."
     assert (returned, err) == (2, f"vae_mnist: The pictures failed. {where}\n")
