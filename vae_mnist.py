@@ -28,7 +28,7 @@ import math
 import sys
 from pathlib import Path
 
-from parts import UserError, console, data, devices, evidence, explorer, folder, pictures, recipes, resume
+from parts import UserError, console, data, devices, evidence, explorer, feeding, folder, pictures, recipes, resume
 from parts.recipes import RECIPES
 
 # isort: split
@@ -158,6 +158,8 @@ def compile_vae(vae, recipe, n_images):
 def train(vae, x_train, x_test=None, recipe=RECIPES["default"], verbose="auto", callbacks=(), epochs_done=0):
     """Train a compiled VAE to reproduce its own input; x_train and x_test are (n, 784) float32 in [0, 1].
 
+    x_train may also be data.Images, which are kept in bytes until their turn comes.
+
     `callbacks` are Keras callbacks of your own; their logs hold all the numbers that the history holds. `epochs_done`
     of the recipe's epochs are left out, as they were trained before.
     Returns the history, {name: one number per epoch}, in nats per image: `loss`, `reconstruction_loss` and `kl_loss`,
@@ -167,11 +169,10 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], verbose="auto", 
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2  # a bar that moves, or a line an epoch in a log file
     fitted = vae.fit(
-        x_train,
-        x_train,
+        feeding.batches(x_train, recipe.batch_size),
         epochs=recipe.epochs,
         initial_epoch=epochs_done,
-        batch_size=recipe.batch_size,
+        shuffle=False,  # the batches are shuffled already
         validation_data=None if x_test is None else (x_test, x_test),
         validation_batch_size=1000,
         callbacks=[recipes.StopIfDiverged(), recipes.KLLossInLogs(), *callbacks],

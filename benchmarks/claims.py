@@ -220,6 +220,7 @@ def main():
     parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
     args = parser.parse_args()
     dataset = data.load_data(args.data)
+    dataset = dataset._replace(x_train=dataset.x_train[:])  # all of them as floats
     for name in args.experiments or EXPERIMENTS:
         start = time.perf_counter()
         runs = list(EXPERIMENTS[name](dataset))

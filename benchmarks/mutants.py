@@ -261,7 +261,7 @@ def meet(path, watch):
         if path.suffix == ".npz":
             dataset = data.load_data(path)
             assert dataset.x_train.dtype == np.float32
-            assert 0 <= dataset.x_train.min() <= dataset.x_train.max() <= 1
+            assert 0 <= dataset.x_train[:].min() <= dataset.x_train[:].max() <= 1
             return "loaded"
         vae = folder.load_vae(path)
         assert tuple(vae(np.full((2, 784), 0.5, "float32")).shape) == (2, 784)

@@ -44,7 +44,8 @@ GREY, BLUE, ORANGE, RED = (pictures.CLASS_COLOURS[digit] for digit in (0, 3, 8, 
 
 def load():
     """The full MNIST (or the file that VAE_DATA names) as a parts.data.Dataset; the 5,000-image sample when SMOKE."""
-    return data.load_data("sample" if SMOKE else os.environ.get("VAE_DATA", "mnist"))
+    dataset = data.load_data("sample" if SMOKE else os.environ.get("VAE_DATA", "mnist"))
+    return dataset._replace(x_train=dataset.x_train[:])  # all of them as floats
 
 
 def few(number, smoke):

@@ -1,6 +1,7 @@
 """What supports vae_mnist.py: everything that a reader of the post would skip, one room a purpose.
 
     data       the images: MNIST, its 5,000-image sample, a file of one's own; loaded and checked
+    feeding    the way of the images into the training, batch by batch
     recipes    how to train: initial weights, stochastic binarisation, the optimizer, what the logs hold
     evidence   log p(x), the evidence, next to the ELBO that bounds it
     pictures   the figures: each takes the model and the data, or arrays, and returns a matplotlib Figure

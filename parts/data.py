@@ -52,15 +52,40 @@ MNIST_IDX_MD5 = {
 }
 
 
+def scaled(pixels):
+    """Grey values from 0 to 255, uint8 of any shape, as float32 from 0 to 1."""
+    return np.divide(pixels, np.float32(255), dtype="float32", casting="unsafe")
+
+
+class Images:
+    """Images (n, 784) that look like float32 in [0, 1], and are kept as `pixels`, uint8 from 0 to 255.
+
+    A slice of it, or of all of them [:], is a NumPy array of float32.
+    """
+
+    def __init__(self, pixels):
+        self.pixels, self.shape, self.dtype = pixels, pixels.shape, np.dtype("float32")
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def __getitem__(self, places):
+        return scaled(self.pixels[places])
+
+    def __array__(self, dtype=None, copy=None):
+        return scaled(self.pixels).astype(dtype or self.dtype, copy=False)
+
+
 class Dataset(NamedTuple):
     """Images as the network takes them: float32 (n, 784), grey values in [0, 1]; labels int64 (n,), 0 to 9.
 
+    x_train is an `Images` where the pixels came as integers, of which a slice is such an array: there may be millions.
     full: whether it is the full MNIST, all of it and nothing else; a file may have any name. classes: the names of the
     ten labels.
     """
 
     name: str
-    x_train: np.ndarray
+    x_train: Images | np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
@@ -239,7 +264,7 @@ def is_mnist(arrays):
 
 
 def make_dataset(name, x_train, y_train, x_test, y_test, source="the data set"):
-    """Check the four arrays, flatten the images and scale them to [0, 1]. Raises UserError (see load_npz)."""
+    """Check the four arrays and flatten the images. Raises UserError (see load_npz)."""
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         check_images(x, f"x_{part} of {source}")
         check_labels(y, f"y_{part} of {source}")
@@ -247,20 +272,20 @@ def make_dataset(name, x_train, y_train, x_test, y_test, source="the data set"):
             raise UserError(
                 f"{source} has {len(x)} images in x_{part} but {len(y)} labels in y_{part}: make them pairs."
             )
-    return Dataset(name, flatten(x_train), y_train.astype("int64"), flatten(x_test), y_test.astype("int64"))
+    return Dataset(name, flatten(x_train), y_train.astype("int64"), flatten(x_test)[:], y_test.astype("int64"))
 
 
 def flatten(images):
-    """Turn (n, 28, 28) integers from 0 to 255, or floats from 0 to 1, into (n, 784) float32 from 0 to 1.
+    """Turn (n, 28, 28) integers from 0 to 255 into Images, and floats from 0 to 1 into (n, 784) float32.
 
-    Makes no copy beside the result, of which a million images take 3 GB. Raises MemoryError where there is no room.
+    Makes no copy of bytes, nor of float32. Raises MemoryError where there is no room for the result.
     """
-    if 4 * images.size > devices.free_memory():
+    rows, whole = images.reshape(len(images), IMAGE_DIM), images.dtype.kind != "f"
+    dtype = np.dtype("uint8" if whole else "float32")
+    if images.dtype != dtype and dtype.itemsize * images.size > devices.free_memory():
         raise MemoryError
-    rows = images.reshape(len(images), IMAGE_DIM)
-    if rows.dtype.kind == "f":
-        return rows.astype("float32", copy=False)
-    return np.divide(rows, np.float32(255), dtype="float32", casting="unsafe")
+    rows = rows.astype(dtype, copy=False)
+    return Images(rows) if whole else rows
 
 
 def check_images(x, what):

@@ -31,7 +31,8 @@ def plan_of(settings, seed, device, dataset):
     settings: a dict, as run makes it; device: what devices.describe says; dataset: a data.Dataset.
     """
     content, program = hashlib.sha256(), hashlib.sha256()
-    for part in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+    x_train = getattr(dataset.x_train, "pixels", dataset.x_train)
+    for part in (x_train, dataset.y_train, dataset.x_test, dataset.y_test):
         content.update(np.ascontiguousarray(part))
     for path in (HERE.parent / "vae_mnist.py", *sorted(HERE.glob("*.py"))):
         program.update(path.read_bytes())
@@ -191,23 +192,14 @@ class Progress(keras.callbacks.Callback):
 
 
 def get_order():
-    """The state of the generator from which Keras draws the order of an epoch's batches, as an array.
+    """The state of NumPy's global generator, from which JAX and PyTorch get the order of an epoch's batches.
 
-    It is NumPy's on JAX and PyTorch's on PyTorch. On TensorFlow a seed gives one order, the same in each epoch.
+    On TensorFlow a seed gives one order, the same in each epoch (see parts/feeding.py).
     """
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return torch.get_rng_state().numpy()
     _, state, place, *_ = np.random.get_state()
     return np.append(state, np.uint32(place))
 
 
 def set_order(state):
     """Put back a state that get_order returned."""
-    if keras.backend.backend() == "torch":
-        import torch
-
-        torch.set_rng_state(torch.from_numpy(state))
-    else:
-        np.random.set_state(("MT19937", state[:-1], int(state[-1])))
+    np.random.set_state(("MT19937", state[:-1], int(state[-1])))

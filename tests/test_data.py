@@ -26,8 +26,8 @@ def test_sample_is_balanced_split_and_always_the_same(sample):
     assert np.bincount(sample.y_train).tolist() == [400] * 10
     assert np.bincount(sample.y_test).tolist() == [100] * 10
     assert sample.x_train.dtype == np.float32
-    assert sample.x_train.min() == 0
-    assert sample.x_train.max() == 1
+    assert sample.x_train[:].min() == 0
+    assert sample.x_train[:].max() == 1
     images = {row.tobytes() for row in np.concatenate([sample.x_train, sample.x_test])}
     assert len(images) == 5000, "no image is on both sides of the split"
 
@@ -125,12 +125,14 @@ def test_a_member_that_is_no_array_is_refused(small_arrays, tmp_path):
         load_data(tmp_path / "bad.npz")
 
 
-def test_a_set_that_no_memory_holds_is_refused(small_npz, monkeypatch):
-    """Too little for the file as it is; then enough for that, and too little for its images as float32."""
-    for free in (200 * 784, 200 * 784 * 3):
+def test_a_set_that_no_memory_holds_is_refused(small_npz, small_arrays, tmp_path, monkeypatch):
+    """Too little for the file as it is; then, for half-precision floats, too little for its images as float32."""
+    halves = {key: (a / 255).astype("float16") if key.startswith("x") else a for key, a in small_arrays.items()}
+    np.savez(tmp_path / "half.npz", **halves)
+    for path, free in ((small_npz, 200 * 784), (tmp_path / "half.npz", 200 * 784 * 3)):
         monkeypatch.setattr(devices, "free_memory", lambda free=free: free)
-        with pytest.raises(UserError, match=r"small\.npz does not fit into the memory"):
-            load_data(small_npz)
+        with pytest.raises(UserError, match=rf"{path.name} does not fit into the memory"):
+            load_data(path)
 
 
 def test_free_memory_is_what_the_system_says():
@@ -143,7 +145,7 @@ PEAK = """
 from parts import data
 def kilobytes(name):  # of this program alone; resource.getrusage may give its parent's peak
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
-for name in ("float32.npz", "uint8.npz"):  # the peak only rises: the one with the larger bound comes last
+for name in ("uint8.npz", "float32.npz"):  # the peak only rises: the one with the larger bound comes last
     before = kilobytes("VmRSS")
     dataset = data.load_data(name)
     print(1024 * (kilobytes("VmHWM") - before) / len(dataset.x_train))
@@ -153,15 +155,28 @@ for name in ("float32.npz", "uint8.npz"):  # the peak only rises: the one with t
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of a program's memory")
 def test_loading_takes_the_memory_of_the_file_and_of_the_result_only(run_python, tmp_path):
-    """Of an image, 784 bytes in the file and 4 * 784 as float32, which a float32 file already is."""
+    """Of an image, 784 bytes, or 4 * 784 as float32: nothing is copied."""
     for kind, top in (("uint8", 255), ("float32", 1)):
         x = np.zeros((60_000, 28, 28), kind)
         x[:, 3, 4] = top
         y = np.zeros(60_000, "uint8")
         np.savez(tmp_path / f"{kind}.npz", x_train=x, y_train=y, x_test=x[:1], y_test=y[:1])
-    floats, whole = map(float, run_python("-c", PEAK).stdout.split())
+    whole, floats = map(float, run_python("-c", PEAK).stdout.split())
     assert floats < 1.15 * 4 * 784
-    assert whole < 1.15 * 5 * 784
+    assert whole < 1.15 * 784
+
+
+def test_integers_stay_bytes_and_are_floats_where_they_are_looked_at(small_arrays, tmp_path):
+    for kind in ("uint8", "int64"):
+        np.savez(tmp_path / "whole.npz", **{key: array.astype(kind) for key, array in small_arrays.items()})
+        images = load_data(tmp_path / "whole.npz").x_train
+        assert images.pixels.dtype == np.uint8
+        expected = (small_arrays["x_train"].reshape(200, 784) / 255).astype("float32")
+        for part in (images[:], np.asarray(images)):
+            assert part.dtype == np.float32
+            np.testing.assert_array_equal(part, expected)
+        np.testing.assert_array_equal(images[[5, 3]], expected[[5, 3]])
+        assert images.shape == expected.shape
 
 
 def test_a_wrong_shape_is_told_with_the_right_one(small_arrays, tmp_path):
