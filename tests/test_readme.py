@@ -102,6 +102,19 @@ def test_damaged_files_are_counted_as_recorded():
     assert f"Of these {loaded:,} were still loaded, as what they still were, and {refused:,} were refused" in text
 
 
+def test_kills_are_counted_as_recorded():
+    record = json.loads((ROOT / "benchmarks" / "kills.json").read_text())
+    for backend in ("tensorflow", "jax"):
+        counts = record[backend]
+        assert counts["kills"] == sum(counts["killed while"].values()) == sum(counts["then"].values()) == 100
+        for phase in ("starting", "compiling", "training", "evaluating", "saving"):
+            assert counts["killed while"][phase] > 0, (backend, phase)
+        assert any("in a resumed run" in phase for phase in counts["killed while"])
+        assert all("was there" in outcome for outcome in counts["then"])
+    share = f"{100 * record['keeping the state']['share']:.1f} %"
+    assert f"Keeping the state of the training takes {share} of its time" in " ".join(MEASURED.split())
+
+
 def test_race_counts_the_multiplications_of_an_image():
     """Forward, weights' gradients, and activations' gradients but for the pixels': 2 operations each."""
     layers = [784 * 256, 256 * 4, 2 * 256, 256 * 784]

@@ -1,0 +1,227 @@
+"""How many kills at random moments leave a folder whole and a training that resumes bit for bit: writes kills.json.
+
+    python benchmarks/kills.py                   100 kills on TensorFlow, and 100 on JAX
+    python benchmarks/kills.py --kills 0         only what keeping the state of a training costs
+
+Each kill (SIGKILL) meets the real command, over the files of an earlier complete run, at a random moment of one of its
+phases. Then: what the next start makes of the folder is of one run, the earlier or the new one, with nothing left over;
+and where an epoch had finished, --resume ends with the very bytes of a run that was not killed. Some are killed a
+second time while they resume. Anything else fails at once. Needs two cores for half an hour.
+"""
+
+import argparse
+import concurrent.futures
+import hashlib
+import io
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import h5py
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+RECORD = Path(__file__).with_suffix(".json")
+EPOCHS = 12
+OPTIONS = f"--data images.npz --epochs {EPOCHS} --hidden-dim 32 --evidence-images 0 --output run"
+PHASES = ("starting", "compiling", "training", "evaluating", "saving", "ended")
+SHARES = {"starting": 5, "compiling": 10, "training": 30, "evaluating": 20, "saving": 25, "resuming": 10}
+BACKENDS = ("tensorflow", "jax")
+CHANGING = ("metadata.json", "config.json", "seconds.npy")  # a date, the ids of objects, a time
+
+
+def write_images(path):
+    """1,200 digits of the sample as a data file."""
+    import numpy as np
+
+    from parts import data
+
+    sample = data.load_sample()
+    images = (255 * sample.x_train[:1200]).round().astype("uint8").reshape(-1, 28, 28)
+    labels = sample.y_train[:1200]
+    np.savez(path, x_train=images[:1000], y_train=labels[:1000], x_test=images[1000:], y_test=labels[1000:])
+
+
+def start(backend, place, *options):
+    """The command in a process of its own, in the folder `place`; its output goes to a file there."""
+    command = [sys.executable, "-u", str(ROOT / "vae_mnist.py"), *OPTIONS.split(), *options]
+    with open(place / "out.txt", "w") as out:
+        return subprocess.Popen(
+            command, cwd=place, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"KERAS_BACKEND": backend}
+        )
+
+
+def phase(place):
+    """Which phase a run is in, from what can be seen of it."""
+    said = (place / "out.txt").read_text()
+    if "Held-out ELBO" in said:
+        return "ended"
+    if "loss:" in said.partition(f"Epoch {EPOCHS}/{EPOCHS}")[2]:
+        return "saving" if (place / "run" / ".vae_mnist").exists() else "evaluating"
+    if "loss:" in said:
+        return "training"
+    return "compiling" if "held-out images" in said else "starting"
+
+
+def digest(run):
+    """What a folder holds of a run, without times: {file: a digest of its content}, hidden files included."""
+    found = {}
+    for path in sorted(run.iterdir()):
+        content = path.read_bytes() if path.is_file() else b"folder"
+        if path.name == "metrics.json":
+            record = json.loads(content)
+            content = json.dumps({**record, "seconds": 0}).encode()
+        if path.suffix in (".keras", ".npz") and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                members = [name for name in archive.namelist() if name not in CHANGING]
+                content = b"".join(plain(name, archive.read(name)) for name in members)
+        found[path.name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def plain(name, content):
+    """The content of a member of an archive, without the times that HDF5 keeps in it."""
+    if not name.endswith(".h5"):
+        return content
+    arrays = []
+    with h5py.File(io.BytesIO(content)) as file:
+        file.visititems(
+            lambda path, item: arrays.append((path, item[()].tobytes())) if hasattr(item, "shape") else None
+        )
+    return repr(sorted(arrays)).encode()
+
+
+def settled(place):
+    """What the next start makes of the folder `run` in `place`; looked at in a copy."""
+    from parts import folder
+
+    copy = place / "copy"
+    shutil.copytree(place / "run", copy)
+    folder.settle(copy)
+    found = digest(copy)
+    shutil.rmtree(copy)
+    found.pop(folder.UNFINISHED, None)
+    return found
+
+
+def kill_one(number, backend, place, moments, old, new):
+    """One kill, the next start, and the end of the run; returns (phase, epochs that were kept)."""
+    rng = random.Random(number)
+    wanted = rng.choices(list(SHARES), SHARES.values())[0]
+    where = place / f"kill{number}"
+    shutil.copytree(place / "earlier", where)
+    again = []
+    if wanted == "resuming":  # a run that is killed once in its training, and then again
+        kill_in(start(backend, where), where, "training", rng.random() * moments["training"])
+        again, wanted = ["--resume"], rng.choice(PHASES[:-1])
+    hit = kill_in(start(backend, where, *again), where, wanted, rng.random() * moments[wanted])
+    found = settled(where)
+    assert found in (old, new), (number, hit, found)
+    outcome = "the earlier run was there, no epoch was finished" if found == old else "the new run was there"
+    if (where / "run" / "unfinished.npz").exists() and found == old:
+        assert start(backend, where, "--resume").wait(timeout=600) == 0, (number, hit, (where / "out.txt").read_text())
+        trained = (where / "out.txt").read_text().count("Epoch ")
+        assert digest(where / "run") == new, (number, hit, digest(where / "run"), new)
+        cut = "after the training" if trained == 0 else "within the training"
+        outcome = f"the earlier run was there, and --resume, cut off {cut}, ended with the new run's bytes"
+    shutil.rmtree(where)
+    return f"{hit}, in a resumed run" if again else hit, outcome
+
+
+def kill_in(process, place, wanted, seconds):
+    """Kill a run so many seconds after it came into a phase; returns the phase that it was in."""
+    while process.poll() is None and PHASES.index(phase(place)) < PHASES.index(wanted):
+        time.sleep(0.002)
+    time.sleep(seconds)
+    hit = phase(place)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return hit
+
+
+def measure(backend, place):
+    """The earlier run's folder and the new run's files: how long each phase takes, and both digests."""
+    assert start(backend, place / "earlier", "--seed", "1", "--latent-dim", "2").wait() == 0
+    old = digest(place / "earlier" / "run")
+    shutil.copytree(place / "earlier", place / "new")
+    process, entered = start(backend, place / "new"), {}
+    while process.poll() is None:
+        entered.setdefault(phase(place / "new"), time.perf_counter())
+        time.sleep(0.001)
+    entered.setdefault("ended", time.perf_counter())
+    assert process.returncode == 0
+    moments = {name: entered[after] - entered[name] for name, after in itertools.pairwise(PHASES)}
+    return moments, old, digest(place / "new" / "run")
+
+
+def cost_of_keeping(data_file, epochs=10):
+    """What keeping the state takes of the time of the default training: {"epochs", "seconds", "share"}."""
+    import vae_mnist
+    from parts import console, data, devices, folder, resume
+
+    spent = []
+
+    def timed(function):
+        def call(*arguments):
+            start = time.perf_counter()
+            result = function(*arguments)
+            spent.append(time.perf_counter() - start)
+            return result
+
+        return call
+
+    resume.Progress.save, resume.plan_of = timed(resume.Progress.save), timed(resume.plan_of)
+    with tempfile.TemporaryDirectory(dir=ROOT) as place:  # on a disk, not in memory
+        options = f"--data {data_file} --epochs {epochs} --output {place}"
+        args, dataset = console.parse_args(options.split()), data.load_data(data_file)
+        with folder.opened(args.output, dataset) as output:
+            _, _, training = vae_mnist.train_anew(args, dataset, devices.describe(), output)
+    seconds = training["seconds"]
+    return {"dataset": dataset.name, "epochs": epochs, "seconds": seconds, "share": sum(spent) / (seconds - sum(spent))}
+
+
+def main():
+    """Kill, look, resume; keep the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100, help="on each backend")
+    parser.add_argument("--backends", nargs="*", default=BACKENDS)
+    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
+    args = parser.parse_args()
+    kills = args.kills
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    for backend in args.backends if kills else []:
+        with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(2) as pool:
+            place = Path(folder)
+            (place / "earlier").mkdir()
+            write_images(place / "earlier" / "images.npz")
+            moments, old, new = measure(backend, place)
+            print(backend, {name: round(seconds, 2) for name, seconds in moments.items()}, flush=True)
+            jobs = [pool.submit(kill_one, number, backend, place, moments, old, new) for number in range(kills)]
+            try:
+                ends = [job.result() for job in jobs]
+            finally:
+                pool.shutdown(cancel_futures=True)
+        record[backend] = {
+            "kills": kills,
+            "killed while": dict(Counter(hit for hit, _ in ends).most_common()),
+            "then": dict(Counter(then for _, then in ends).most_common()),
+        }
+        RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        print(json.dumps(record[backend], indent=1), flush=True)
+    record["keeping the state"] = cost_of_keeping(args.data)
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record["keeping the state"], indent=1))
+
+
+if __name__ == "__main__":
+    main()
