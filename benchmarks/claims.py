@@ -20,7 +20,7 @@ import lab  # noqa: E402
 import numpy as np  # noqa: E402
 
 import vae_mnist  # noqa: E402
-from parts import data, devices, evidence, pictures, recipes  # noqa: E402
+from parts import devices, evidence, pictures, recipes  # noqa: E402
 
 # isort: split
 import keras  # noqa: E402
@@ -219,8 +219,7 @@ def main():
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(EXPERIMENTS)}; all")
     parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
     args = parser.parse_args()
-    dataset = data.load_data(args.data)
-    dataset = dataset._replace(x_train=dataset.x_train[:])  # all of them as floats
+    dataset = lab.load(args.data)
     for name in args.experiments or EXPERIMENTS:
         start = time.perf_counter()
         runs = list(EXPERIMENTS[name](dataset))

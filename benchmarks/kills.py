@@ -115,7 +115,7 @@ def settled(place):
 
 
 def kill_one(number, backend, place, moments, old, new):
-    """One kill, the next start, and the end of the run; returns (phase, epochs that were kept)."""
+    """One kill, the next start, and the end of the run; returns (the phase it was in, what came of it)."""
     rng = random.Random(number)
     wanted = rng.choices(list(SHARES), SHARES.values())[0]
     where = place / f"kill{number}"
@@ -151,7 +151,7 @@ def kill_in(process, place, wanted, seconds):
 
 def measure(backend, place):
     """The earlier run's folder and the new run's files: how long each phase takes, and both digests."""
-    assert start(backend, place / "earlier", "--seed", "1", "--latent-dim", "2").wait() == 0
+    assert start(backend, place / "earlier", "--seed", "1").wait() == 0
     old = digest(place / "earlier" / "run")
     shutil.copytree(place / "earlier", place / "new")
     process, entered = start(backend, place / "new"), {}

@@ -42,7 +42,7 @@ EVIL = (
     {"module": "os", "class_name": "function", "config": "system", "registered_name": "function"},
     {"module": "subprocess", "class_name": "Popen", "config": {"args": ["true"]}, "registered_name": None},
     {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"},
-    {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/tmp"}, "registered_name": None},
+    {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "evil"}, "registered_name": None},
     {"module": "keras.utils", "class_name": "function", "config": "get_file", "registered_name": "function"},
     {"class_name": "__lambda__", "config": {"value": "4wAAAAA=", "defaults": None, "closure": None}},
 )
@@ -141,7 +141,7 @@ def members_changed(draw, content):
         case "pack":
             packing = draw(st.sampled_from((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)))
         case "outside":
-            members.append([draw(st.sampled_from(("../evil", "/tmp/evil", "assets/../../evil"))), b"evil"])
+            members.append([draw(st.sampled_from(("../evil", "/evil", "assets/../../evil"))), b"evil"])
         case "swap":
             members[place][1] = draw(st.sampled_from(members))[1]
         case "bomb":

@@ -42,9 +42,12 @@ GREY, BLUE, ORANGE, RED = (pictures.CLASS_COLOURS[digit] for digit in (0, 3, 8, 
 # ---------------------------------------------------------------------------------------------------------------
 
 
-def load():
-    """The full MNIST (or the file that VAE_DATA names) as a parts.data.Dataset; the 5,000-image sample when SMOKE."""
-    dataset = data.load_data("sample" if SMOKE else os.environ.get("VAE_DATA", "mnist"))
+def load(name=None):
+    """The data set `name` (see parts.data), or what VAE_DATA names, or the full MNIST, as a parts.data.Dataset.
+
+    When SMOKE, the 5,000-image sample.
+    """
+    dataset = data.load_data("sample" if SMOKE else name or os.environ.get("VAE_DATA", "mnist"))
     return dataset._replace(x_train=dataset.x_train[:])  # all of them as floats
 
 

@@ -272,7 +272,7 @@ def make_dataset(name, x_train, y_train, x_test, y_test, source="the data set"):
             raise UserError(
                 f"{source} has {len(x)} images in x_{part} but {len(y)} labels in y_{part}: make them pairs."
             )
-    return Dataset(name, flatten(x_train), y_train.astype("int64"), flatten(x_test)[:], y_test.astype("int64"))
+    return Dataset(name, flatten(x_train), y_train.astype("int64"), floats(x_test), y_test.astype("int64"))
 
 
 def flatten(images):
@@ -286,6 +286,17 @@ def flatten(images):
         raise MemoryError
     rows = rows.astype(dtype, copy=False)
     return Images(rows) if whole else rows
+
+
+def floats(images):
+    """Turn (n, 28, 28) integers from 0 to 255, or floats from 0 to 1, into (n, 784) float32 from 0 to 1.
+
+    Raises MemoryError where there is no room for the result.
+    """
+    rows = flatten(images)
+    if isinstance(rows, Images) and 4 * images.size > devices.free_memory():
+        raise MemoryError
+    return rows[:]
 
 
 def check_images(x, what):

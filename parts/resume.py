@@ -47,10 +47,11 @@ def plan_of(settings, seed, device, dataset):
 
 def check(kept, variables):
     """Raise ValueError unless the arrays of a file, {name: array}, are such as Progress.save writes them."""
-    history = json.loads(str(kept["history"]))
+    plan, history = (json.loads(str(kept[name])) for name in ("plan", "history"))
     lengths = {len(numbers) for numbers in history.values()}
     moments = {len(kept[f"replay {name}"]) for name in REPLAY_PARTS}
     fits = len(lengths) == len(moments) == 1 and "loss" in history and np.isfinite(float(kept["seconds"]))
+    fits = fits and 0 < len(history["loss"]) <= plan["epochs"]
     fits = fits and kept["order"].dtype == get_order().dtype and kept["order"].shape == get_order().shape
     for name, variable in variables.items():
         value = kept[name]

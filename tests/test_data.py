@@ -126,10 +126,13 @@ def test_a_member_that_is_no_array_is_refused(small_arrays, tmp_path):
 
 
 def test_a_set_that_no_memory_holds_is_refused(small_npz, small_arrays, tmp_path, monkeypatch):
-    """Too little for the file as it is; then, for half-precision floats, too little for its images as float32."""
+    """Too little for the file as it is; then for images as float32: half-precision floats, and held-out integers."""
     halves = {key: (a / 255).astype("float16") if key.startswith("x") else a for key, a in small_arrays.items()}
     np.savez(tmp_path / "half.npz", **halves)
-    for path, free in ((small_npz, 200 * 784), (tmp_path / "half.npz", 200 * 784 * 3)):
+    turned = {"x_train": "x_test", "y_train": "y_test", "x_test": "x_train", "y_test": "y_train"}
+    np.savez(tmp_path / "turned.npz", **{turned[key]: array for key, array in small_arrays.items()})
+    refused = {small_npz: 200 * 784, tmp_path / "half.npz": 200 * 784 * 3, tmp_path / "turned.npz": 200 * 784 * 3}
+    for path, free in refused.items():
         monkeypatch.setattr(devices, "free_memory", lambda free=free: free)
         with pytest.raises(UserError, match=rf"{path.name} does not fit into the memory"):
             load_data(path)

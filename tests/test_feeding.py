@@ -20,10 +20,9 @@ def test_an_epoch_is_each_image_once_beside_itself(make, x):
     batches = make(x, 50)
     if make is feeding.Batches:
         batches.on_epoch_begin()
-    parts = [
-        tuple(map(ops.convert_to_numpy, batches[i] if make is feeding.Batches else pair))
-        for i, pair in enumerate(batches if make is feeding.tensorflow_batches else range(len(batches)))
-    ]
+        parts = [batches[number] for number in range(len(batches))]
+    else:
+        parts = [tuple(map(ops.convert_to_numpy, pair)) for pair in batches]
     assert [len(images) for images, _ in parts] == [50, 50, 30]
     assert len(batches) == 3
     images, targets = map(np.concatenate, zip(*parts, strict=True))

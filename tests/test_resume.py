@@ -173,6 +173,7 @@ SPOILED = {
     "seconds of text": {"seconds": "soon"},
     "history of text": {"history": '"abc"'},
     "history of two lengths": {"history": '{"loss": [1.0, 2.0], "val_loss": [1.0]}'},
+    "history longer than the training": {"history": '{"loss": [1.0, 2.0, 3.0, 4.0, 5.0]}'},
     "replay of another length": {"replay loss": np.zeros(3)},
     "plan that is none": {"plan": "[1]"},
 }
@@ -206,7 +207,7 @@ def test_a_full_disk_stops_no_training(small, tmp_path, monkeypatch, capsys):
 
 
 def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp_path, monkeypatch):
-    """The signal comes after the first of two steps of the second epoch."""
+    """The signal comes after the first of four steps of the second epoch."""
 
     class Ask(vae_mnist.keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

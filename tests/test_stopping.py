@@ -34,9 +34,9 @@ def test_in_training_what_was_learned_is_evaluated_saved_and_marked(number, stat
         command.end()
 
 
-# Waits for a file that the test makes, at the place that the test names.
+# Something that takes a minute, to be put at the place that a test names.
 WAIT = """
-import time, pathlib
+import time
 def wait(*arguments, **options):
     print('waiting', flush=True)
     time.sleep(60)
@@ -91,7 +91,7 @@ sys.meta_path.insert(0, Finder)
 
 
 def test_a_signal_waits_for_the_end_of_the_moves(small_npz, tmp_path):
-    """Each move takes half a second here; other threads of the process are there to take the signal."""
+    """Each move takes a fifth of a second here; other threads of the process are there to take the signal."""
     slow = """
 import os, time
 replace = os.replace
