@@ -106,8 +106,13 @@ class StochasticBinarisation(layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
+def nadam_class():
+    """Keras's Nadam; on PyTorch the one that Keras puts in its place there, which moves all variables at once."""
+    return type(keras.optimizers.Nadam()) if keras.backend.backend() == "torch" else keras.optimizers.Nadam
+
+
 @keras.saving.register_keras_serializable(package="vae_mnist")
-class NadamWithHeadStep(keras.optimizers.Nadam):
+class NadamWithHeadStep(nadam_class()):
     """Adam with Nesterov momentum (Dozat, 2016) whose steps for the heads are `head_step` times as long.
 
     A head sums hundreds of hidden units, and each of its weights moves by about the learning rate in a step: at a rate
@@ -127,6 +132,16 @@ class NadamWithHeadStep(keras.optimizers.Nadam):
         """Move one of the variables that build was given; Keras calls it for each of them at each step."""
         step = self.steps[self._get_variable_index(variable)]
         super().update_step(gradient, variable, step * learning_rate)
+
+    def apply(self, grads, trainable_variables=None):
+        """Move all variables; on PyTorch, where update_step is not called, the heads then go back to their share."""
+        if keras.backend.backend() != "torch":
+            return super().apply(grads, trainable_variables)
+        variables = self._trainable_variables if trainable_variables is None else trainable_variables
+        heads = [(v, ops.copy(v)) for v in variables if {*HEADS} & {*v.path.split("/")}]
+        super().apply(grads, trainable_variables)
+        for variable, before in heads:
+            variable.assign(before + self.head_step * (variable - before))
 
     def get_config(self):
         return {**super().get_config(), "head_step": self.head_step}
