@@ -59,7 +59,8 @@ def load(path):
             advice = "give --load a vae.keras that it wrote"
             raise UserError(f"{path} is no VAE that this script saved ({error}): {advice}.") from error
         try:
-            return keras.models.load_model(path)
+            # On PyTorch, Keras writes down a class of its own that needs PyTorch, and its public one loads as well.
+            return keras.models.load_model(path, custom_objects={"Adam": keras.optimizers.Adam})
         except Exception as error:  # a value that Keras refuses, or a version that writes its models otherwise
             versions = f"Keras {saved_by} saved it and Keras {keras.__version__} is to load it"
             raise UserError(f"{path} cannot be loaded ({versions}): train again, or take that version.") from error

@@ -44,6 +44,33 @@ def test_a_vae_of_any_recipe_and_size_is_loaded_with_its_weights(recipe, latent_
     np.testing.assert_array_equal(encode(folder.load_vae(tmp_path / "vae.keras"), x), encode(vae, x))
 
 
+WITHOUT_TORCH = """
+import sys
+class NoTorch:
+    @staticmethod
+    def find_spec(name, *rest):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoTorch)
+import vae_mnist
+from parts import folder
+print(folder.load_vae("vae.keras").optimizer.__module__)
+"""
+
+
+def test_the_authors_recipe_saved_on_pytorch_loads_where_there_is_none(tmp_path, run_python):
+    """Keras writes the name of its optimizer for PyTorch into the file, in a module that imports PyTorch."""
+    build(RECIPES["author"], 100, hidden_dim=5).save(tmp_path / "tensorflow.keras")
+    with zipfile.ZipFile(tmp_path / "tensorflow.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    optimizer = config["compile_config"]["optimizer"]
+    optimizer |= {"module": "keras.src.backend.torch.optimizers.torch_adam", "registered_name": "Adam"}
+    write(tmp_path / "vae.keras", members | {"config.json": json.dumps(config)})
+    done = run_python("-c", WITHOUT_TORCH)
+    assert (done.stdout, done.stderr) == ("keras.src.optimizers.adam\n", "")
+
+
 def layer(config, *names):
     """The config.json part of a layer, by the names that lead to it."""
     for name in names:
