@@ -28,7 +28,7 @@ import math
 import sys
 from pathlib import Path
 
-from parts import UserError, console, data, devices, evidence, explorer, feeding, folder, pictures, recipes, resume
+from parts import UserError, console, data, evidence, explorer, feeding, folder, parallel, pictures, recipes, resume
 from parts.recipes import RECIPES
 
 # isort: split
@@ -146,12 +146,12 @@ def compile_vae(vae, recipe, n_images):
     `fit` then minimises the post's `cost_total`, the negative ELBO: the reconstruction loss that is given here, and
     the KL loss that AddKLLoss added in build_vae.
     """
-    steps = math.ceil(n_images / recipe.batch_size)
+    steps = feeding.steps(n_images, recipe.batch_size)
     vae.compile(
         optimizer=recipes.make_optimizer(recipe, steps * recipe.epochs),
         loss=reconstruction_loss,
         metrics=[reconstruction_loss],  # shown apart, beside their sum
-        **devices.compile_options(steps),
+        **parallel.compile_options(steps),
     )
 
 
@@ -168,13 +168,13 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], verbose="auto", 
     """
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2  # a bar that moves, or a line an epoch in a log file
+    parallel.part_noise(vae)
     fitted = vae.fit(
         feeding.batches(x_train, recipe.batch_size),
         epochs=recipe.epochs,
         initial_epoch=epochs_done,
         shuffle=False,  # the batches are shuffled already
-        validation_data=None if x_test is None else (x_test, x_test),
-        validation_batch_size=1000,
+        **feeding.validation(x_test),
         callbacks=[recipes.StopIfDiverged(), recipes.KLLossInLogs(), *callbacks],
         verbose=verbose,
     )
@@ -222,7 +222,7 @@ def evaluate_elbo(vae, x, samples=1, seed=0):
 
 def run(args):
     """Everything that one command does; args as console.parse_args gives them. Returns the record (metrics.json)."""
-    device = devices.describe()
+    device = parallel.start(args)
     vae = folder.load_vae(args.load) if args.load is not None else None
     dataset = data.load_data(args.data)
     with folder.opened(args.output, dataset, loaded=vae is not None) as output:
@@ -262,16 +262,17 @@ def run(args):
         return record
 
 
+@parallel.on_all_devices
 def train_anew(args, dataset, device, output):
     """Build and train a VAE as args say; with --resume, from the epoch after which an earlier run was cut off.
 
     Returns it, the explorer.Replay of its training, and what the record says of the training.
     """
     settings = {"recipe": args.recipe._asdict(), "latent_dim": args.latent_dim, "hidden_dim": args.hidden_dim}
-    vae = build_vae(args.recipe, args.latent_dim, args.hidden_dim, args.seed)
-    compile_vae(vae, args.recipe, len(dataset.x_train))
     replay = explorer.Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate_elbo)
     progress = resume.Progress(output, resume.plan_of(settings, args.seed, device, dataset), replay)
+    vae = build_vae(args.recipe, args.latent_dim, args.hidden_dim, args.seed)
+    compile_vae(vae, args.recipe, len(dataset.x_train))
     epochs_done = progress.restore(vae) if args.resume else 0
     train(vae, dataset.x_train, dataset.x_test, args.recipe, callbacks=[replay, progress], epochs_done=epochs_done)
     return vae, replay, {"settings": settings, **progress.record()}

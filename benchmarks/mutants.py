@@ -26,7 +26,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from parts import UserError, data, folder, recipes
+from parts import UserError, data, devices, folder, recipes
 
 MEMORY_LIMIT = 1024  # MiB that the process may grow by, over all mutants
 FORBIDDEN = (
@@ -296,7 +296,7 @@ def try_mutants(path, count, watch, change, content, **options):
 
 def main(count):
     watch = Watch()
-    record = {"versions": vae_mnist.devices.describe()["versions"], "mutants": {}}
+    record = {"versions": devices.describe()["versions"], "mutants": {}}
     with tempfile.TemporaryDirectory() as temporary:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for suffix, content in good_files(Path(temporary)).items():

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import vae_mnist  # noqa: E402  before Keras: it keeps TensorFlow's start-up lines off the screen
-from parts import data, devices, evidence, pictures, recipes  # noqa: E402
+from parts import data, evidence, parallel, pictures, recipes  # noqa: E402
 
 # isort: split
 import keras  # noqa: E402
@@ -101,7 +101,7 @@ def fit(model, x, loss, recipe):
     """Train a model to give back images x (n, 784) by a loss of its own, with the recipe's optimizer; returns it."""
     epochs, steps = few(recipe.epochs, 2), math.ceil(len(x) / recipe.batch_size)
     optimizer = recipes.make_optimizer(recipe, steps * epochs)
-    model.compile(optimizer, loss, **({} if SMOKE else devices.compile_options(steps)))
+    model.compile(optimizer, loss, **({} if SMOKE else parallel.compile_options(steps)))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Gradients do not exist")  # a part may be cut off on purpose
         model.fit(x, x, batch_size=recipe.batch_size, epochs=epochs, verbose=0)

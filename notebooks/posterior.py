@@ -17,7 +17,7 @@ from matplotlib import patches
 from scipy import ndimage, optimize
 
 import vae_mnist
-from parts import devices, evidence, pictures, recipes
+from parts import evidence, parallel, pictures, recipes
 from parts.data import IMAGE_SHAPE
 
 BLUE, ORANGE, GREY, RED = (pictures.CLASS_COLOURS[i] for i in (3, 8, 0, 5))
@@ -403,8 +403,8 @@ def keep(figure, dataset, name="side_notes.png"):
 
 
 def compile_options(steps):
-    """devices.compile_options; nothing in the tests' short run, where compiling would take longest."""
-    return {} if lab.SMOKE else devices.compile_options(steps)
+    """parallel.compile_options; nothing in the tests' short run, where compiling would take longest."""
+    return {} if lab.SMOKE else parallel.compile_options(steps)
 
 
 class OwnQ(keras.layers.Layer):

@@ -10,6 +10,7 @@
     stopping   Ctrl-C and SIGTERM
     saved      model files: checked before Keras builds anything of them, and loaded
     devices    the backend: its device, memory and versions, its quiet start, how it compiles
+    parallel   one training over several devices, or several machines
     console    the options, the lines that a run prints, its error sentences
     explorer   a page to play with the trained model in a browser, and the replay of its training
 

@@ -7,8 +7,9 @@ import io
 import math
 import os
 import sys
+import traceback
 
-from parts import UserError, devices, printable, stopping
+from parts import UserError, devices, parallel, printable, stopping
 from parts.data import IMAGE_DIM
 from parts.recipes import RECIPES
 
@@ -190,15 +191,23 @@ def steady(main):
         except UserError as error:
             status = complain(error)
         except Exception as error:
-            if not devices.is_out_of_memory(error):
+            if devices.is_out_of_memory(error):
+                advice = "choose a smaller --batch-size or --hidden-dim, or fewer images"
+                status = complain(f"This does not fit into the memory: {advice}.")
+            elif parallel.is_lost(error):
+                left = f"Another process of this training is gone: start all of them anew; {stopping.now.left}."
+                status = complain(left)
+            else:
                 if stopping.now.trained:
                     complain("the program failed.")
+                if parallel.processes() > 1:
+                    traceback.print_exc()
+                    parallel.leave(1)
                 raise
-            advice = "choose a smaller --batch-size or --hidden-dim, or fewer images"
-            status = complain(f"This does not fit into the memory: {advice}.")
         finally:
             output.flush()
             sys.stdout = before
+        parallel.leave(status)
         if output.error and not isinstance(output.error, BrokenPipeError):  # a closed pipe is the reader's choice
             what = "the lines of this run could not all be written"
             print(f"vae_mnist: {what} ({output.error.strerror}); its files are not affected.", file=sys.stderr)

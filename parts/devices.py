@@ -1,4 +1,4 @@
-"""The Keras backend: its quiet start, its device, memory and versions, and how it compiles the training.
+"""The Keras backend: its quiet start, its device, memory and versions.
 
 Importing this room imports Keras, on the backend that KERAS_BACKEND or ~/.keras/keras.json chooses (TensorFlow
 where neither does).
@@ -108,6 +108,8 @@ def device_name(backend):
             import torch
 
             gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+            if torch.cuda.device_count() > 1:
+                gpu += f", one of {torch.cuda.device_count()}: with PyTorch, Keras trains on one"
         case other:
             return f"{other}'s default device"
     return gpu or f"CPU ({os.cpu_count()} cores)"
@@ -130,14 +132,3 @@ def is_out_of_memory(error):
     words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "can't allocate memory")
     text = f"{type(error).__name__} {error}"
     return isinstance(error, MemoryError) or any(word in text for word in words)
-
-
-def compile_options(steps):
-    """How to compile a model that trains `steps` steps an epoch: keyword arguments of `keras.Model.compile`.
-
-    XLA compiles the training step, and one call runs a tenth of an epoch. On PyTorch each call runs one step, as it
-    is written: Keras runs no more than one there.
-    """
-    if keras.backend.backend() == "torch":
-        return {"jit_compile": False, "steps_per_execution": 1}
-    return {"jit_compile": True, "steps_per_execution": max(1, steps // 10)}

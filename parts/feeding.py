@@ -1,6 +1,7 @@
 """The way of the images into the training: batch by batch, scaled to [0, 1] when their turn comes.
 
-Keras would hold an array several times, as float32. The order of the batches is that in which it draws them.
+Keras would hold an array several times, as float32. The order of the batches is that in which it draws them. Where
+several devices train, each batch is made of even shares, so that in an epoch fewer images than devices sit out.
 """
 
 import math
@@ -8,7 +9,30 @@ import math
 import keras
 import numpy as np
 
-from parts.data import Images, scaled
+from parts import UserError, parallel
+
+VALIDATION_BATCH = 1000
+
+
+def shared(n):
+    """How many of n images come to their turn in an epoch. Raises UserError where that is none of them."""
+    if n < parallel.shares():
+        raise UserError(f"{n} images cannot be shared among {parallel.shares()} devices: give more images.")
+    return n - n % parallel.shares()
+
+
+def steps(n, batch_size):
+    """How many batches an epoch of n images has."""
+    return math.ceil(shared(n) / batch_size)
+
+
+def validation(x):
+    """The arguments with which `fit` evaluates held-out images x (n, 784) after each epoch; none for None."""
+    if x is None:
+        return {}
+    batch = range(parallel.round_up(VALIDATION_BATCH, parallel.shares()))
+    x = parallel.own_share(x[: shared(len(x))])
+    return {"validation_data": (x, x), "validation_batch_size": len(parallel.own_share(batch))}
 
 
 def batches(x, batch_size):
@@ -29,46 +53,45 @@ class Batches(keras.utils.PyDataset):
         self.x, self.batch_size, self.order = x, batch_size, None
 
     def __len__(self):
-        return math.ceil(len(self.x) / self.batch_size)
+        return steps(len(self.x), self.batch_size)
 
     def __getitem__(self, number):
-        x = self.x[self.order[number * self.batch_size : (number + 1) * self.batch_size]]
+        places = self.order[number * self.batch_size : (number + 1) * self.batch_size]
+        x = self.x[parallel.own_share(places)]
         return x, x
 
     def on_epoch_begin(self):
-        self.order = np.random.permutation(len(self.x))
+        self.order = np.random.permutation(len(self.x))[: shared(len(self.x))]
 
 
 def tensorflow_batches(x, batch_size):
     """The pairs (x, x) of shuffled batches of images x as a tf.data.Dataset, which works beside the training.
 
-    As in Keras's own, a seed gives one order, the same in each epoch. Pixels are scaled by a table: a division would be
-    made a multiplication, with other last bits.
+    As in Keras's own, a seed gives one order, the same in each epoch. The images stay in NumPy: TensorFlow would hold
+    them once more.
     """
     import tensorflow as tf
 
-    n, full = len(x), len(x) // batch_size
+    n = shared(len(x))
+    full = n // batch_size
 
     def draw_order(_):
-        indices = tf.range(n, dtype=tf.int64)
-        return tf.random.shuffle(indices)
+        indices = tf.range(len(x), dtype=tf.int64)
+        return tf.random.shuffle(indices)[:n]
 
     def split(order):
         parts = tf.data.Dataset.from_tensor_slices(tf.reshape(order[: full * batch_size], [full, batch_size]))
         return parts.concatenate(tf.data.Dataset.from_tensors(order[full * batch_size :])) if n % batch_size else parts
 
-    def pick(places, images):
-        images = tf.gather(images, places)
-        if isinstance(x, Images):
-            images = tf.gather(scaled(np.arange(256, dtype="uint8")), tf.cast(images, tf.int32))
+    def pick(places):
+        images = tf.ensure_shape(tf.numpy_function(lambda rows: x[rows], [places], x.dtype), (None, x.shape[1]))
         return images, images
 
     orders = tf.data.Dataset.range(1).map(draw_order).prefetch(1)
-    images = tf.data.Dataset.from_tensors(x.pixels if isinstance(x, Images) else x).repeat()
-    pairs = tf.data.Dataset.zip((orders.flat_map(split), images)).map(pick, num_parallel_calls=tf.data.AUTOTUNE)
+    pairs = orders.flat_map(split).map(pick, num_parallel_calls=tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     pairs = pairs.with_options(options).prefetch(tf.data.AUTOTUNE)
-    return pairs.apply(tf.data.experimental.assert_cardinality(math.ceil(n / batch_size)))
+    return pairs.apply(tf.data.experimental.assert_cardinality(steps(n, batch_size)))

@@ -12,7 +12,7 @@ import re
 import shutil
 from pathlib import Path
 
-from parts import UserError, saved, stopping
+from parts import UserError, parallel, saved, stopping
 from parts.data import MNIST_SAMPLE
 
 try:
@@ -41,8 +41,12 @@ def opened(output, dataset, loaded=False):
     """Choose the folder of a run, make it, and keep other runs out of it; a context that gives its Path.
 
     output: what --output says, or None; dataset: a data.Dataset; loaded: whether the model is one trained before.
-    What a killed run left is settled first. Raises UserError where the folder cannot be used.
+    What a killed run left is settled first. A process that only helps the first one to train gets the folder as it is.
+    Raises UserError where the folder cannot be used.
     """
+    if not parallel.first():
+        yield choose(output, dataset, loaded)
+        return
     finish(Path(output or "figures"))  # what is there decides where this run goes
     folder = choose(output, dataset, loaded)
     with contextlib.ExitStack() as stack:

@@ -16,10 +16,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from parts import UserError, folder, stopping
+from parts import UserError, folder, parallel, stopping
 
 HERE = Path(__file__).resolve().parent
 DIGESTS = ("program", "content of the data")  # the entries of a plan that say nothing to a reader
+MAY_DIFFER = ("device", "version of python", "version of matplotlib")  # between machines that train together
 REPLAY_PARTS = ("moments", "z", "loss")
 # What the record says of the training of a model that was loaded.
 NO_TRAINING = {"settings": {}, "epochs": 0, "stopped": None, "seconds": 0.0, "history": {}}
@@ -71,10 +72,11 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, output, plan, replay):
         super().__init__()
+        parallel.agree({name: value for name, value in plan.items() if name not in MAY_DIFFER})
         self.path, self.plan, self.replay = output / folder.UNFINISHED, plan, replay
         self.history, self.stopped, self.seconds = {}, None, 0.0
         self.order = None  # that of the batches; of the first epoch after `restore`
-        self.kept, self.saving = None, True  # which epoch the file holds; whether the disk took all so far
+        self.kept, self.saving = None, parallel.first()  # which epoch the file holds; whether the disk took all so far
 
     def restore(self, vae):
         """Put the state that the file holds into a VAE that was built and compiled anew; returns the epochs done.
@@ -93,6 +95,7 @@ class Progress(keras.callbacks.Callback):
             raise
         except Exception as error:  # a damaged archive fails in many ways
             raise UserError(f"{self.path} cannot be read: leave --resume out to train from the start.") from error
+        parallel.agree({"history": str(kept["history"])})
         for name, variable in self.variables().items():
             variable.assign(kept[name])
         for name in REPLAY_PARTS:
@@ -136,7 +139,7 @@ class Progress(keras.callbacks.Callback):
         return {f"variable {i}": variable for i, variable in enumerate(both)}
 
     def on_train_begin(self, logs=None):
-        stopping.now.training = True
+        stopping.now.training = parallel.processes() == 1  # others could not know that this one stops
         self.start = time.perf_counter() - self.seconds
 
     def on_train_end(self, logs=None):

@@ -20,6 +20,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from parts import parallel
+
 HERE = Path(__file__).resolve().parent
 SCRIPTS = (
     "model.js",
@@ -201,9 +203,10 @@ class Replay(keras.callbacks.Callback):
 
     def record(self, moment, loss=None):
         """Keep what the model makes of the images now; moment: epochs since the start; loss: where it is known."""
-        if loss is None:
-            loss = -self.evaluate(self.model, self.x[: self.LOSS_IMAGES])["elbo"]
-        z_mean, _ = self.model.get_layer("encoder")(self.x)
+        with parallel.at_home(self.model) as vae:
+            if loss is None:
+                loss = -self.evaluate(vae, self.x[: self.LOSS_IMAGES])["elbo"]
+            z_mean, _ = vae.get_layer("encoder")(self.x)
         self.moments.append(moment)
         self.z.append(ops.convert_to_numpy(z_mean))
         self.loss.append(float(loss))

@@ -1,0 +1,260 @@
+"""Several devices and several processes: what they learn is what one device learns, from the batch as a whole.
+
+The devices are simulated on the CPU, in processes of their own; the processes meet on the loopback address.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT, Command
+
+import vae_mnist
+from parts import UserError, feeding, parallel
+from parts.recipes import RECIPES
+
+TWO_CPUS = """
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+BEFORE = {"tensorflow": TWO_CPUS, "jax": ""}
+FLAGS = {"tensorflow": "", "jax": "--xla_force_host_platform_device_count=2"}
+
+# -- Two devices in one process --------------------------------------------------------------------------------------
+
+TWO_DEVICES = """
+import json
+from types import SimpleNamespace
+import keras, numpy as np
+import vae_mnist
+from conftest import TWO_EPOCHS, build, encode
+from parts import data, feeding, parallel, recipes
+from keras import ops
+
+x = data.load_sample().x_train[:]
+found = {"count": parallel.count(), "shares outside": parallel.shares()}
+
+def learn(recipe, x, steps=0):
+    keras.utils.set_random_seed(0)
+    vae = build(recipe, len(x), hidden_dim=16)
+    if steps:  # next to no noise in z: the losses and gradients are those of z_mean
+        kernel, bias = vae.get_layer("encoder").get_layer("z_log_var").get_weights()
+        vae.get_layer("encoder").get_layer("z_log_var").set_weights([0 * kernel, 0 * bias - 40])
+    return vae, vae_mnist.train(vae, x, x[:61], recipe, verbose=0)
+
+noiseless = TWO_EPOCHS._replace(epochs=6, batch_size=60, learning_rate=0.01)
+one, history_one = learn(noiseless, x[:60], 6)
+still = TWO_EPOCHS._replace(learning_rate=1e-30, batch_size=10)
+
+@parallel.on_all_devices
+def together(args):
+    found["shares"], found["steps"] = parallel.shares(), feeding.steps(61, 20)
+    two, history_two = learn(noiseless, x[:60], 6)
+    found["losses"] = [history_one["loss"], history_two["loss"]]
+    vae, history = learn(still, x[:404])
+    with parallel.at_home(vae) as home:
+        found["shares at home"] = parallel.shares()
+        z_mean, z_log_var = encode(home, x[:404])  # 404 = 40 * 10 + 4, and two for each device in the last batch
+    kl = np.sum(0.5 * (z_mean**2 + np.exp(z_log_var) - 1 - z_log_var), axis=-1)
+    found["kl"] = [history["kl_loss"][0], float(kl.mean())]
+    found["val_kl"] = [history["val_kl_loss"][0], float(kl[:60].mean())]  # the 61st has no even share
+    drawn = vae.predict(np.repeat(x[:1], 4, axis=0), verbose=0)
+    found["draws"] = len(np.unique(drawn.round(5), axis=0))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        default = build(recipes.RECIPES["default"], 100, hidden_dim=4)
+        parallel.part_noise(default)
+        grey, layer = np.full((1, 784), 0.5, "float32"), default.get_layer("noisy_x")
+        noisy = parallel.in_use().run(lambda: layer(grey, training=True))
+        first, second = (ops.convert_to_numpy(part)[0] for part in parallel.in_use().experimental_local_results(noisy))
+        found["binarised alike"] = float((first == second).mean())
+    return two, "more"
+
+two, more = together(SimpleNamespace(output=None))
+weights = [np.abs(a - b).max() for a, b in zip(one.get_weights(), two.get_weights())]
+moved = np.abs(one.get_weights()[0] - build(noiseless, 60, hidden_dim=16).get_weights()[0]).max()
+found |= {"more": more, "weights": float(max(weights)), "shares afterwards": parallel.shares()}
+found |= {"iterations": int(two.optimizer.iterations), "elbo": vae_mnist.evaluate_elbo(two, x[:61])["elbo"]}
+two.save("two.keras")
+found["odd batch"] = parallel.start(SimpleNamespace(recipe=still._replace(batch_size=11), load=None))["device"]
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_devices_learn_what_one_learns(backend, run_python, tmp_path):
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = {"KERAS_BACKEND": backend, "XLA_FLAGS": FLAGS[backend], "PYTHONPATH": paths}
+    done = run_python("-c", BEFORE[backend] + TWO_DEVICES, TF_CPP_MIN_LOG_LEVEL="3", **environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["count"], found["shares"], found["more"]) == (2, 2, "more")
+    assert found["shares outside"] == found["shares at home"] == found["shares afterwards"] == 1
+    assert found["weights"] < 1e-4, "the gradient is that of the whole batch, and the step is the recipe's"
+    np.testing.assert_allclose(*found["losses"], rtol=1e-4)
+    assert found["iterations"] == 6, "the optimizer comes home, too"
+    assert np.isfinite(found["elbo"])
+    assert found["kl"][0] == pytest.approx(found["kl"][1], abs=1e-3), "a mean over all images"
+    assert found["val_kl"][0] == pytest.approx(found["val_kl"][1], abs=1e-3)
+    assert found["draws"] == 4, "each device has noise of its own"
+    if backend == "tensorflow":
+        assert 0.4 < found["binarised alike"] < 0.6, "two coins fall alike half of the time"
+    assert found["steps"] == 3, "of 20 images each: the 61st has no even share"
+    assert re.fullmatch(r"2 x CPU \(\d+ cores\), 6 images of a step on each", found["odd batch"])
+    assert (tmp_path / "two.keras").exists()
+
+
+def results(place):
+    """What a run wrote, without the times: {file: its bytes}, the record as a dict."""
+    found = {path.name: path.read_bytes() for path in place.iterdir() if path.suffix != ".keras"}
+    return found | {"metrics.json": {**json.loads(found["metrics.json"]), "seconds": None}}
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_command_takes_both_devices_and_resumes_on_them(backend, small_npz, tmp_path):
+    """A batch of 19 has no even shares; the resumed run ends with the bytes of one that nobody cut off."""
+    options = f"--data {small_npz} --epochs 8 --batch-size 19 --hidden-dim 8 --evidence-images 0"
+    how = {"KERAS_BACKEND": backend, "XLA_FLAGS": FLAGS[backend], "TF_CPP_MIN_LOG_LEVEL": "3"}
+    whole = Command(f"{options} --output whole", tmp_path, BEFORE[backend], **how)
+    cut = Command(f"{options} --output cut", tmp_path, BEFORE[backend], **how)
+    cut.wait_for("Epoch 4/8")
+    cut.send(signal.SIGKILL)
+    cut.end()
+    status, out, err = whole.end()
+    assert status == 0, err
+    assert re.match(rf"Keras .* on {backend} .*, 2 x CPU \(\d+ cores\), 10 images of a step on each\n", out)
+    assert json.loads((tmp_path / "whole" / "metrics.json").read_text())["settings"]["recipe"]["batch_size"] == 20
+    status, out, err = Command(f"{options} --output cut --resume", tmp_path, BEFORE[backend], **how).end()
+    assert status == 0, err
+    assert "Epoch 3/8" not in out
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
+
+
+def test_fewer_images_than_devices_are_refused(monkeypatch):
+    monkeypatch.setattr(parallel, "shares", lambda: 8)
+    assert (feeding.shared(17), feeding.steps(17, 8)) == (16, 2)
+    with pytest.raises(UserError, match="7 images cannot be shared among 8 devices"):
+        feeding.shared(7)
+
+
+def test_one_device_changes_nothing():
+    recipe = RECIPES["default"]
+    args = SimpleNamespace(recipe=recipe._replace(batch_size=11), load=None)
+    device = parallel.start(args)["device"]
+    assert args.recipe.batch_size == 11
+    assert " x " not in device
+    assert parallel.own_share(range(5)) == range(5)
+    vae = vae_mnist.build_vae(recipe, hidden_dim=4)
+    with parallel.at_home(vae) as home:
+        assert home is vae
+
+
+def test_several_torch_gpus_are_one_with_a_word_about_it(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from parts import devices
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert devices.device_name("torch") == "GPU, one of 4: with PyTorch, Keras trains on one"
+
+
+# -- Two processes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Start the command in two processes that train together; returns a function of their two command lines."""
+    started = []
+
+    def start(*lines):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        environment = {"KERAS_BACKEND": "jax", "JAX_COORDINATOR_BIND_ADDRESS": address}
+        environment |= dict(zip(parallel.PROCESSES, (address, "2"), strict=False))
+        for number, line in enumerate(lines):
+            started.append(Command(line, tmp_path, **environment, **{parallel.PROCESSES[2]: str(number)}))
+        return started
+
+    yield start
+    for command in started:
+        if not command.process.stdout.closed:
+            command.process.kill()
+            command.process.communicate()
+
+
+def test_two_processes_learn_what_two_devices_learn_and_the_first_alone_writes(pair, small_npz, tmp_path):
+    options = f"--data {small_npz} --epochs 3 --batch-size 50 --hidden-dim 16 --evidence-images 0"
+    pytest.importorskip("jax")
+    first, second = pair(f"{options} --output first", f"{options} --output second")
+    status, out, err = first.end()
+    assert status == 0, err
+    assert "in 2 processes, 25 images of a step on each" in out
+    status, out, err = second.end()
+    assert status == 0, err
+    assert "This is process 1: process 0 prints and writes all there is." in out
+    assert "Epoch" not in out
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["first"]
+    record = json.loads((tmp_path / "first" / "metrics.json").read_text())
+
+    flags = {"KERAS_BACKEND": "jax", "XLA_FLAGS": FLAGS["jax"]}
+    assert Command(f"{options} --output devices", tmp_path, **flags).end()[0] == 0
+    alone = json.loads((tmp_path / "devices" / "metrics.json").read_text())
+    for name, numbers in alone["history"].items():
+        np.testing.assert_allclose(record["history"][name], numbers, rtol=1e-4, err_msg=name)
+    assert record["held_out"]["elbo"] == pytest.approx(alone["held_out"]["elbo"], rel=1e-4)
+
+
+def test_a_process_that_dies_is_reported_and_its_epochs_are_kept(pair, small_npz, tmp_path):
+    options = f"--data {small_npz} --epochs 100000 --hidden-dim 8 --output run"
+    first, second = pair(options, options)
+    first.wait_for("Epoch 3/")
+    second.send(signal.SIGKILL)
+    status, _, err = first.end()
+    assert status == 2
+    sentence = "Another process of this training is gone: start all of them anew; --resume goes on after epoch"
+    assert f"vae_mnist: {sentence}" in err
+    assert (tmp_path / "run" / "unfinished.npz").exists()
+
+
+def test_processes_with_other_options_are_told_so(pair, small_npz):
+    options = f"--data {small_npz} --epochs 3 --output run"
+    for command in pair(options, f"{options} --seed 1"):
+        status, _, err = command.end()
+        assert status == 2
+        assert "vae_mnist: The processes differ in data, options or versions: start all of them with the same.\n" in err
+
+
+def test_a_process_that_waits_in_vain_says_so(small_npz, tmp_path):
+    impatient = "from parts import parallel; parallel.PATIENCE = 1"
+    environment = dict(zip(parallel.PROCESSES, ("127.0.0.1:9", "2", "1"), strict=True))
+    command = Command(f"--data {small_npz}", tmp_path, impatient, KERAS_BACKEND="jax", **environment)
+    status, out, err = command.end()
+    assert (status, out) == (2, "Waiting for the other processes (127.0.0.1:9).\n")
+    assert re.search(r"\nvae_mnist: not all processes came within 1 seconds: start each of them, .*\.\n$", err)
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "environment", "sentence"),
+    [
+        ("tensorflow", "", {"PROCESS_ID": "0"}, "Several machines train together on JAX alone"),
+        ("jax", "", {"PROCESS_ID": "0"}, "The processes did not come together (coordinator_address"),
+        ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:9", "NUM_PROCESSES": "two"}, "The processes did not come together"),
+        ("jax", "--load vae.keras", {"NUM_PROCESSES": "2"}, "--load does not train, so one process is enough"),
+    ],
+)
+def test_what_is_wrong_with_the_environment_is_said_in_one_sentence(
+    backend, options, environment, sentence, run_python
+):
+    named = {f"KERAS_DISTRIBUTION_{name}": value for name, value in environment.items()}
+    done = run_python(ROOT / "vae_mnist.py", *options.split(), KERAS_BACKEND=backend, **named)
+    assert done.returncode == 2
+    assert re.fullmatch(rf"vae_mnist: {re.escape(sentence)}.*\.\n", done.stderr)
