@@ -195,8 +195,9 @@ def steady(main):
                 advice = "choose a smaller --batch-size or --hidden-dim, or fewer images"
                 status = complain(f"This does not fit into the memory: {advice}.")
             elif parallel.is_lost(error):
-                left = f"Another process of this training is gone: start all of them anew; {stopping.now.left}."
-                status = complain(left)
+                reason = " ".join(str(error).split())[:120]
+                advice = f"start all of them anew; {stopping.now.left}"
+                status = complain(f"Another process of this training is gone ({reason}): {advice}.")
             else:
                 if stopping.now.trained:
                     complain("the program failed.")

@@ -88,10 +88,11 @@ def tensorflow_batches(x, batch_size):
         return images, images
 
     orders = tf.data.Dataset.range(1).map(draw_order).prefetch(1)
-    pairs = orders.flat_map(split).map(pick, num_parallel_calls=tf.data.AUTOTUNE)
+    pairs = orders.flat_map(split).map(pick)
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    pairs = pairs.with_options(options).prefetch(tf.data.AUTOTUNE)
+    options.autotune.enabled = False  # it would hold up the start of every few epochs by a second
+    pairs = pairs.with_options(options).prefetch(8)
     return pairs.apply(tf.data.experimental.assert_cardinality(steps(n, batch_size)))

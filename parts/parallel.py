@@ -90,15 +90,15 @@ def on_all_devices(train):
     def train_on_all(args, *rest):
         if count() == 1:
             return train(args, *rest)
-        agree({name: str(value) for name, value in vars(args).items() if name != "output"})
+        agree({name: str(value) for name, value in vars(args).items() if name not in ("data", "output")})
         use(everything())
         try:
             model, *more = train(args, *rest)
-            if not first():
-                raise SystemExit(0)
-            return copy_of(model, optimizer=True), *more
         finally:
             use(None)
+        if not first():
+            raise SystemExit(0)
+        return copy_of(model, optimizer=True), *more
 
     return train_on_all
 
@@ -138,7 +138,7 @@ def shares():
         return 1
     if keras.backend.backend() == "tensorflow":
         return distribution.num_replicas_in_sync
-    return distribution.num_model_replicas
+    return distribution.device_mesh.devices.size
 
 
 def compile_options(steps):
@@ -201,23 +201,21 @@ def at_home(vae):
 
 
 def copy_of(vae, optimizer=False):
-    """A copy of a model on several devices, on one, with its weights; with its optimizer, and compiled, if asked."""
-    distribution = in_use()
-    use(None)
-    try:
-        if vae not in COPIES:
-            COPIES[vae] = type(vae).from_config(vae.get_config())
-        home, pairs = COPIES[vae], list(zip(COPIES[vae].variables, vae.variables, strict=False))
-        if optimizer:
-            home.compile_from_config(vae.get_compile_config())
-            home.optimizer.build(home.trainable_variables)
-            pairs = zip(home.variables, vae.variables, strict=True)
-            pairs = [*pairs, *zip(home.optimizer.variables, vae.optimizer.variables, strict=True)]
-        for ours, theirs in pairs:
-            ours.assign(ops.convert_to_numpy(theirs))
-        return home
-    finally:
-        use(distribution)
+    """A copy on one device of a model on several, with the weights it has now; with its optimizer, too, if asked.
+
+    Called while no distribution is in use. The copy is made once.
+    """
+    if vae not in COPIES:
+        COPIES[vae] = type(vae).from_config(vae.get_config())
+    home = COPIES[vae]
+    pairs = [*zip(home.variables, vae.variables, strict=True)]
+    if optimizer:
+        home.compile_from_config(vae.get_compile_config())
+        home.optimizer.build(home.trainable_variables)
+        pairs += zip(home.optimizer.variables, vae.optimizer.variables, strict=True)
+    for ours, theirs in pairs:
+        ours.assign(ops.convert_to_numpy(theirs))
+    return home
 
 
 # -- Several processes, on several machines ----------------------------------------------------------------------
