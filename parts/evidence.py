@@ -74,7 +74,9 @@ def importance_weighted(vae, x, samples=100, seed=0):
         images = ops.repeat(ops.convert_to_tensor(batch), samples, axis=0)  # (batch * samples, 784)
         z_mean, z_log_var = (ops.repeat(tensor, samples, axis=0) for tensor in encoder(batch))
         z = sample_latent((z_mean, z_log_var), epsilon_seed)
-        log_likelihood = -x.shape[-1] * keras.losses.binary_crossentropy(images, decoder(z))
+        pairs = zip(batches(images), batches(z), strict=True)  # of which each makes several arrays on its way
+        losses = [keras.losses.binary_crossentropy(part, decoder(codes)) for part, codes in pairs]
+        log_likelihood = -x.shape[-1] * ops.concatenate(losses)
         log_prior = -0.5 * ops.sum(ops.square(z) + LOG_2_PI, axis=-1)
         squares = ops.square(z - z_mean) / ops.exp(z_log_var)
         log_q = -0.5 * ops.sum(squares + z_log_var + LOG_2_PI, axis=-1)

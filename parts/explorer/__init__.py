@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from parts import parallel
+from parts import evidence, parallel
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = (
@@ -94,7 +94,9 @@ def encode_and_redraw(encoder, decoder, x):
     """z_mean (n, latent_dim) of images x (n, 784), and -log p(x|z_mean) (n,), nats: how badly each comes back."""
     z_mean, _ = encoder.predict(x, batch_size=1000, verbose=0)
     x_hat = decoder.predict(z_mean, batch_size=1000, verbose=0)
-    return z_mean, ops.convert_to_numpy(x.shape[-1] * keras.losses.binary_crossentropy(x, x_hat))
+    pairs = zip(evidence.batches(x), evidence.batches(x_hat), strict=True)  # all at once, they fill the memory
+    losses = [ops.convert_to_numpy(x.shape[-1] * keras.losses.binary_crossentropy(*pair)) for pair in pairs]
+    return z_mean, np.concatenate(losses)
 
 
 def pick_digits(labels, loss):
