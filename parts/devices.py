@@ -107,9 +107,11 @@ def device_name(backend):
         case "torch":
             import torch
 
-            gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-            if torch.cuda.device_count() > 1:
-                gpu += f", one of {torch.cuda.device_count()}: with PyTorch, Keras trains on one"
+            kind = keras.ops.zeros(()).device.type  # where Keras puts its tensors
+            gpu = {"cpu": None, "cuda": "", "mps": "Apple GPU"}.get(kind, kind)
+            if kind == "cuda":
+                gpu, number = torch.cuda.get_device_name(), torch.cuda.device_count()
+                gpu += f", one of {number}: with PyTorch, Keras trains on one" if number > 1 else ""
         case other:
             return f"{other}'s default device"
     return gpu or f"CPU ({os.cpu_count()} cores)"

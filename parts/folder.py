@@ -45,6 +45,7 @@ def opened(output, dataset, loaded=False):
     Raises UserError where the folder cannot be used.
     """
     if not parallel.first():
+        stopping.now.left = "process 0 keeps the finished epochs, from which all can go on with --resume"
         yield choose(output, dataset, loaded)
         return
     finish(Path(output or "figures"))  # what is there decides where this run goes
@@ -231,7 +232,7 @@ def write_whole(path, write):
 def to_disk(path):
     """Wait until a file, or the names in a folder, are on the disk, so that a power cut leaves them as they are."""
     with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():  # not every system does folders
-        place = os.open(path, os.O_RDONLY)
+        place = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows wants a file that can be written
         try:
             os.fsync(place)
         finally:
