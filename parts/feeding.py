@@ -1,7 +1,7 @@
 """The way of the images into the training: batch by batch, scaled to [0, 1] when their turn comes.
 
 Keras would hold an array several times, as float32. The order of the batches is that in which it draws them. Where
-several devices train, each batch is made of even shares, so that in an epoch fewer images than devices sit out.
+several devices train, each batch is cut into even shares, and the few images that are left over have no turn.
 """
 
 import math
@@ -14,24 +14,28 @@ from parts import UserError, parallel
 VALIDATION_BATCH = 1000
 
 
-def shared(n):
+def even(n, what="training"):
     """How many of n images come to their turn in an epoch. Raises UserError where that is none of them."""
-    if n < parallel.shares():
-        raise UserError(f"{n} images cannot be shared among {parallel.shares()} devices: give more images.")
-    return n - n % parallel.shares()
+    devices = parallel.shares()
+    if n < devices:
+        raise UserError(f"{n} {what} images are fewer than the {devices} devices that would share them: give more.")
+    return n - n % devices
 
 
 def steps(n, batch_size):
     """How many batches an epoch of n images has."""
-    return math.ceil(shared(n) / batch_size)
+    return math.ceil(even(n) / batch_size)
 
 
 def validation(x):
-    """The arguments with which `fit` evaluates held-out images x (n, 784) after each epoch; none for None."""
+    """The arguments with which `fit` evaluates held-out images x (n, 784) after each epoch; none for None.
+
+    On several devices, those at the end that have no even share are left out of it.
+    """
     if x is None:
         return {}
     batch = range(parallel.round_up(VALIDATION_BATCH, parallel.shares()))
-    x = parallel.own_share(x[: shared(len(x))])
+    x = parallel.own_share(x[: even(len(x), "held-out")])
     return {"validation_data": (x, x), "validation_batch_size": len(parallel.own_share(batch))}
 
 
@@ -61,7 +65,7 @@ class Batches(keras.utils.PyDataset):
         return x, x
 
     def on_epoch_begin(self):
-        self.order = np.random.permutation(len(self.x))[: shared(len(self.x))]
+        self.order = np.random.permutation(len(self.x))[: even(len(self.x))]
 
 
 def tensorflow_batches(x, batch_size):
@@ -72,7 +76,7 @@ def tensorflow_batches(x, batch_size):
     """
     import tensorflow as tf
 
-    n = shared(len(x))
+    n = even(len(x))
     full = n // batch_size
 
     def draw_order(_):

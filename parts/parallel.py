@@ -18,6 +18,7 @@ import math
 import os
 import sys
 import threading
+import time
 import weakref
 
 import keras
@@ -30,6 +31,7 @@ PROCESSES = tuple(f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NU
 NAMES = ", ".join(PROCESSES)
 PATIENCE = 240  # seconds to wait for the other processes at the start
 HEARTBEAT = 20  # seconds of silence after which a process counts as lost
+DAY = 24 * 3600  # seconds for which a process that has helped waits for the first one to draw and write
 COPIES = weakref.WeakKeyDictionary()  # {a model on several devices: its copy at home}
 
 
@@ -49,7 +51,7 @@ def start(args):
         even = round_up(args.recipe.batch_size, number)
         args.recipe = args.recipe._replace(batch_size=even)
         where = f" in {processes()} processes" if processes() > 1 else ""
-        described["device"] = f"{number} x {described['device']}{where}, {even // number} images of a step on each"
+        described["device"] = f"{number} x {described['device']}{where}, {even} images a step, {even // number} on each"
     return described
 
 
@@ -154,17 +156,13 @@ def compile_options(steps):
 
 
 def own_share(rows):
-    """The part of an array's rows that this process feeds to its devices; all of them where it is the only one.
-
-    The number of rows is a multiple of that of all devices.
-    """
+    """The part of an array's rows that this process feeds to its devices; all of them where it is the only one."""
     if processes() == 1:
         return rows
     import jax
 
-    owners = [device.process_index for device in jax.devices()]
-    before, size = owners.index(jax.process_index()), len(rows) // len(owners)
-    return rows[before * size :][: jax.local_device_count() * size]
+    size = len(rows) // processes()
+    return rows[jax.process_index() * size :][:size]
 
 
 def part_noise(vae):
@@ -236,28 +234,45 @@ def join(args):
     os.environ.setdefault("no_grpc_proxy", ",".join(hosts))  # a proxy for the web would not reach them
     keras.utils.set_random_seed(args.seed)  # else Keras agrees on one, by a computation
     print(f"Waiting for the other processes ({os.environ.get(PROCESSES[0])}).", flush=True)
-    patience = threading.Timer(PATIENCE, give_up)  # JAX has some, too, and then ends with no sentence
-    patience.start()
+    # Keras has no arguments for these: JAX would notice a loss after 100 seconds, and at the end wait for 300 at most.
+    times = {"heartbeat_timeout_seconds": HEARTBEAT, "shutdown_timeout_seconds": DAY}
     initialize = jax.distributed.initialize
-    # Keras has no argument for it, and JAX's own 100 seconds are long.
-    jax.distributed.initialize = functools.partial(initialize, heartbeat_timeout_seconds=HEARTBEAT)
-    try:
-        keras.distribution.initialize()
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"The processes did not come together ({reason}): check {NAMES}.") from error
-    finally:
-        jax.distributed.initialize = initialize
-        patience.cancel()
+    jax.distributed.initialize = functools.partial(initialize, **times)
+    failures = waiting(keras.distribution.initialize)
+    jax.distributed.initialize = initialize
+    stopping.listen()  # again, as JAX has taken SIGTERM for itself
+    if failures:
+        reason = " ".join(str(failures[0]).split())[:200]
+        raise UserError(f"The processes did not come together ({reason}): check {NAMES}.")
+    if jax.device_count() != processes() * jax.local_device_count():
+        raise UserError("The processes have different numbers of devices: hide some, with CUDA_VISIBLE_DEVICES.")
     if not first():
         print(f"This is process {jax.process_index()}: process 0 prints and writes all there is.", flush=True)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-def give_up():
-    """End this process, which has waited for the others for long enough."""
-    stopping.tell(f"not all processes came within {PATIENCE} seconds: start each of them, and check {NAMES}")
-    os._exit(2)
+def waiting(act):
+    """Call act() in a thread, so that Ctrl-C is answered meanwhile; returns what it raised, in a list.
+
+    Ends the process where that takes too long. (JAX has some patience of its own, and then ends it without a sentence.)
+    """
+    failures = []
+
+    def attempt():
+        try:
+            act()
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    until = time.monotonic() + PATIENCE
+    while thread.is_alive():
+        thread.join(0.2)
+        if time.monotonic() > until:
+            stopping.tell(f"not all processes came within {PATIENCE} seconds: start each of them, and check {NAMES}")
+            os._exit(2)
+    return failures
 
 
 def processes():

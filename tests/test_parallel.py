@@ -107,7 +107,7 @@ def test_two_devices_learn_what_one_learns(backend, run_python, tmp_path):
     if backend == "tensorflow":
         assert 0.4 < found["binarised alike"] < 0.6, "two coins fall alike half of the time"
     assert found["steps"] == 3, "of 20 images each: the 61st has no even share"
-    assert re.fullmatch(r"2 x CPU \(\d+ cores\), 6 images of a step on each", found["odd batch"])
+    assert re.fullmatch(r"2 x CPU \(\d+ cores\), 12 images a step, 6 on each", found["odd batch"])
     assert (tmp_path / "two.keras").exists()
 
 
@@ -129,7 +129,7 @@ def test_the_command_takes_both_devices_and_resumes_on_them(backend, small_npz, 
     cut.end()
     status, out, err = whole.end()
     assert status == 0, err
-    assert re.match(rf"Keras .* on {backend} .*, 2 x CPU \(\d+ cores\), 10 images of a step on each\n", out)
+    assert re.match(rf"Keras .* on {backend} .*, 2 x CPU \(\d+ cores\), 20 images a step, 10 on each\n", out)
     assert json.loads((tmp_path / "whole" / "metrics.json").read_text())["settings"]["recipe"]["batch_size"] == 20
     status, out, err = Command(f"{options} --output cut --resume", tmp_path, BEFORE[backend], **how).end()
     assert status == 0, err
@@ -139,9 +139,9 @@ def test_the_command_takes_both_devices_and_resumes_on_them(backend, small_npz, 
 
 def test_fewer_images_than_devices_are_refused(monkeypatch):
     monkeypatch.setattr(parallel, "shares", lambda: 8)
-    assert (feeding.shared(17), feeding.steps(17, 8)) == (16, 2)
-    with pytest.raises(UserError, match="7 images cannot be shared among 8 devices"):
-        feeding.shared(7)
+    assert (feeding.even(17), feeding.steps(17, 8)) == (16, 2)
+    with pytest.raises(UserError, match="7 held-out images are fewer than the 8 devices that would share them"):
+        feeding.validation(np.zeros((7, 784), "float32"))
 
 
 def test_one_device_changes_nothing():
@@ -160,10 +160,15 @@ def test_several_torch_gpus_are_one_with_a_word_about_it(monkeypatch):
     torch = pytest.importorskip("torch")
     from parts import devices
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    def described_on(kind):
+        monkeypatch.setattr(devices.keras.ops, "zeros", lambda shape: SimpleNamespace(device=torch.device(kind)))
+        return devices.device_name("torch")
+
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert devices.device_name("torch") == "GPU, one of 4: with PyTorch, Keras trains on one"
+    assert described_on("cuda") == "GPU, one of 4: with PyTorch, Keras trains on one"
+    assert described_on("mps") == "Apple GPU"
+    assert described_on("cpu") == f"CPU ({os.cpu_count()} cores)"
 
 
 # -- Two processes ---------------------------------------------------------------------------------------------------
@@ -172,20 +177,22 @@ def test_several_torch_gpus_are_one_with_a_word_about_it(monkeypatch):
 @pytest.fixture
 def pair(tmp_path):
     """Start the command in two processes that train together; returns a function of their two command lines."""
-    started = []
+    everyone = []
 
-    def start(*lines):
+    def start(*lines, before=("", "")):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         environment = {"KERAS_BACKEND": "jax", "JAX_COORDINATOR_BIND_ADDRESS": address}
         environment |= dict(zip(parallel.PROCESSES, (address, "2"), strict=False))
-        for number, line in enumerate(lines):
-            started.append(Command(line, tmp_path, **environment, **{parallel.PROCESSES[2]: str(number)}))
+        started = []
+        for number, (line, program) in enumerate(zip(lines, before, strict=True)):
+            started.append(Command(line, tmp_path, program, **environment, **{parallel.PROCESSES[2]: str(number)}))
+        everyone.extend(started)
         return started
 
     yield start
-    for command in started:
+    for command in everyone:
         if not command.process.stdout.closed:
             command.process.kill()
             command.process.communicate()
@@ -197,7 +204,7 @@ def test_two_processes_learn_what_two_devices_learn_and_the_first_alone_writes(p
     first, second = pair(f"{options} --output first", f"{options} --output second")
     status, out, err = first.end()
     assert status == 0, err
-    assert "in 2 processes, 25 images of a step on each" in out
+    assert "in 2 processes, 50 images a step, 25 on each" in out
     status, out, err = second.end()
     assert status == 0, err
     assert "This is process 1: process 0 prints and writes all there is." in out
@@ -223,6 +230,36 @@ def test_a_process_that_dies_is_reported_and_its_epochs_are_kept(pair, small_npz
     end = r": start all of them anew; --resume goes on after epoch \d+ of 100000, which is in run.unfinished\.npz\.\n$"
     assert re.search(r"^vae_mnist: Another process of this training is gone \(.+\)" + end, err, flags=re.M)
     assert (tmp_path / "run" / "unfinished.npz").exists()
+
+
+def test_two_processes_resume_together(pair, small_npz, tmp_path):
+    """The second one is another kind of machine, as far as it knows; SIGTERM ends it, and with it the first."""
+    options = f"--data {small_npz} --epochs 8 --hidden-dim 8 --evidence-images 0 --output run"
+    other = (
+        "from parts import devices as d; said = d.describe; d.describe = lambda: said() | {'device': 'CPU (99 cores)'}"
+    )
+    first, second = pair(options, options)
+    first.wait_for("Epoch 4/8")
+    second.send(signal.SIGTERM)
+    status, _, err = second.end()
+    assert status == 128 + signal.SIGTERM
+    assert "vae_mnist: stopped; process 0 keeps the finished epochs, from which all can go on with --resume.\n" in err
+    assert first.end()[0] == 2
+    first, second = pair(f"{options} --resume", f"{options} --resume", before=["", other])
+    (status, out, err), (helped, _, err_of_second) = first.end(), second.end()
+    assert (status, helped) == (0, 0), err + err_of_second
+    assert "Epoch 3/8" not in out
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 8
+
+
+def test_ctrl_c_ends_a_process_that_waits(small_npz, tmp_path):
+    environment = dict(zip(parallel.PROCESSES, ("127.0.0.1:9", "2", "1"), strict=True))
+    command = Command(f"--data {small_npz}", tmp_path, KERAS_BACKEND="jax", **environment)
+    command.wait_for("Waiting for the other processes")
+    command.send(signal.SIGINT)
+    status, _, err = command.end()
+    assert status == 130
+    assert err.endswith("vae_mnist: stopped; nothing was written.\n")
 
 
 def test_processes_with_other_options_are_told_so(pair, small_npz):
