@@ -12,9 +12,11 @@ import vae_mnist
 from parts import console, data, evidence, folder, pictures, recipes
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import backends
 import explorer as explorer_speed
 import race
 import seeds
+import torch_step
 
 README = (ROOT / "README.md").read_text()
 MEASURED = (ROOT / "benchmarks" / "README.md").read_text()
@@ -22,6 +24,8 @@ RECORD = json.loads((ROOT / "figures" / "metrics.json").read_text())
 SEEDS = json.loads((ROOT / "benchmarks" / "seeds.json").read_text())
 EXPLORER = json.loads((ROOT / "benchmarks" / "explorer.json").read_text())
 RACE = json.loads((ROOT / "benchmarks" / "race.json").read_text())
+BACKENDS = json.loads((ROOT / "benchmarks" / "backends.json").read_text())
+TORCH_STEP = json.loads((ROOT / "benchmarks" / "torch_step.json").read_text())
 FILES = sorted([*folder.PICTURES, folder.EXPLORER, folder.MODEL, folder.RECORD, folder.REPLAY])
 AUTHOR = 150.44  # nats per image: his notebook, epoch 50
 
@@ -55,8 +59,10 @@ def test_evidence_table_is_that_of_the_record():
         (seeds.table(SEEDS), MEASURED),
         (race.tables(RACE), MEASURED),
         (explorer_speed.table(EXPLORER), MEASURED),
+        (backends.tables(BACKENDS), MEASURED),
+        (torch_step.table(TORCH_STEP), MEASURED),
     ],
-    ids=["README", "seeds", "race", "explorer"],
+    ids=["README", "seeds", "race", "explorer", "backends", "torch_step"],
 )
 def test_tables_are_those_of_the_recorded_results(lines, text):
     assert [line for line in lines if line not in text.splitlines()] == []
@@ -91,6 +97,27 @@ def test_epochs_to_the_authors_loss_are_as_the_readme_says():
 def test_share_of_the_authors_time_is_as_the_readme_says():
     part = race.ratio(RACE, "to_target", *race.TO_TARGET, "total")
     assert f"takes {100 * part:.0f} % of the time" in " ".join(README.split())
+
+
+def test_two_devices_end_where_one_does_within_the_spread_of_the_seeds():
+    """Each way's mean of three seeds lies within the range of the five seeds that were recorded of one device."""
+    assert [run["settings"]["recipe"]["epochs"] for run in [SEEDS["six"]]] == [backends.EPOCHS]
+    low, high = min(losses("six")), max(losses("six"))
+    assert set(BACKENDS["ways"]) == set(backends.WAYS)
+    for name, runs in BACKENDS["ways"].items():
+        assert [run["seed"] for run in runs] == [0, 1, 2]
+        assert {run["dataset"] for run in runs} == {"MNIST"}
+        assert low <= sum(-run["held_out"]["elbo"] for run in runs) / 3 <= high, name
+
+
+def test_a_model_has_the_same_elbo_on_each_backend_in_the_record():
+    """What is saved on one backend, by its standard errors; the KL has none."""
+    for found in BACKENDS["exchange"].values():
+        first, *others = found.values()
+        for other in others:
+            error = (first["standard_error"] ** 2 + other["standard_error"] ** 2) ** 0.5
+            assert abs(other["elbo"] - first["elbo"]) < 4 * error
+            assert abs(other["kl_loss"] - first["kl_loss"]) < 1e-4
 
 
 def test_damaged_files_are_counted_as_recorded():

@@ -1,0 +1,164 @@
+"""The real command on each backend, on one device, two devices and in two processes: ELBO, time and memory.
+
+    python benchmarks/backends.py [--data FILE.npz] [--only "JAX, two devices" ...]
+
+Each way trains with --epochs 6 and the seeds 0 to 2, in turns. The devices are simulated on the CPU, where two of them
+share its cores: the table shows that the numbers are right, and what the sharing costs, not what it gains. Then each
+backend loads the models that each has saved. Writes benchmarks/backends.json and prints the tables. About 25 minutes
+on two cores.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+SEEDS = (0, 1, 2)
+EPOCHS = 6
+NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+WAYS = {  # name: (backend, devices in each process, processes)
+    "TensorFlow, one device": ("tensorflow", 1, 1),
+    "TensorFlow, two devices": ("tensorflow", 2, 1),
+    "JAX, one device": ("jax", 1, 1),
+    "JAX, two devices": ("jax", 2, 1),
+    "JAX, two processes": ("jax", 1, 2),
+    "PyTorch, one device": ("torch", 1, 1),
+}
+SIMULATED = """
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+
+
+def start(backend, options, devices=1, **environment):
+    """The command in a process of its own, so many CPU devices simulated; its standard output is a pipe."""
+    script = str(ROOT / "vae_mnist.py")
+    program = SIMULATED if (backend, devices) == ("tensorflow", 2) else ""
+    program += f"import runpy, sys; sys.argv = {[script, *options]!r}; sys.path.insert(0, {str(ROOT)!r})\n"
+    program += f"runpy.run_path({script!r}, run_name='__main__')"
+    environment |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if (backend, devices) == ("jax", 2):
+        environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", program], env=os.environ | environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    """Read a process to its end; returns (the times at which its epochs began, its peak memory in MiB)."""
+    begun, said = [], ""
+    for line in process.stdout:
+        said += line
+        if line.startswith("Epoch ") or line.startswith("Held-out"):
+            begun.append(time.perf_counter())
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"the command failed:\n{said}")
+    return begun, usage.ru_maxrss / 1024
+
+
+def run(name, data, seed, place):
+    """One training in one of the WAYS; returns what the record keeps of it. Its files are in `place`."""
+    backend, devices, processes = WAYS[name]
+    options = ["--data", data, "--epochs", str(EPOCHS), "--seed", str(seed), "--output", str(place)]
+    others, environment = [], {}
+    if processes > 1:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        environment = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "JAX_COORDINATOR_BIND_ADDRESS": address}
+        environment["KERAS_DISTRIBUTION_NUM_PROCESSES"] = str(processes)
+        number = "KERAS_DISTRIBUTION_PROCESS_ID"
+        others = [start(backend, options, devices, **environment, **{number: str(i)}) for i in range(1, processes)]
+        environment[number] = "0"
+    begun, peak = finish(start(backend, options, devices, **environment))
+    for other in others:
+        finish(other)
+    record = json.loads((place / "metrics.json").read_text())
+    epochs = [end - begin for begin, end in itertools.pairwise(begun[1:-1])]  # not the first, which compiles
+    found = {"seed": seed, "epoch": statistics.median(epochs), "peak_mib": peak, "device": record["device"]}
+    return found | {"held_out": record["held_out"], "versions": record["versions"], "dataset": record["dataset"]}
+
+
+def importing(backend):
+    """Peak memory in MiB of a process that only imports vae_mnist."""
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", "import vae_mnist"], env=environment)
+    return os.wait4(process.pid, 0)[2].ru_maxrss / 1024
+
+
+def exchange(data, models, place):
+    """Each backend's ELBO of the model that each has saved: {saved on: {loaded on: held_out}}."""
+    found = {}
+    for saved, model in models.items():
+        found[saved] = {}
+        for loaded in models:
+            options = ["--data", data, "--load", str(model), "--output", str(place), "--evidence-images", "0"]
+            finish(start(loaded, options))
+            found[saved][loaded] = json.loads((place / "metrics.json").read_text())["held_out"]
+            shutil.rmtree(place)
+    return found
+
+
+def tables(record):
+    """The tables of benchmarks/README.md, as Markdown lines."""
+    lines = ["| backend, devices | loss = -ELBO, three seeds | mean | seconds an epoch | peak memory, MiB |"]
+    lines += ["|---|---|---|---|---|"]
+    for name in (name for name in WAYS if name in record["ways"]):
+        runs = record["ways"][name]
+        losses = [-run["held_out"]["elbo"] for run in runs]
+        seconds = statistics.median(run["epoch"] for run in runs)
+        peak, before = max(run["peak_mib"] for run in runs), record["importing"][WAYS[name][0]]
+        lines.append(
+            f"| {name} | {', '.join(f'{loss:.2f}' for loss in losses)} | {statistics.mean(losses):.2f}"
+            f" | {seconds:.1f} | {peak:,.0f} ({peak - before:,.0f} beyond importing) |"
+        )
+    exchanged = record["exchange"]
+    lines += ["", f"| saved on | {' | '.join(f'loaded on {NAMES[name]}' for name in exchanged)} |"]
+    lines += ["|---" * (1 + len(exchanged)) + "|"]
+    for saved, by in exchanged.items():
+        cells = [f"{-held['elbo']:.3f} ± {held['standard_error']:.3f}" for held in by.values()]
+        lines.append(f"| {NAMES[saved]} | {' | '.join(cells)} |")
+    return lines
+
+
+def main():
+    """Run the chosen ways and keep the results of the others."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--tables", action="store_true", help="only print the tables of the recorded results")
+    args = parser.parse_args()
+    path = HERE / "backends.json"
+    record = json.loads(path.read_text()) if path.exists() else {"ways": {}, "importing": {}, "exchange": {}}
+    if not args.tables:
+        new, models = {name: [] for name in args.only}, {}
+        with tempfile.TemporaryDirectory() as scratch:
+            for seed in SEEDS:
+                for name in args.only:
+                    place = Path(scratch) / f"{name} {seed}"
+                    new[name].append(run(name, args.data, seed, place))
+                    print(f"{name}, seed {seed}: {new[name][-1]}", flush=True)
+                    if seed == 0 and name.endswith("one device"):
+                        models[WAYS[name][0]] = place / "vae.keras"
+            record["ways"] |= new
+            record["importing"] |= {WAYS[name][0]: importing(WAYS[name][0]) for name in args.only}
+            if set(models) == set(NAMES):
+                record["exchange"] = exchange(args.data, models, Path(scratch) / "loaded")
+        path.write_text(json.dumps(record, indent=1) + "\n")
+    print("\n".join(tables(record)))
+
+
+if __name__ == "__main__":
+    main()
