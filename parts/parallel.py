@@ -231,7 +231,8 @@ def join(args):
     import jax
 
     hosts = [address.rpartition(":")[0] for address in os.environ.get(PROCESSES[0], "").split(",")]
-    os.environ.setdefault("no_grpc_proxy", ",".join(hosts))  # a proxy for the web would not reach them
+    if any(name.lower() in ("http_proxy", "https_proxy", "grpc_proxy") for name in os.environ):
+        os.environ.setdefault("no_grpc_proxy", ",".join(hosts))  # a proxy for the web would not reach them
     keras.utils.set_random_seed(args.seed)  # else Keras agrees on one, by a computation
     print(f"Waiting for the other processes ({os.environ.get(PROCESSES[0])}).", flush=True)
     # Keras has no arguments for these: JAX would notice a loss after 100 seconds, and at the end wait for 300 at most.
