@@ -1,6 +1,6 @@
 """Where the time of a training step goes on PyTorch: Keras's layers against the same operations without them.
 
-    KERAS_BACKEND=torch python benchmarks/torch_step.py
+    python benchmarks/torch_step.py
 
 The network of the post, batches of 100, Adam. Each part is timed in turns with its twin, and the medians are written to
 benchmarks/torch_step.json; the table is printed. About a minute on two cores.
@@ -16,7 +16,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-os.environ["KERAS_BACKEND"] = "torch"
 
 PARTS = {
     "forward": "forward: two networks, the sample, the KL",
@@ -150,6 +149,7 @@ def main():
     """Time both ways and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.parse_args()
+    os.environ["KERAS_BACKEND"] = "torch"
     import vae_mnist  # noqa: F401, I001 - first: it makes the start quiet
     import torch
 
