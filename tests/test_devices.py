@@ -121,8 +121,8 @@ def test_other_backends_train_with_fresh_noise_repeat_and_load(backend, run_pyth
 
 EXCHANGE = """
 import json, sys
+import vae_mnist  # first: it makes the start quiet
 import keras
-import vae_mnist
 from conftest import learn
 from parts import data, folder
 from parts.recipes import RECIPES
