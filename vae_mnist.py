@@ -198,8 +198,7 @@ def elbo_terms(vae, x, samples=1, seed=0):
     for _ in range(samples):
         z = ops.convert_to_numpy(sample_latent(q, epsilon_seed))
         x_hat = vae.get_layer("decoder").predict(z, batch_size=1000, verbose=0)
-        pairs = zip(evidence.batches(x), evidence.batches(x_hat), strict=True)  # 1,000 at a time: they fill the memory
-        reconstruction.append(np.concatenate([ops.convert_to_numpy(reconstruction_loss(*pair)) for pair in pairs]))
+        reconstruction.append(evidence.in_batches(reconstruction_loss, x, x_hat))
     return np.stack(reconstruction).astype("float64"), ops.convert_to_numpy(kl_divergence(*q)).astype("float64")
 
 

@@ -9,8 +9,8 @@
     resume     a training that was cut off goes on, bit for bit
     stopping   Ctrl-C and SIGTERM
     saved      model files: checked before Keras builds anything of them, and loaded
-    devices    the backend: its device, memory and versions, its quiet start, how it compiles
-    parallel   one training over several devices, or several machines
+    devices    the backend: its quiet start, its device, memory and versions
+    parallel   one training over several devices, or several machines, and how it compiles
     console    the options, the lines that a run prints, its error sentences
     explorer   a page to play with the trained model in a browser, and the replay of its training
 

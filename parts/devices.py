@@ -108,10 +108,12 @@ def device_name(backend):
             import torch
 
             kind = keras.ops.zeros(()).device.type  # where Keras puts its tensors
-            gpu = {"cpu": None, "cuda": "", "mps": "Apple GPU"}.get(kind, kind)
             if kind == "cuda":
-                gpu, number = torch.cuda.get_device_name(), torch.cuda.device_count()
-                gpu += f", one of {number}: with PyTorch, Keras trains on one" if number > 1 else ""
+                number = torch.cuda.device_count()
+                alone = f", one of {number}: with PyTorch, Keras trains on one" if number > 1 else ""
+                gpu = torch.cuda.get_device_name() + alone
+            elif kind != "cpu":
+                gpu = "Apple GPU" if kind == "mps" else kind
         case other:
             return f"{other}'s default device"
     return gpu or f"CPU ({os.cpu_count()} cores)"

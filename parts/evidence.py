@@ -47,6 +47,15 @@ def batches(x, batch_size=1000):
     return [x[start : start + batch_size] for start in range(0, len(x), batch_size)]
 
 
+def in_batches(function, *arrays):
+    """What function(*arrays) gives, (n,) as a NumPy array, computed on 1,000 of their n rows at a time.
+
+    Without a compiler each operation on the way keeps an array of its own: of all rows, they would fill the memory.
+    """
+    parts = zip(*map(batches, arrays), strict=True)
+    return np.concatenate([ops.convert_to_numpy(function(*rows)) for rows in parts])
+
+
 def bernoulli_log_likelihood(x, x_hat):
     """log p(x|z) of every image under every code: x (n, pixels) in [0, 1], x_hat (m, pixels) -> (n, m), nats.
 
@@ -74,9 +83,8 @@ def importance_weighted(vae, x, samples=100, seed=0):
         images = ops.repeat(ops.convert_to_tensor(batch), samples, axis=0)  # (batch * samples, 784)
         z_mean, z_log_var = (ops.repeat(tensor, samples, axis=0) for tensor in encoder(batch))
         z = sample_latent((z_mean, z_log_var), epsilon_seed)
-        pairs = zip(batches(images), batches(z), strict=True)  # of which each makes several arrays on its way
-        losses = [keras.losses.binary_crossentropy(part, decoder(codes)) for part, codes in pairs]
-        log_likelihood = -x.shape[-1] * ops.concatenate(losses)
+        losses = in_batches(lambda rows, codes: keras.losses.binary_crossentropy(rows, decoder(codes)), images, z)
+        log_likelihood = -x.shape[-1] * ops.convert_to_tensor(losses)
         log_prior = -0.5 * ops.sum(ops.square(z) + LOG_2_PI, axis=-1)
         squares = ops.square(z - z_mean) / ops.exp(z_log_var)
         log_q = -0.5 * ops.sum(squares + z_log_var + LOG_2_PI, axis=-1)

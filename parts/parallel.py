@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 
 import keras
 import numpy as np
@@ -92,6 +93,7 @@ def on_all_devices(train):
     def train_on_all(args, *rest):
         if count() == 1:
             return train(args, *rest)
+        # first of all: from here to the data, which `resume` compares, processes with other options would not meet
         agree({name: str(value) for name, value in vars(args).items() if name not in ("data", "output")})
         use(everything())
         try:
@@ -230,22 +232,25 @@ def join(args):
         raise UserError(f"--load does not train, so one process is enough: unset {NAMES}.")
     import jax
 
+    def meet():
+        keras.utils.set_random_seed(args.seed)  # of this thread; else Keras computes a common one on all devices
+        keras.distribution.initialize()
+
     hosts = [address.rpartition(":")[0] for address in os.environ.get(PROCESSES[0], "").split(",")]
     if any(name.lower() in ("http_proxy", "https_proxy", "grpc_proxy") for name in os.environ):
         os.environ.setdefault("no_grpc_proxy", ",".join(hosts))  # a proxy for the web would not reach them
-    keras.utils.set_random_seed(args.seed)  # else Keras agrees on one, by a computation
     print(f"Waiting for the other processes ({os.environ.get(PROCESSES[0])}).", flush=True)
     # Keras has no arguments for these: JAX would notice a loss after 100 seconds, and at the end wait for 300 at most.
     times = {"heartbeat_timeout_seconds": HEARTBEAT, "shutdown_timeout_seconds": DAY}
     initialize = jax.distributed.initialize
     jax.distributed.initialize = functools.partial(initialize, **times)
-    failures = waiting(keras.distribution.initialize)
+    failures = waiting(meet)
     jax.distributed.initialize = initialize
     stopping.listen()  # again, as JAX has taken SIGTERM for itself
     if failures:
         reason = " ".join(str(failures[0]).split())[:200]
         raise UserError(f"The processes did not come together ({reason}): check {NAMES}.")
-    if jax.device_count() != processes() * jax.local_device_count():
+    if len({*Counter(device.process_index for device in jax.devices()).values()}) > 1:
         raise UserError("The processes have different numbers of devices: hide some, with CUDA_VISIBLE_DEVICES.")
     if not first():
         print(f"This is process {jax.process_index()}: process 0 prints and writes all there is.", flush=True)

