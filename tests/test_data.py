@@ -1,22 +1,31 @@
 """The data: what is loaded, what is refused and how, and what happens without a network."""
 
+import contextlib
 import gzip
+import hashlib
+import http.server
+import io
 import json
 import os
 import re
-import shutil
+import resource
 import socket
+import subprocess
+import sys
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 
 import vae_mnist
-from parts import UserError, data, devices
+from parts import UserError, data
 from parts.data import load_data
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def test_sample_is_balanced_split_and_always_the_same(sample):
@@ -53,18 +62,22 @@ def test_float_images_are_taken_as_they_are(small_arrays, tmp_path):
     np.testing.assert_allclose(dataset.x_train, small_arrays["x_train"].reshape(200, 784) / 255, rtol=1e-6)
 
 
-def test_mnist_is_recognised_by_the_md5_of_its_idx_files(small_arrays, small_npz, monkeypatch):
-    """The sums of the small arrays, over hand-written IDX headers, stand in for those of MNIST."""
-    import hashlib
+def idx(array):
+    """An array of fewer than 256 bytes or images as an IDX file, with the header written by hand."""
+    return bytes([0, 0, 8, array.ndim, 0, 0, 0, len(array), *([0, 0, 0, 28] * (array.ndim - 1))]) + array.tobytes()
 
-    sums = {}
-    for key, array in small_arrays.items():
-        n = len(array)
-        header = bytes([0, 0, 8, array.ndim, 0, 0, 0, n]) + (bytes([0, 0, 0, 28] * 2) if array.ndim == 3 else b"")
-        sums[key] = hashlib.md5(header + array.tobytes()).hexdigest()
+
+@pytest.fixture
+def small_is_mnist(small_arrays, monkeypatch):
+    """The small arrays stand in for MNIST."""
+    sums = {key: hashlib.md5(idx(array)).hexdigest() for key, array in small_arrays.items()}
     monkeypatch.setattr(data, "MNIST_IDX_MD5", sums)
+    return sums
+
+
+def test_mnist_is_recognised_by_the_md5_of_its_idx_files(small_is_mnist, small_npz, monkeypatch):
     assert load_data(small_npz).name == "MNIST"
-    monkeypatch.setitem(sums, "y_test", "0" * 32)
+    monkeypatch.setitem(small_is_mnist, "y_test", "0" * 32)
     assert load_data(small_npz).name == "small.npz"
 
 
@@ -125,23 +138,20 @@ def test_a_member_that_is_no_array_is_refused(small_arrays, tmp_path):
         load_data(tmp_path / "bad.npz")
 
 
-def test_a_set_that_no_memory_holds_is_refused(small_npz, small_arrays, tmp_path, monkeypatch):
-    """Too little for the file as it is; then for images as float32: half-precision floats, and held-out integers."""
-    halves = {key: (a / 255).astype("float16") if key.startswith("x") else a for key, a in small_arrays.items()}
-    np.savez(tmp_path / "half.npz", **halves)
-    turned = {"x_train": "x_test", "y_train": "y_test", "x_test": "x_train", "y_test": "y_train"}
-    np.savez(tmp_path / "turned.npz", **{turned[key]: array for key, array in small_arrays.items()})
-    refused = {small_npz: 200 * 784, tmp_path / "half.npz": 200 * 784 * 3, tmp_path / "turned.npz": 200 * 784 * 3}
-    for path, free in refused.items():
-        monkeypatch.setattr(devices, "free_memory", lambda free=free: free)
-        with pytest.raises(UserError, match=rf"{path.name} does not fit into the memory"):
-            load_data(path)
+def test_an_archive_that_claims_more_than_the_memory_is_refused(small_npz, small_arrays, tmp_path, monkeypatch):
+    """Only the four arrays count, as nothing else is read."""
+    monkeypatch.setattr(data, "_free_memory", lambda: 260 * 784 + 5000)
+    np.savez(tmp_path / "more.npz", **small_arrays, more=np.zeros(10_000))
+    assert len(load_data(tmp_path / "more.npz").x_train) == 200
+    monkeypatch.setattr(data, "_free_memory", lambda: 260 * 784)
+    with pytest.raises(UserError, match=r"small\.npz does not fit into the memory"):
+        load_data(small_npz)
 
 
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="only Linux tells it")
 def test_free_memory_is_what_the_system_says():
-    with open("/proc/meminfo") as file:
-        total = 1024 * int(file.readline().split()[1])
-    assert 0.01 * total < devices.free_memory() < total
+    total = 1024 * int(Path("/proc/meminfo").read_text().split()[1])
+    assert 0.01 * total < data._free_memory() < total
 
 
 PEAK = """
@@ -188,25 +198,17 @@ def test_a_wrong_shape_is_told_with_the_right_one(small_arrays, tmp_path):
         load_data(tmp_path / "flat.npz")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 half an archive", b"\x93NUMPY\x01\x00"])
-def test_files_that_are_no_npz_are_refused(content, tmp_path):
+def npy():
+    np.save(file := io.BytesIO(), np.zeros(3))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 half an archive", b"\x93NUMPY\x01\x00", npy(), "cut"])
+def test_files_that_are_no_npz_are_refused(content, small_npz, tmp_path):
     path = tmp_path / "bad.npz"
-    path.write_bytes(content)
+    path.write_bytes(small_npz.read_bytes()[:-1000] if content == "cut" else content)
     with pytest.raises(UserError, match="not a readable"):
         load_data(path)
-
-
-def test_a_truncated_npz_is_refused(small_npz, tmp_path):
-    path = tmp_path / "cut.npz"
-    path.write_bytes(small_npz.read_bytes()[:-1000])
-    with pytest.raises(UserError, match="not a readable"):
-        load_data(path)
-
-
-def test_an_npy_file_is_refused(tmp_path):
-    np.save(tmp_path / "array.npy", np.zeros(3))
-    with pytest.raises(UserError, match="not a readable"):
-        load_data(tmp_path / "array.npy")
 
 
 @pytest.mark.parametrize(
@@ -239,117 +241,203 @@ def test_a_set_is_named_on_one_line_that_any_file_can_hold(name, shown, small_np
     assert load_data(path).name == f"{shown}.npz"
 
 
-@pytest.fixture
-def fresh_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-
-
-def test_a_network_that_swallows_packets_does_not_hang(fresh_cache, monkeypatch):
-    """A proxy that takes the connection and never answers: a test that hangs would show it."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with pytest.raises(UserError, match="could not be downloaded"):
-            data.load_mnist(timeout=0.3)
-
-
-def test_a_name_server_that_never_answers_does_not_hang(fresh_cache, monkeypatch):
-    never = threading.Event()
-
-    def look_up(*args, **kwargs):
-        never.wait()
-        raise socket.gaierror("no such host")
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    monkeypatch.delenv("https_proxy", raising=False)
-    with pytest.raises(UserError, match="could not be downloaded"):
-        data.load_mnist(timeout=0.3)
-    never.set()
+def whole(request, content, length=None, status=200):
+    """Answer a request with a content, and its true length if no other is given."""
+    request.send_response(status)
+    request.send_header("Content-Length", str(len(content) if length is None else length))
+    request.end_headers()
+    request.wfile.write(content)
 
 
 @pytest.fixture
-def cached(fresh_cache, tmp_path):
-    """Where Keras keeps MNIST."""
-    path = tmp_path / "keras" / "datasets" / "mnist.npz"
-    path.parent.mkdir(parents=True)
-    return path
+def host(small_is_mnist, small_npz, small_arrays, monkeypatch, tmp_path):
+    """A host on this machine instead of Keras's, which has the small arrays as MNIST and as Fashion-MNIST.
+
+    answer: what it does with a request and the file, in bytes; asked: for which files; ended: whether the test is over;
+    folder: where the files go to.
+    """
+    files = {"mnist.npz": small_npz.read_bytes()}
+    files |= {name: gzip.compress(idx(small_arrays[key])) for name, key in zip(data.FASHION_HASHES, KEYS, strict=True)}
+    hashes = {name: f"md5:{hashlib.md5(file).hexdigest()}" for name, file in files.items()}
+    host = SimpleNamespace(answer=whole, asked=[], ended=threading.Event(), folder=tmp_path / "keras" / "datasets")
+
+    class Request(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            host.asked.append(self.path[1:])
+            with contextlib.suppress(ConnectionError):  # the other side may have left
+                host.answer(self, files[self.path[1:]])
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", "~/keras")
+    monkeypatch.setattr(data, "MNIST_HASH", hashes.pop("mnist.npz"))
+    monkeypatch.setattr(data, "FASHION_HASHES", hashes)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Request) as server:
+        monkeypatch.setattr(data, "HOST", f"http://127.0.0.1:{server.server_port}/")
+        threading.Thread(target=server.serve_forever, args=[0.02]).start()
+        yield host
+        host.ended.set()
+        server.shutdown()
 
 
-def test_a_cached_archive_is_known_by_its_content(cached, small_npz, small_arrays, monkeypatch):
-    """Packed, it has another checksum than Keras expects, which would delete it and download again."""
-    monkeypatch.setattr(data, "is_mnist", lambda arrays: all((arrays[k] == a).all() for k, a in small_arrays.items()))
-    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: pytest.fail("Keras was asked"))
-    np.savez_compressed(cached, **small_arrays)
-    before = cached.read_bytes()
-    dataset = load_data("mnist")
-    assert dataset.name == "MNIST"
-    assert dataset.x_train.shape == (200, 784)
-    assert cached.read_bytes() == before
+def fails(host, reason):
+    """MNIST cannot be had, for that reason, and no part of it is at its place."""
+    with pytest.raises(UserError) as error:
+        data.load_mnist()
+    assert re.fullmatch(rf"MNIST could not be downloaded \((?:{reason})\)\.", str(error.value))
+    assert not os.path.lexists(host.folder / "mnist.npz")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"half an archive"])
-def test_a_cached_file_that_is_not_mnist_is_left_alone(content, cached, small_npz, sample, capsys, monkeypatch):
+def works(host):
+    host.answer = whole
+    assert data.load_mnist().full
+
+
+def test_mnist_is_downloaded_once_to_where_keras_keeps_it(host, capfd):
+    for _ in range(2):
+        assert load_data("mnist").full
+    assert host.asked == os.listdir(host.folder) == ["mnist.npz"]
+    assert (host.folder / "mnist.npz").stat().st_mode & 0o777 == 0o644
+    assert capfd.readouterr() == (f"Downloading {data.HOST}mnist.npz\n", "")
+
+
+LOGIN = b"<html>Welcome to our hotel</html>"
+ANSWERS = {
+    "half a body": (lambda r, file: whole(r, file[: len(file) // 2], len(file)), r"IncompleteRead\(.*\)"),
+    "a wrong length": (lambda r, file: whole(r, file, len(file) - 1), "something else came, maybe a login page"),
+    "a login page": (lambda r, file: whole(r, LOGIN), "something else came, maybe a login page"),
+    "an empty body": (lambda r, file: whole(r, b""), "something else came, maybe a login page"),
+    "an error": (lambda r, file: whole(r, b"", status=503), "503 Server Error: Service Unavailable for url: .*"),
+    "nothing": (lambda r, file: None, "Remote end closed connection without response"),
+}
+
+
+@pytest.mark.parametrize(("answer", "reason"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_a_bad_answer_is_told_and_leaves_nothing(answer, reason, host):
+    host.answer = answer
+    fails(host, reason)
+    assert list(host.folder.iterdir()) == []
+    works(host)
+
+
+@pytest.mark.parametrize("case", ["no name", "no answer", "a byte now and then", "no end"])
+def test_a_host_that_takes_too_long_is_left(case, host, monkeypatch):
+    """Were it not left, the wait would end all the same, and something else would be told."""
+    piece, pieces = (bytes(2**14), 1000) if case == "no end" else (b"x", 200)
+
+    def pour(request, file):
+        request.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        for _ in range(pieces):
+            request.wfile.write(piece)
+            if host.ended.wait(0.01):
+                return
+
+    host.answer = (lambda *args: host.ended.wait(20)) if case == "no answer" else pour
+    with monkeypatch.context() as patch:
+        if case == "no name":
+            patch.setattr(socket, "getaddrinfo", lambda *args: host.ended.wait(20))
+        patch.setattr(data, "PATIENCE", 0.1)
+        fails(host, "no answer, or too slow a one|timed out")
+    works(host)
+
+
+def test_what_the_system_says_is_told(host, monkeypatch):
+    for place, reason in ((data.HOST.replace("http", "https"), r"\[SSL.*"), ("http://127.0.0.1:1/", ".* refused")):
+        with monkeypatch.context() as patch:
+            patch.setattr(data, "HOST", place)
+            fails(host, reason)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))  # half the file: as good as a full disk
+    try:
+        fails(host, "File too large")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    host.folder.rmdir()  # it is empty
+    host.folder.write_bytes(b"")
+    fails(host, f"Not a directory: {host.folder}.*")
+    host.folder.unlink()
+    works(host)
+
+
+def test_two_at_once_both_get_it(host):
+    both = threading.Barrier(2, timeout=60)
+    host.answer = lambda request, file: (both.wait(), whole(request, file))
+    with ThreadPoolExecutor(2) as pool:
+        assert [one.full for one in pool.map(lambda _: data.load_mnist(), range(2))] == [True, True]
+
+
+def test_a_kill_leaves_nothing_at_the_place(host):
+    halfway = threading.Event()
+
+    def half(request, file):
+        whole(request, file[: len(file) // 2], len(file))
+        halfway.set()
+        host.ended.wait(60)
+
+    host.answer = half
+    program = f"from parts import data; data.HOST = {data.HOST!r}; data.load_mnist()"
+    with subprocess.Popen([sys.executable, "-c", program], cwd=Path(vae_mnist.__file__).parent) as process:
+        assert halfway.wait(200)
+        for _ in range(2000):
+            if any(part.stat().st_size for part in host.folder.glob("*")):
+                break
+            host.ended.wait(0.01)
+        process.kill()
+    assert not os.path.lexists(host.folder / "mnist.npz")
+    works(host)
+
+
+def test_without_mnist_the_sample_is_taken(host, sample, capsys, monkeypatch):
     monkeypatch.setattr(data, "load_sample", lambda: sample)
-    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: pytest.fail("Keras was asked"))
-    content = small_npz.read_bytes() if content is None else content
-    cached.write_bytes(content)
+    host.answer = ANSWERS["a login page"][0]
     assert load_data("mnist").name == "MNIST sample, 5,000 images"
-    assert cached.read_bytes() == content
-    assert re.search(r"mnist\.npz is not .* [Mm]ove it away", capsys.readouterr().out)
+    assert re.search(r"\nMNIST could not be downloaded \(.*\)\. Going on with the", capsys.readouterr().out)
 
 
-def test_any_failure_of_keras_loader_becomes_the_sample(fresh_cache, monkeypatch, capsys):
-    def fail(path="mnist.npz"):
-        raise Exception("URL fetch failure")
-
-    monkeypatch.setattr(data, "host_answers", lambda url, timeout: True)
-    monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
-    assert load_data("mnist").name == "MNIST sample, 5,000 images"
-    assert "MNIST could not be downloaded" in capsys.readouterr().out
-    assert socket.getdefaulttimeout() is None, "the time limit does not outlive the download"
-
-
-def test_keras_loader_is_used_where_there_is_a_network(monkeypatch, small_arrays, fresh_cache):
-    a = small_arrays
-    monkeypatch.setattr(data, "host_answers", lambda url, timeout: True)
-    monkeypatch.setattr(
-        keras.datasets.mnist, "load_data", lambda: ((a["x_train"], a["y_train"]), (a["x_test"], a["y_test"]))
-    )
-    dataset = load_data("mnist")
-    assert dataset.name == "MNIST"
-    assert dataset.x_train.shape == (200, 784)
+def test_a_file_in_keras_folder_is_known_by_its_content(host, small_arrays):
+    """Packed, it has another hash than the one that Keras knows; in another order, it is not MNIST."""
+    path = host.folder / "mnist.npz"
+    path.parent.mkdir(parents=True)
+    np.savez_compressed(path, **small_arrays)
+    assert load_data("mnist").full
+    np.savez(path, **broken(small_arrays, y_test=small_arrays["y_test"][::-1]))
+    for content in (path.read_bytes(), b"", b"half an archive"):
+        path.write_bytes(content)
+        with pytest.raises(
+            UserError, match=r"mnist\.npz is not .*\. Move it away, and MNIST is downloaded to its place"
+        ):
+            data.load_mnist()
+        assert path.read_bytes() == content
+    assert host.asked == []
 
 
-@pytest.fixture
-def garments(small_arrays, tmp_path):
-    """Keras's cache with Fashion-MNIST, made of 200 and 60 digits: four files as they are published."""
-    cache = tmp_path / "home" / ".keras" / "datasets" / "fashion-mnist"
-    cache.mkdir(parents=True)
-    for part, name in (("train", "train"), ("test", "t10k")):
-        for key, kind, header in (("x", "images-idx3", 16), ("y", "labels-idx1", 8)):
-            with gzip.open(cache / f"{name}-{kind}-ubyte.gz", "wb") as file:
-                file.write(bytes(header) + small_arrays[f"{key}_{part}"].tobytes())
-    return cache
+def test_fashion_mnist_is_downloaded_once_and_a_damaged_file_is_told(host, small_arrays):
+    host.answer = ANSWERS["an error"][0]
+    with pytest.raises(UserError, match=r"^Fashion-MNIST could not be downloaded \(503 .*\)\.$"):
+        load_data("fashion_mnist")
+    host.answer, host.asked[:] = whole, []
+    for _ in range(2):
+        dataset = load_data("fashion_mnist")
+    assert sorted(host.asked) == sorted(os.listdir(host.folder / "fashion-mnist"))
+    np.testing.assert_array_equal(dataset.x_train.pixels, small_arrays["x_train"].reshape(200, 784))
+    np.testing.assert_array_equal(dataset.y_test, small_arrays["y_test"])
+    path = host.folder / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz"
+    for content in (b"x", b"", path.read_bytes()[:-9], gzip.compress(b""), gzip.compress(idx(np.zeros(9, "u1"))[:-1])):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"{path} is damaged: move it away, and it is downloaded again"):
+            load_data("fashion_mnist")
 
 
-def test_fashion_mnist_comes_through_keras_with_the_names_of_its_classes(garments, run_python, tmp_path):
-    done = run_python(vae_mnist.__file__, "--data", "fashion_mnist", "--epochs", "1", "--evidence-images", "0")
+def test_fashion_mnist_has_its_own_folder_and_the_names_of_its_classes(host, run_python, tmp_path):
+    load_data("fashion_mnist")
+    arguments = (vae_mnist.__file__, "--data", "fashion_mnist", "--epochs", "1", "--evidence-images", "0")
+    done = run_python(*arguments, KERAS_HOME=str(host.folder.parent))
     assert (done.returncode, done.stderr) == (0, "")
     assert "Fashion-MNIST: 200 training and 60 held-out images" in done.stdout
     record = json.loads((tmp_path / "figures" / "Fashion-MNIST" / "metrics.json").read_text())
     assert (record["dataset"], record["full_mnist"]) == ("Fashion-MNIST", False)
     page = (tmp_path / "figures" / "Fashion-MNIST" / "explorer.html").read_text()
     assert '"names": ["T-shirt", "trousers"' in page
-
-
-def spoil(cache):
-    (cache / "t10k-labels-idx1-ubyte.gz").write_bytes(b"x")
-
-
-@pytest.mark.parametrize("damage", [spoil, shutil.rmtree])
-def test_fashion_mnist_that_cannot_be_had_is_told_in_one_sentence(damage, garments, run_python):
-    damage(garments)
-    done = run_python(vae_mnist.__file__, "--data", "fashion_mnist", "--epochs", "1")
-    assert done.returncode == 2
-    sentence = r"vae_mnist: Fashion-MNIST could not be downloaded.* delete the folder .*fashion-mnist\.\n"
-    assert re.fullmatch(sentence, done.stderr)
-    assert done.stdout == ""
