@@ -26,7 +26,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from parts import UserError, data, devices, folder, recipes
+from parts import UserError, data, devices, recipes
 
 MEMORY_LIMIT = 1024  # MiB that the process may grow by, over all mutants
 FORBIDDEN = (
@@ -263,7 +263,7 @@ def meet(path, watch):
             assert dataset.x_train.dtype == np.float32
             assert 0 <= dataset.x_train[:].min() <= dataset.x_train[:].max() <= 1
             return "loaded"
-        vae = folder.load_vae(path)
+        vae = vae_mnist.load_vae(path)
         assert tuple(vae(np.full((2, 784), 0.5, "float32")).shape) == (2, 784)
         keras.backend.clear_session()
         return "loaded"

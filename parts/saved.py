@@ -1,227 +1,165 @@
-"""Model files: what a vae.keras must be before Keras builds anything of it.
+"""Model files: the numbers of a vae.keras, for a network that is built anew.
 
-A model file may come from anywhere, and Keras builds whatever its config.json names. So the file is first read as data:
-an archive of Keras's three members, a network that is the post's, weights that are numbers and that it really holds.
+A model file may come from anywhere, and Keras would build whatever its config.json names. Here the script builds its
+own network, and the file gives numbers alone, each of which is checked.
 """
 
+import contextlib
 import io
 import json
-import warnings
+import os
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import keras
 import numpy as np
 
-from parts import UserError, is_there
-from parts.data import IMAGE_DIM
+from parts import UserError, folder, is_there
+from parts.options import LARGEST
+from parts.recipes import RECIPES, Recipe
 
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
 CONFIG_LIMIT = 1_000_000  # bytes; ours takes 10,000
 WEIGHT_LIMIT = 1e4  # a trained weight is some units at most
+SETTINGS = {"learning_rate": (0, 1e30), "epochs": (1, 1e12), "head_step": (0, 1e3)}  # from, to
+OPTIMIZERS = {"Adam": "adam", "NadamWithHeadStep": "nadam"}
+# Where Keras puts encoder_h, z_mean, z_log_var; decoder_h, decoder_output.
+DENSE = ["/layers/dense", "/layers/dense_1", "/layers/dense_2", "_1/layers/dense", "_1/layers/dense_1"]
+WEIGHTS = [f"layers/functional{layer}/vars/{i}" for layer in DENSE for i in (0, 1)]  # a kernel and a bias each
 
-# All that our models are made of: module, class_name and registered_name, by which Keras finds a class.
-KERAS_CLASSES = {
-    ("keras.src.models.functional", "Functional", "Functional"),
-    ("keras.layers", "InputLayer", None),
-    ("keras.layers", "Dense", None),
-    ("keras.layers", "Lambda", None),
-    ("keras", "DTypePolicy", None),
-    ("keras.initializers", "GlorotUniform", None),
-    ("keras.initializers", "Zeros", None),
-    ("keras.random", "SeedGenerator", None),
-    ("keras.optimizers", "Adam", None),
-    ("keras.src.backend.torch.optimizers.torch_adam", "Adam", "Adam"),
-    ("keras.optimizers.schedules", "PolynomialDecay", None),
-    (None, "__keras_tensor__", None),
-}
-OUR_CLASSES = {"AddKLLoss", "StochasticBinarisation", "NadamWithHeadStep"}
-OUR_MODULES = {None, "vae_mnist", "parts.recipes"}  # None: saved by the script itself
-OUR_FUNCTIONS = {"vae_mnist>sample_latent", "vae_mnist>reconstruction_loss"}
+
+class Saved(NamedTuple):
+    """What a model file holds, in numbers that `read` has checked."""
+
+    path: Path
+    recipe: Recipe  # its optimizer, and whether its input is noisy; an epoch is one step
+    latent_dim: int
+    hidden_dim: int
+    layers: list  # see `outline`
+    weights: list  # NumPy float32, in the order of the model's trainable_variables
+    optimizer: list  # NumPy float32 and a whole number, in the order of the optimizer's variables
 
 
 class NotOursError(Exception):
     """What in a file is not as this script writes it, in a few words."""
 
 
-def load(path):
-    """Load a VAE that this script saved, with its optimizer. Raises UserError for any other file.
+def expect(true, otherwise):
+    """Raise NotOursError unless something is true; otherwise: what is the matter."""
+    if not true:
+        raise NotOursError(otherwise)
 
-    Nothing of a file is built before `check` has passed it.
+
+@contextlib.contextmanager
+def told(path):
+    """A context that tells the user, in one sentence, why a file is not ours."""
+    try:
+        yield
+    except Exception as error:  # a damaged file fails in many ways, all of which mean the same to the user
+        reason = error if isinstance(error, NotOursError) else "it is damaged or of another format"
+        advice = "give --load a vae.keras that it wrote"
+        raise UserError(f"{path} is no VAE that this script saved ({reason}): {advice}.") from error
+
+
+def read(path):
+    """Read a model file; returns a Saved. The file is opened once, and its size bounds the memory that this takes.
+
+    What a killed run left to be done in the folder is done first. Raises UserError where there is no file, and where
+    it is not as this script writes it: its members, its settings, the place of its arrays, their types and values.
     """
     path = Path(path)
+    folder.finish(path.parent)
     is_there(path, "model file", "give --load a vae.keras that this script wrote")
-    with warnings.catch_warnings(action="ignore"):  # of Keras, about what it finds in the file
-        try:
-            saved_by = check(path)
-        except NotOursError as error:
-            advice = "give --load a vae.keras that it wrote"
-            raise UserError(f"{path} is no VAE that this script saved ({error}): {advice}.") from error
-        try:
-            # On PyTorch, Keras writes down a class of its own that needs PyTorch, and its public one loads as well.
-            return keras.models.load_model(path, custom_objects={"Adam": keras.optimizers.Adam})
-        except Exception as error:  # a value that Keras refuses, or a version that writes its models otherwise
-            versions = f"Keras {saved_by} saved it and Keras {keras.__version__} is to load it"
-            raise UserError(f"{path} cannot be loaded ({versions}): train again, or take that version.") from error
-
-
-def check(path):
-    """See that the file at `path` is a VAE as build_vae makes it; returns the version of Keras that saved it.
-
-    Raises NotOursError where it is none. Builds and runs nothing of it; the memory it takes is bounded by the file.
-    """
-    if path.suffix != ".keras":
-        raise NotOursError("its name does not end in .keras")
-    try:
-        members = read_members(path)
-        config = json.loads(members["config.json"])
-        latent_dim, hidden_dim = check_network(config)
-        with h5py.File(io.BytesIO(members["model.weights.h5"]), "r") as weights:
-            check_weights(weights, latent_dim, hidden_dim)
-        return str(json.loads(members["metadata.json"])["keras_version"])[:20]
-    except NotOursError:
-        raise
-    except Exception as error:  # a damaged file fails in many ways, all of which mean the same to the user
-        raise NotOursError("it is damaged or of another format") from error
+    with told(path):
+        config, metadata, arrays = read_members(path)
+        layers = [*outline(config["config"])]
+        recipe = read_recipe(config["compile_config"]["optimizer"], "noisy_x" in [name for _, name, _ in layers])
+        versions = f"Keras {str(metadata['keras_version'])[:20]} saved it, and this is Keras {keras.__version__}"
+        expect({*WEIGHTS} <= arrays.keys(), f"its arrays are others; {versions}")
+        weights = [arrays.pop(name) for name in WEIGHTS]
+        optimizer = [arrays[f"optimizer/vars/{i}"] for i in range(len(arrays))]
+        expect(max(np.abs(weight).max() for weight in weights) <= WEIGHT_LIMIT, "its weights are far too large")
+        (_, hidden_dim), (_, latent_dim) = weights[0].shape, weights[2].shape
+        sizes_fit = hidden_dim <= LARGEST["hidden_dim"] and latent_dim <= LARGEST["latent_dim"]
+        expect(sizes_fit, "its sizes are beyond those of --help")
+        return Saved(path, recipe, latent_dim, hidden_dim, layers, weights, optimizer)
 
 
 def read_members(path):
-    """The three members of the archive, {name: bytes}; none of them may be packed, so none can be a bomb."""
-    with zipfile.ZipFile(path) as archive:
-        if sorted(archive.namelist()) != MEMBERS:
-            raise NotOursError(f"it does not hold {', '.join(MEMBERS)} and nothing else")
-        if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
-            raise NotOursError("it holds packed files")
-        if max(archive.getinfo(name).file_size for name in MEMBERS[:2]) > CONFIG_LIMIT:
-            raise NotOursError("its configuration is too long")
-        return {name: archive.read(name) for name in MEMBERS}
+    """The three members of the archive, read. None of them may be packed, so none can be a bomb."""
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        infos = sorted(archive.infolist(), key=lambda info: info.filename)
+        names, sizes = [info.filename for info in infos], [info.file_size for info in infos]
+        expect(names == MEMBERS, f"it does not hold {', '.join(MEMBERS)} and nothing else")
+        packed = any(info.compress_type for info in infos) or sum(sizes) > os.fstat(file.fileno()).st_size
+        expect(not packed, "it holds packed files")
+        expect(max(sizes[:2]) <= CONFIG_LIMIT, "its configuration is too long")
+        config, metadata, weights = map(archive.read, infos)
+    return json.loads(config), json.loads(metadata), read_arrays(weights)
 
 
-def check_network(config):
-    """See that config.json describes the network of build_vae and names no other class; returns its two sizes."""
-    check_classes(config)
-    network = describe(config)
-    _, encoder, _ = network["encoder"]
-    latent_dim, hidden_dim = (encoder[name][1][0] for name in ("z_mean", "encoder_h"))
-    if type(latent_dim) is not int or type(hidden_dim) is not int:
-        raise NotOursError("its sizes are no whole numbers")
-    if not any(network == the_vae(latent_dim, hidden_dim, noisy) for noisy in (True, False)):
-        raise NotOursError("its network is another")
-    return latent_dim, hidden_dim
+def read_arrays(content):
+    """The arrays in the bytes of an HDF5 file, {name: array}, each float32 or one whole number, and finite.
 
-
-def check_classes(config):
-    """See that no class or function is named anywhere in config.json but those of our models, in float32."""
-    if isinstance(config, list):
-        for part in config:
-            check_classes(part)
-    elif isinstance(config, dict):
-        if "class_name" in config or "module" in config or "registered_name" in config:
-            check_class(*(config.get(key) for key in ("module", "class_name", "registered_name", "config")))
-        if not (config.get("dtype") is None or isinstance(config["dtype"], dict) or config["dtype"] == "float32"):
-            raise NotOursError("its numbers are not float32")
-        for part in config.values():
-            check_classes(part)
-
-
-def check_class(module, name, registered, config):
-    """See that one class or function of config.json, as Keras writes it, is among those of our models."""
-    ours = module in OUR_MODULES and name in OUR_CLASSES and registered == f"vae_mnist>{name}"
-    function = name == registered == "function" and module == "builtins" and config in OUR_FUNCTIONS
-    if not (ours or function or (module, name, registered) in KERAS_CLASSES):
-        raise NotOursError(f"it names {str(module)[:40]}.{str(name)[:40]}, which is not part of one")
-    if name == "DTypePolicy" and config != {"name": "float32"}:
-        raise NotOursError("its numbers are not float32")
-
-
-def describe(model):
-    """What a Functional config computes: {layer: (what it is, its own, [(layer before, output), ...])}.
-
-    A layer's own is what decides its output beside the weights: of a half of the VAE, its layers in turn.
+    All of them lie in the file itself, unpacked and apart. (visititems follows no link to elsewhere.)
     """
-    if model["class_name"] != "Functional":
-        raise NotOursError("its network is another")
-    layers = {}
-    for layer in model["config"]["layers"]:
-        name, config = layer["config"]["name"], layer["config"]
-        own = None
-        if layer["class_name"] == "Dense":
-            own = (config["units"], config["activation"], config["use_bias"])
-        elif layer["class_name"] == "InputLayer":
-            own = tuple(config["batch_shape"])
-        elif layer["class_name"] == "Lambda":
-            own = (config["function"]["config"], list(config["arguments"]))
-        elif layer["class_name"] == "Functional":
-            own = describe(layer)
-        options = [value for node in layer["inbound_nodes"] for value in node["kwargs"].values()]
-        if name in layers or layer["name"] != name or layer.get("compile_config") or any(options):
-            raise NotOursError("its network is another")
-        layers[name] = (layer["class_name"], own, sources([node["args"] for node in layer["inbound_nodes"]]))
-    layers["output"] = sources(model["config"]["output_layers"])
-    return layers
-
-
-def sources(nested):
-    """The outputs of layers that are named in a part of a Functional config: [(layer, which of its outputs), ...]."""
-    if isinstance(nested, dict):
-        return sources(list(nested.values()))
-    if not isinstance(nested, list):
-        return []
-    if len(nested) == 3 and isinstance(nested[0], str):  # [layer, which of its calls, which output]
-        return [(nested[0], nested[2])]
-    return [source for part in nested for source in sources(part)]
-
-
-def the_vae(latent_dim, hidden_dim, noisy):
-    """What `describe` says of a VAE that build_vae made, with or without the noise on its input."""
-
-    def dense(units, activation, before):
-        return ("Dense", (units, activation, True), [(before, 0)])
-
-    encoder = {
-        "encoder_x": ("InputLayer", (None, IMAGE_DIM), []),
-        "encoder_h": dense(hidden_dim, "relu", "encoder_x"),
-        "z_mean": dense(latent_dim, "linear", "encoder_h"),
-        "z_log_var": dense(latent_dim, "linear", "encoder_h"),
-        "output": [("z_mean", 0), ("z_log_var", 0)],
-    }
-    decoder = {
-        "z": ("InputLayer", (None, latent_dim), []),
-        "decoder_h": dense(hidden_dim, "relu", "z"),
-        "decoder_output": dense(IMAGE_DIM, "sigmoid", "decoder_h"),
-        "output": [("decoder_output", 0)],
-    }
-    noise = {"noisy_x": ("StochasticBinarisation", None, [("x", 0)])} if noisy else {}
-    return {
-        "x": ("InputLayer", (None, IMAGE_DIM), []),
-        **noise,
-        "encoder": ("Functional", encoder, [("noisy_x" if noisy else "x", 0)]),
-        "kl_loss": ("AddKLLoss", None, [("encoder", 0), ("encoder", 1)]),
-        "z_sample": ("Lambda", ("vae_mnist>sample_latent", ["seed"]), [("kl_loss", 0), ("kl_loss", 1)]),
-        "decoder": ("Functional", decoder, [("z_sample", 0)]),
-        "output": [("decoder", 0)],
-    }
-
-
-def check_weights(file, latent_dim, hidden_dim):
-    """See that an open HDF5 file holds the weights of a VAE of these sizes, all there and all numbers."""
     arrays = {}
-    file.visititems(lambda name, item: arrays.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+    with h5py.File(io.BytesIO(content), "r") as file:
+        file.visititems(lambda name, item: arrays.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        for array in arrays.values():
+            inside = array.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS and array.external is None
+            inside = inside and array.id.get_storage_size() == array.nbytes
+            numbers = array.dtype == np.float32 or (array.dtype.kind == "i" and array.shape == ())
+            expect(inside and numbers, "its weights are not in it as plain float32 numbers")
+        expect(sum(array.nbytes for array in arrays.values()) <= len(content), "its weights overlap")
+        arrays = {name: array[()] for name, array in arrays.items()}
     for array in arrays.values():
-        inside = array.external is None and not array.is_virtual and array.id.get_storage_size() == array.nbytes
-        if not inside or (array.dtype != np.float32 and array.shape != ()):
-            raise NotOursError("its weights are not in it as plain float32 numbers")
-    dense = [
-        (IMAGE_DIM, hidden_dim),
-        *2 * [(hidden_dim, latent_dim)],
-        (latent_dim, hidden_dim),
-        (hidden_dim, IMAGE_DIM),
-    ]
-    expected = sorted(shape for kernel in dense for shape in (kernel, kernel[1:]))
-    if sorted(array.shape for name, array in arrays.items() if name.startswith("layers/")) != expected:
-        raise NotOursError("its weights are not those of its network")
-    for name, array in arrays.items():
-        limit = WEIGHT_LIMIT if name.startswith("layers/") else np.inf
-        if not (np.isfinite(array[()]).all() and np.abs(array[()]).max() <= limit):
-            raise NotOursError("its weights are not finite, or far too large")
+        expect(np.isfinite(array).all(), "its weights are not finite")
+        expect(array.dtype == np.float32 or 0 <= array < 2**31, "its count of steps is out of range")
+    return arrays
+
+
+def outline(network):
+    """What a network is made of, as Keras describes it: (class, name, activation) of each layer, its halves' too."""
+    for layer in network["layers"]:
+        yield layer["class_name"], layer["config"]["name"], layer["config"].get("activation")
+        yield from outline(layer["config"]) if "layers" in layer["config"] else ()
+
+
+def read_recipe(optimizer, noisy):
+    """The Recipe for an optimizer as config.json describes it; noisy: whether the encoder learns from noisy images."""
+    config, steps = optimizer["config"], 1
+    learning_rate = config["learning_rate"]
+    if decay := isinstance(learning_rate, dict):
+        learning_rate, steps = (learning_rate["config"][name] for name in ("initial_learning_rate", "decay_steps"))
+    numbers = {"learning_rate": learning_rate, "epochs": steps}
+    numbers["head_step"] = config.get("head_step", 1.0)
+    for name, value in numbers.items():
+        least, most = SETTINGS[name]
+        expect(type(value) in (int, float) and least <= value <= most, f"its {name} is no number within the limits")
+    kind = {"optimizer": OPTIMIZERS[optimizer["class_name"]], "linear_decay": decay, "binarised_input": noisy}
+    return RECIPES["default"]._replace(name="loaded", batch_size=1, spread_weights=False, **kind, **numbers)
+
+
+def fill(vae, saved):
+    """Put the numbers of a Saved into a VAE that was built and compiled for it, bit for bit.
+
+    The optimizer begins anew where the file has no arrays that fit it: one that was saved before it had trained.
+    Raises UserError where the network is another than the file's; the VAE is then as it was.
+    """
+
+    def fits(arrays, variables):
+        shapes = [(tuple(variable.shape), np.dtype(variable.dtype).kind) for variable in variables]
+        return [(array.shape, array.dtype.kind) for array in arrays] == shapes
+
+    same = saved.layers == [*outline(vae.get_config())] and fits(saved.weights, vae.trainable_variables)
+    with told(saved.path):
+        expect(same, "its network is another")
+    vae.optimizer.build(vae.trainable_variables)
+    pairs = [*zip(vae.trainable_variables, saved.weights, strict=True)]
+    if fits(saved.optimizer, vae.optimizer.variables):
+        pairs += zip(vae.optimizer.variables, saved.optimizer, strict=True)
+    for variable, array in pairs:
+        variable.assign(array)

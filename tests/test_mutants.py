@@ -34,7 +34,7 @@ def test_a_mutant_is_loaded_or_refused(suffix, change, contents, tmp_path):
 
 @pytest.mark.parametrize("act", [lambda path: os.system("true"), lambda path: path.write_text("evil")])
 def test_the_watch_sees_what_a_file_must_not_do(act, tmp_path, monkeypatch):
-    monkeypatch.setattr(mutants.folder, "load_vae", lambda path: act(tmp_path / "evil"))
+    monkeypatch.setattr(mutants.vae_mnist, "load_vae", lambda path: act(tmp_path / "evil"))
     with pytest.raises(AssertionError, match=r"os\.system|open"):
         mutants.meet(tmp_path / "good.keras", WATCH)
     WATCH.seen.clear()
