@@ -21,20 +21,31 @@ Run it:
 
 Sources: the post; Kingma & Welling, "Auto-Encoding Variational Bayes" (arXiv:1312.6114), called AEVB below.
 The model is plain Keras 3 and runs unchanged on TensorFlow, JAX and PyTorch (KERAS_BACKEND=jax or torch).
-What a reader of the post may skip is in the folder parts/: data, training recipes, evidence, pictures, explorer, files.
+What a reader of the post may skip is in the folder parts/; parts/__init__.py lists it.
 """
 
 import math
 import sys
 from pathlib import Path
 
-from parts import UserError, console, data, evidence, explorer, feeding, folder, parallel, pictures, recipes, resume
-from parts.recipes import RECIPES
+if not (Path(__file__).parent / "parts").is_dir():
+    print("vae_mnist: the folder parts/ is missing beside this script: fetch the whole project.", file=sys.stderr)
+    sys.exit(2)
 
-# isort: split
-import keras  # after parts, which keeps TensorFlow's start-up lines off the screen
+from parts import options, startup, stopping
+
+if __name__ == "__main__":  # before the slow imports: Ctrl-C, --help and mistakes in the options are answered at once
+    stopping.Signals().listen()
+    options.parse_args(sys.argv[1:])
+startup.import_keras(announce=__name__ == "__main__")
+
+import keras
 import numpy as np
 from keras import layers, ops
+
+from parts import console, data, devices, evidence, explorer, feeding, learning, pictures, saved
+from parts.recipes import RECIPES
+from parts.session import Session
 
 INPUT_SIZE = data.IMAGE_DIM  # 784 pixels, the post's input_size
 
@@ -64,9 +75,9 @@ def sample_latent(q, seed):
     noise at each call; an integer would give the same noise each time. Returns z (batch, latent_dim).
     Source: the post's `z_sample`; AEVB, section 2.4.
     """
-    z_mean, z_log_var = q
-    epsilon = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=seed)
-    return z_mean + ops.exp(z_log_var / 2) * epsilon
+    z_mean, z_log_var = q  # each (batch, latent_dim)
+    epsilon = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=seed)  # (batch, latent_dim)
+    return z_mean + ops.exp(z_log_var / 2) * epsilon  # (batch, latent_dim)
 
 
 def build_decoder(latent_dim=2, hidden_dim=256):
@@ -82,14 +93,14 @@ def build_vae(recipe=RECIPES["default"], latent_dim=2, hidden_dim=256, seed=0):
 
     `vae.get_layer("encoder")` and `vae.get_layer("decoder")` are its halves, with the same weights.
     The recipe (see parts/recipes.py) chooses the initial weights, and whether the encoder gets noisy images to learn
-    from. `seed` seeds all noise; for the initial weights and the batches call keras.utils.set_random_seed.
+    from. `seed` seeds all noise; for the initial weights call keras.utils.set_random_seed.
     """
     encoder, decoder = build_encoder(latent_dim, hidden_dim), build_decoder(latent_dim, hidden_dim)
     if recipe.spread_weights:
-        recipes.spread_weights(encoder, decoder)
+        learning.spread_weights(encoder, decoder)
 
     x = keras.Input((INPUT_SIZE,), name="x")
-    noisy_x = recipes.StochasticBinarisation(seed, name="noisy_x")(x) if recipe.binarised_input else x
+    noisy_x = learning.StochasticBinarisation(seed, name="noisy_x")(x) if recipe.binarised_input else x
     q = AddKLLoss(name="kl_loss")(encoder(noisy_x))  # z_mean and z_log_var; see the cost below
     epsilon_seed = keras.random.SeedGenerator(seed)
     z_sample = layers.Lambda(sample_latent, arguments={"seed": epsilon_seed}, name="z_sample")(q)
@@ -146,36 +157,37 @@ def compile_vae(vae, recipe, n_images):
     `fit` then minimises the post's `cost_total`, the negative ELBO: the reconstruction loss that is given here, and
     the KL loss that AddKLLoss added in build_vae.
     """
-    steps = feeding.steps(n_images, recipe.batch_size)
+    steps = math.ceil(n_images / recipe.batch_size)
     vae.compile(
-        optimizer=recipes.make_optimizer(recipe, steps * recipe.epochs),
+        optimizer=learning.make_optimizer(recipe, steps * recipe.epochs),
         loss=reconstruction_loss,
-        metrics=[reconstruction_loss],  # shown apart, beside their sum
-        **parallel.compile_options(steps),
+        metrics=[reconstruction_loss],  # shown beside the loss, without the KL
+        **learning.compile_options(steps),  # XLA, and many steps in one call
     )
 
 
-def train(vae, x_train, x_test=None, recipe=RECIPES["default"], verbose="auto", callbacks=(), epochs_done=0):
+def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose="auto", callbacks=(), initial_epoch=0):
     """Train a compiled VAE to reproduce its own input; x_train and x_test are (n, 784) float32 in [0, 1].
 
-    x_train may also be data.Images, which are kept in bytes until their turn comes.
-
-    `callbacks` are Keras callbacks of your own; their logs hold all the numbers that the history holds. `epochs_done`
-    of the recipe's epochs are left out, as they were trained before.
+    x_train may also be data.Images, which are kept in bytes until their turn comes. `seed` decides the order of the
+    batches and all noise, in each epoch anew.
+    `callbacks` are Keras callbacks of your own; their logs hold all the numbers that the history holds. A training
+    that was cut off goes on with `initial_epoch`, the number of epochs that are done.
     Returns the history, {name: one number per epoch}, in nats per image: `loss`, `reconstruction_loss` and `kl_loss`,
     and the same with `val_` for the held-out x_test. Each is a mean over images, with one noise sample an image.
     Raises UserError when the loss or a weight becomes NaN or infinite.
     """
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2  # a bar that moves, or a line an epoch in a log file
-    parallel.part_noise(vae)
+    batches = feeding.Batches(x_train, recipe.batch_size, seed)
+    ours = [learning.SeedEachEpoch(batches, seed), learning.StopIfDiverged(), learning.KLLossInLogs()]
     fitted = vae.fit(
-        feeding.batches(x_train, recipe.batch_size),
-        epochs=recipe.epochs,
-        initial_epoch=epochs_done,
+        batches,
         shuffle=False,  # the batches are shuffled already
-        **feeding.validation(x_test),
-        callbacks=[recipes.StopIfDiverged(), recipes.KLLossInLogs(), *callbacks],
+        validation_data=None if x_test is None else feeding.Batches(x_test, batch_size=1000),
+        epochs=recipe.epochs,
+        initial_epoch=initial_epoch,
+        callbacks=[*ours, *callbacks],
         verbose=verbose,
     )
     return {name: [float(value) for value in values] for name, values in fitted.history.items()}
@@ -189,17 +201,18 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], verbose="auto", 
 def elbo_terms(vae, x, samples=1, seed=0):
     """The two terms of the loss of each image of x (n, 784), NumPy float64, nats: the ELBO is minus their sum.
 
-    Returns reconstruction_loss (samples, n), for as many draws of z from q(z|x), and kl_loss (n,). The draws come
-    from a generator of their own: the same seed, the same numbers.
+    Returns reconstruction_loss (samples, n), for as many draws of z from q(z|x), and kl_loss (n,). The seed
+    alone decides the draws.
     """
-    q = [ops.convert_to_tensor(part) for part in vae.get_layer("encoder").predict(x, batch_size=1000, verbose=0)]
+    encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
     epsilon_seed = keras.random.SeedGenerator(seed)
-    reconstruction = []
-    for _ in range(samples):
-        z = ops.convert_to_numpy(sample_latent(q, epsilon_seed))
-        x_hat = vae.get_layer("decoder").predict(z, batch_size=1000, verbose=0)
-        reconstruction.append(evidence.in_batches(reconstruction_loss, x, x_hat))
-    return np.stack(reconstruction).astype("float64"), ops.convert_to_numpy(kl_divergence(*q)).astype("float64")
+    reconstruction, kl = [], []
+    for images in evidence.batches(x):  # (1000, 784): all at once would fill the memory
+        q = encoder(images)  # z_mean and z_log_var, each (1000, latent_dim)
+        draws = (decoder(sample_latent(q, epsilon_seed)) for _ in range(samples))  # x_hat, each (1000, 784)
+        reconstruction.append([ops.convert_to_numpy(reconstruction_loss(images, x_hat)) for x_hat in draws])
+        kl.append(ops.convert_to_numpy(kl_divergence(*q)))  # (1000,)
+    return np.concatenate(reconstruction, axis=1).astype("float64"), np.concatenate(kl).astype("float64")
 
 
 def evaluate_elbo(vae, x, samples=1, seed=0):
@@ -207,12 +220,38 @@ def evaluate_elbo(vae, x, samples=1, seed=0):
 
     The expectation over q(z|x) is a mean over `samples` draws of z an image.
     Returns {"elbo", "reconstruction_loss", "kl_loss", "standard_error"}, nats per image;
-    elbo = -(reconstruction_loss + kl_loss) is negative. standard_error is that of the draws, None for one sample.
+    elbo = -(reconstruction_loss + kl_loss) is negative. standard_error is that of drawing z, not of the choice of
+    images; None for one sample.
     """
     reconstruction, kl = elbo_terms(vae, x, samples, seed)
     loss = {"reconstruction_loss": float(reconstruction.mean()), "kl_loss": float(kl.mean())}
     error = math.sqrt((reconstruction.var(axis=0, ddof=1) / samples).sum()) / len(x) if samples > 1 else None
     return {"elbo": -sum(loss.values()), **loss, "standard_error": error}
+
+
+def evaluate_evidence(vae, x, seed=0):
+    """The ELBO of images x (n, 784) beside log p(x), which it bounds: see evidence.evaluate. None for no images."""
+    if not len(x):
+        return None
+    elbo = evaluate_elbo(vae, x, samples=10, seed=seed)
+    return {"images": len(x), **elbo, **evidence.evaluate(vae, x, seed=seed)}
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Loading
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def load_vae(path):
+    """The VAE in a file that this script saved, with its optimizer. Raises UserError for any other file.
+
+    The network is built anew, and the file gives its numbers: nothing in it is run, wherever it comes from.
+    """
+    stored = saved.read(path)
+    vae = build_vae(stored.recipe, stored.latent_dim, stored.hidden_dim)
+    compile_vae(vae, stored.recipe, n_images=1)  # that recipe counts one image a step, one step an epoch
+    saved.fill(vae, stored)
+    return vae
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -221,68 +260,30 @@ def evaluate_elbo(vae, x, samples=1, seed=0):
 
 
 def run(args):
-    """Everything that one command does; args as console.parse_args gives them. Returns the record (metrics.json)."""
-    device = parallel.start(args)
-    vae = folder.load_vae(args.load) if args.load is not None else None
-    dataset = data.load_data(args.data)
-    with folder.opened(args.output, dataset, loaded=vae is not None) as output:
-        print(console.opening(device, dataset), flush=True)
-        keras.utils.set_random_seed(args.seed)
-        if vae is None:
-            vae, replay, training = train_anew(args, dataset, device, output)
-            model, origin = None, "; ".join(filter(None, [f"trained on {dataset.name}", training["stopped"]]))
+    """Load, build, train, evaluate, draw, save: what one command does. Returns the record (metrics.json)."""
+    with Session(args) as session:  # its devices, its folder, --resume, Ctrl-C, the record: parts/session.py
+        dataset = session.begin(data.load_data(args.data))
+        if args.load is not None:
+            vae = load_vae(args.load)
         else:
-            model, origin = Path(args.load).name, f"model {Path(args.load).name}"
-            replay, training = explorer.load_replay(args.load), resume.NO_TRAINING
+            with devices.all_devices():
+                vae = build_vae(session.recipe, args.latent_dim, args.hidden_dim, args.seed)
+                compile_vae(vae, session.recipe, len(dataset.x_train))
+                saving = session.saving_each_epoch(vae, evaluate_elbo)  # callbacks; with --resume, where to go on
+                train(vae, dataset.x_train, dataset.x_test, session.recipe, args.seed, **saving)
+            vae = session.on_one_device(vae)
 
-        held_out = evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed)
-        if not math.isfinite(held_out["elbo"]):
-            raise UserError("The held-out ELBO is no number, the weights are too large: train again or load another.")
-        x, known = dataset.x_test[: args.evidence_images], None
-        if len(x):
-            known = evaluate_elbo(vae, x, samples=10, seed=args.seed)
-            known = {"images": len(x), **known, **evidence.evaluate(vae, x, seed=args.seed)}
-        record = {
-            "dataset": dataset.name,
-            "full_mnist": dataset.full,
-            "model": model,  # that was loaded
-            **device,
-            "seed": args.seed,
-            **training,
-            "held_out": held_out,
-            "evidence": known,
-        }
-
-        figures = pictures.draw(vae, dataset, training["history"], origin, args.seed, training["stopped"])
-        page = explorer.page(vae, dataset, pictures.CLASS_COLOURS, replay, origin, args.seed)
-        files = folder.save(output, figures, page, vae, replay, record)
-        print(console.summary(record, files))
-        if note := explorer.size_note(page):
-            print(note)
-        return record
+        held_out = session.check_finite(evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed))
+        known = evaluate_evidence(vae, dataset.x_test[: args.evidence_images], args.seed)
+        figures = pictures.draw(vae, dataset, session.history, session.origin, args.seed, session.stopped)
+        page = explorer.page(vae, dataset, pictures.CLASS_COLOURS, session.replay, session.origin, args.seed)
+        return session.save(vae, figures, page, held_out, known)
 
 
-@parallel.on_all_devices
-def train_anew(args, dataset, device, output):
-    """Build and train a VAE as args say; with --resume, from the epoch after which an earlier run was cut off.
-
-    Returns it, the explorer.Replay of its training, and what the record says of the training.
-    """
-    settings = {"recipe": args.recipe._asdict(), "latent_dim": args.latent_dim, "hidden_dim": args.hidden_dim}
-    replay = explorer.Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate_elbo)
-    progress = resume.Progress(output, resume.plan_of(settings, args.seed, device, dataset), replay)
-    vae = build_vae(args.recipe, args.latent_dim, args.hidden_dim, args.seed)
-    compile_vae(vae, args.recipe, len(dataset.x_train))
-    epochs_done = progress.restore(vae) if args.resume else 0
-    train(vae, dataset.x_train, dataset.x_test, args.recipe, callbacks=[replay, progress], epochs_done=epochs_done)
-    return vae, replay, {"settings": settings, **progress.record()}
-
-
-@console.steady
-def main(argv=None):
-    """The command `python vae_mnist.py`; returns its exit status."""
-    run(console.parse_args(argv))
+def main(argv=()):
+    """The command `python vae_mnist.py`; argv: its options, a list of strings. Returns its exit status."""
+    return console.exit_status(run, options.parse_args(argv))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

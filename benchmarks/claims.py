@@ -20,7 +20,7 @@ import lab  # noqa: E402
 import numpy as np  # noqa: E402
 
 import vae_mnist  # noqa: E402
-from parts import devices, evidence, pictures, recipes  # noqa: E402
+from parts import devices, evidence, learning, pictures  # noqa: E402
 
 # isort: split
 import keras  # noqa: E402
@@ -71,7 +71,7 @@ def noise(dataset):
         for seed in SEEDS:
             layers = {
                 "none": None,
-                "binary": recipes.StochasticBinarisation(seed),
+                "binary": learning.StochasticBinarisation(seed),
                 "Gaussian 0.5": keras.layers.GaussianNoise(0.5, seed=seed),
             }
             for name, layer in layers.items():
@@ -119,7 +119,7 @@ def squared_error(dataset):
         for variance in (0.01, 0.03, 0.05, 0.1, 0.5):
             keras.utils.set_random_seed(seed)
             loss = lab.gaussian_loss(variance)
-            model = lab.fit(vae_mnist.build_vae(recipe, seed=seed), x, loss, recipe)
+            model = lab.fit(vae_mnist.build_vae(recipe, seed=seed), x, loss, recipe, seed)
             z_mean, z_log_var = lab.encode(model, test)
             x_hat = lab.decode(model, z_mean)
             yield {
@@ -143,7 +143,7 @@ def maximum_likelihood(dataset):
                     model, _ = lab.train_vae(x, recipe, seed, latent_dim)
                 else:
                     model = lab.variant(kl=False, recipe=recipe, latent_dim=latent_dim, seed=seed)
-                    lab.fit(model, x, vae_mnist.reconstruction_loss, recipe)
+                    lab.fit(model, x, vae_mnist.reconstruction_loss, recipe, seed)
                 terms = {name: vae_mnist.evaluate_elbo(model, y, 3) for name, y in (("train", x), ("test", test))}
                 judge = lab.new_encoder(model.get_layer("decoder"), others, lab.AUTHOR._replace(epochs=10), seed)
                 samples = lab.few(500, 10)

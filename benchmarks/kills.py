@@ -167,7 +167,7 @@ def measure(backend, place):
 def cost_of_keeping(data_file, epochs=10):
     """What keeping the state takes of the time of the default training: {"epochs", "seconds", "share"}."""
     import vae_mnist
-    from parts import console, data, devices, folder, resume
+    from parts import options, resume
 
     spent = []
 
@@ -182,12 +182,15 @@ def cost_of_keeping(data_file, epochs=10):
 
     resume.Progress.save, resume.plan_of = timed(resume.Progress.save), timed(resume.plan_of)
     with tempfile.TemporaryDirectory(dir=ROOT) as place:  # on a disk, not in memory
-        options = f"--data {data_file} --epochs {epochs} --output {place}"
-        args, dataset = console.parse_args(options.split()), data.load_data(data_file)
-        with folder.opened(args.output, dataset) as output:
-            _, _, training = vae_mnist.train_anew(args, dataset, devices.describe(), output)
-    seconds = training["seconds"]
-    return {"dataset": dataset.name, "epochs": epochs, "seconds": seconds, "share": sum(spent) / (seconds - sum(spent))}
+        line = f"--data {data_file} --epochs {epochs} --output {place} --evidence-images 0"
+        record = vae_mnist.run(options.parse_args(line.split()))
+    seconds = record["seconds"]
+    return {
+        "dataset": record["dataset"],
+        "epochs": epochs,
+        "seconds": seconds,
+        "share": sum(spent) / (seconds - sum(spent)),
+    }
 
 
 def main():

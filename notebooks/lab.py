@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import vae_mnist  # noqa: E402  before Keras: it keeps TensorFlow's start-up lines off the screen
-from parts import data, evidence, parallel, pictures, recipes  # noqa: E402
+from parts import data, evidence, feeding, learning, pictures, recipes  # noqa: E402
 
 # isort: split
 import keras  # noqa: E402
@@ -62,7 +62,7 @@ def train_vae(x, recipe=DEFAULT, seed=0, latent_dim=2, x_test=None, callbacks=()
     recipe = recipe._replace(epochs=few(recipe.epochs, 2))
     vae = vae_mnist.build_vae(recipe, latent_dim=latent_dim, seed=seed)
     vae_mnist.compile_vae(vae, recipe, len(x))
-    return vae, vae_mnist.train(vae, x, x_test, recipe, verbose=0, callbacks=callbacks)
+    return vae, vae_mnist.train(vae, x, x_test, recipe, seed, verbose=0, callbacks=callbacks)
 
 
 def train_autoencoder(x, recipe=PLAIN, seed=0, noise=None):
@@ -74,11 +74,11 @@ def train_autoencoder(x, recipe=PLAIN, seed=0, noise=None):
     keras.utils.set_random_seed(seed)
     encoder, decoder = vae_mnist.build_encoder(), vae_mnist.build_decoder()
     if recipe.spread_weights:
-        recipes.spread_weights(encoder, decoder)
+        learning.spread_weights(encoder, decoder)
     image = keras.Input((vae_mnist.INPUT_SIZE,))
     z_mean, _ = encoder(noise(image) if noise else image)
     autoencoder = keras.Model(image, decoder(z_mean), name="autoencoder")
-    return fit(autoencoder, x, vae_mnist.reconstruction_loss, recipe)
+    return fit(autoencoder, x, vae_mnist.reconstruction_loss, recipe, seed)
 
 
 def variant(sample=vae_mnist.sample_latent, kl=True, recipe=DEFAULT, latent_dim=2, seed=0):
@@ -87,9 +87,9 @@ def variant(sample=vae_mnist.sample_latent, kl=True, recipe=DEFAULT, latent_dim=
     keras.utils.set_random_seed(seed)
     encoder, decoder = vae_mnist.build_encoder(latent_dim), vae_mnist.build_decoder(latent_dim)
     if recipe.spread_weights:
-        recipes.spread_weights(encoder, decoder)
+        learning.spread_weights(encoder, decoder)
     x = keras.Input((vae_mnist.INPUT_SIZE,))
-    q = encoder(recipes.StochasticBinarisation(seed)(x) if recipe.binarised_input else x)
+    q = encoder(learning.StochasticBinarisation(seed)(x) if recipe.binarised_input else x)
     if kl:
         q = vae_mnist.AddKLLoss()(q)
     epsilon_seed = keras.random.SeedGenerator(seed)
@@ -97,14 +97,19 @@ def variant(sample=vae_mnist.sample_latent, kl=True, recipe=DEFAULT, latent_dim=
     return keras.Model(x, decoder(draw(q)))
 
 
-def fit(model, x, loss, recipe):
-    """Train a model to give back images x (n, 784) by a loss of its own, with the recipe's optimizer; returns it."""
+def fit(model, x, loss, recipe, seed=0):
+    """Train a model to give back images x (n, 784) by a loss of its own, with the recipe's optimizer; returns it.
+
+    The seed decides the order of the batches and all noise, as in vae_mnist.train.
+    """
     epochs, steps = few(recipe.epochs, 2), math.ceil(len(x) / recipe.batch_size)
-    optimizer = recipes.make_optimizer(recipe, steps * epochs)
-    model.compile(optimizer, loss, **({} if SMOKE else parallel.compile_options(steps)))
+    optimizer = learning.make_optimizer(recipe, steps * epochs)
+    model.compile(optimizer, loss, **({} if SMOKE else learning.compile_options(steps)))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Gradients do not exist")  # a part may be cut off on purpose
-        model.fit(x, x, batch_size=recipe.batch_size, epochs=epochs, verbose=0)
+        batches = feeding.Batches(x, recipe.batch_size, seed)
+        anew = learning.SeedEachEpoch(batches, seed)
+        model.fit(batches, shuffle=False, epochs=epochs, callbacks=[anew], verbose=0)
     return model
 
 
@@ -118,7 +123,7 @@ def new_encoder(decoder, x, recipe, seed=0):
     vae.get_layer("decoder").set_weights(decoder.get_weights())
     vae.get_layer("decoder").trainable = False
     vae_mnist.compile_vae(vae, recipe, len(x))
-    vae_mnist.train(vae, x, None, recipe._replace(epochs=few(recipe.epochs, 1)), verbose=0)
+    vae_mnist.train(vae, x, None, recipe._replace(epochs=few(recipe.epochs, 1)), seed, verbose=0)
     return vae
 
 

@@ -17,7 +17,7 @@ from matplotlib import patches
 from scipy import ndimage, optimize
 
 import vae_mnist
-from parts import evidence, parallel, pictures, recipes
+from parts import evidence, learning, pictures
 from parts.data import IMAGE_SHAPE
 
 BLUE, ORANGE, GREY, RED = (pictures.CLASS_COLOURS[i] for i in (3, 8, 0, 5))
@@ -403,8 +403,8 @@ def keep(figure, dataset, name="side_notes.png"):
 
 
 def compile_options(steps):
-    """parallel.compile_options; nothing in the tests' short run, where compiling would take longest."""
-    return {} if lab.SMOKE else parallel.compile_options(steps)
+    """learning.compile_options; nothing in the tests' short run, where compiling would take longest."""
+    return {} if lab.SMOKE else learning.compile_options(steps)
 
 
 class OwnQ(keras.layers.Layer):
@@ -773,7 +773,7 @@ def train_by(estimator, x, x_test, seed=0, epochs=3):
     q = vae_mnist.AddKLLoss()(vae.get_layer("encoder")(image))
     trainer = keras.Model(image, TwoDraws(vae.get_layer("decoder"), estimator, seed)([image, *q]))
     steps = math.ceil(len(x) / recipe.batch_size)
-    optimizer = recipes.make_optimizer(recipe, steps * recipe.epochs)
+    optimizer = learning.make_optimizer(recipe, steps * recipe.epochs)
     trainer.compile(optimizer, lambda _, cost: cost, **compile_options(steps))
     losses = []
     follow = keras.callbacks.LambdaCallback(

@@ -1,28 +1,29 @@
-"""What supports vae_mnist.py: everything that a reader of the post would skip, one room a purpose.
+"""What supports vae_mnist.py: everything that a reader of the post would skip, one module a purpose.
 
-    data       the images: MNIST, its 5,000-image sample, a file of one's own; loaded and checked
-    feeding    the way of the images into the training, batch by batch
-    recipes    how to train: initial weights, stochastic binarisation, the optimizer, what the logs hold
+    recipes    how to train: two recipes, as a table
+    learning   what the recipes are made of: initial weights, noise on the input, the optimizer, callbacks
+    data       the images: MNIST, its 5,000-image sample, a file of your own; loaded and checked
+    feeding    the batches of an epoch, in an order that the seed and the epoch decide
     evidence   log p(x), the evidence, next to the ELBO that bounds it
-    pictures   the figures: each takes the model and the data, or arrays, and returns a matplotlib Figure
+    pictures   the figures: each function takes the model and the data, or arrays, and returns a Figure
+    explorer   a page to play with the trained model in a browser, and the replay of its training
+    saved      model files: the numbers are read, checked, and put into a network that is built anew
+
+    session    one run of the command, from its first line to its last, with the modules below
+    options    the command's options
+    startup    Keras is imported quietly, on a backend that is installed
+    devices    the device that computes, or several that share each batch
+    processes  one training on several machines (JAX)
     folder     where the files of a run go, all at once
     resume     a training that was cut off goes on, bit for bit
     stopping   Ctrl-C and SIGTERM
-    saved      model files: checked before Keras builds anything of them, and loaded
-    devices    the backend: its quiet start, its device, memory and versions
-    parallel   one training over several devices, or several machines, and how it compiles
-    console    the options, the lines that a run prints, its error sentences
-    explorer   a page to play with the trained model in a browser, and the replay of its training
+    console    the lines that a run prints, its error sentences, its exit status
 
-A room is handed what it needs and gives back a result. None imports vae_mnist.py.
+A module is handed what it needs and gives back a result. None imports vae_mnist.py, and importing one starts nothing.
 """
 
 import os
 import stat
-
-# First of all, as any room may be the first imported: the answer to Ctrl-C, and Keras, quietly.
-from parts import stopping as stopping  # isort: skip
-from parts import devices as devices
 
 
 class UserError(Exception):
@@ -38,13 +39,12 @@ def printable(text):
 
 
 def is_there(path, what, advice):
-    """Raise UserError unless `path` is a regular file that can be read; `what` it is, and what else to do."""
+    """Raise UserError unless `path` is a regular file that can be read; `what` it should be, and what else to do."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UserError(f"There is no {what} {path}, but something else of that name: {advice}.")
         with open(path, "rb"):
             pass
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"There is no {what} {path} that can be read ({getattr(error, 'strerror', error)}): {advice}."
-        ) from error
+        reason = getattr(error, "strerror", error)
+        raise UserError(f"There is no {what} {path} that can be read ({reason}): {advice}.") from error

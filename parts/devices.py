@@ -1,7 +1,13 @@
-"""The Keras backend: its quiet start, its device, memory and versions.
+"""The device that computes, or several that share each batch of a training.
 
-Importing this room imports Keras, on the backend that KERAS_BACKEND or ~/.keras/keras.json chooses (TensorFlow
-where neither does).
+Each step's batch is cut into equal shares, one for each device, and all copies of the weights move by the mean of the
+gradients (data parallelism):
+
+    JAX         keras.distribution.DataParallel, over the devices of all processes (see parts/processes.py)
+    TensorFlow  tf.distribute.MirroredStrategy (keras.distribution has no working TensorFlow backend)
+    PyTorch     one device: Keras has nothing for more
+
+After the training, a copy of the model on one device does all the rest.
 """
 
 import contextlib
@@ -9,74 +15,11 @@ import importlib.metadata
 import math
 import os
 import sys
-from pathlib import Path
 
-from parts import stopping
+import keras
+from keras import ops
 
-
-@contextlib.contextmanager
-def quiet_startup():
-    """Hide what the C++ libraries of TensorFlow and JAX print while they load: no setting reaches those first lines.
-
-    With TF_CPP_MIN_LOG_LEVEL=0 someone wants to read them, and nothing is hidden.
-    """
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    try:
-        stderr = os.dup(2)
-    except OSError:  # stderr is closed: there is nothing to hide
-        yield
-        return
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    stopping.now.stderr = stderr  # for whoever presses Ctrl-C meanwhile
-    try:
-        yield
-    finally:
-        stopping.now.stderr = 2
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
-@contextlib.contextmanager
-def starting(package, advice):
-    """Import a package in this context: where it fails, the program ends with one sentence and exit status 2.
-
-    An import has no caller that could tell the user; whatever it raises, a traceback would not help.
-    """
-    try:
-        yield
-    except Exception as error:  # ImportError, ValueError, AttributeError, ...: as the package sees fit
-        reason = " ".join(str(error).split())[:200]
-        print(f"vae_mnist: {package} does not start ({reason}): {advice}.", file=sys.stderr)
-        raise SystemExit(2) from error
-
-
-with starting("matplotlib", "mend MPLBACKEND or your matplotlibrc"):  # before Keras, which imports it too
-    import matplotlib as matplotlib
-
-BACKENDS = ("tensorflow", "jax", "torch")
-
-
-def share_gpus(tensorflow):
-    """Let TensorFlow take a GPU's memory as it needs it: left alone, it takes all of every card at once."""
-    with contextlib.suppress(RuntimeError):  # they are in use already, by a program that imports this one
-        for gpu in tensorflow.config.list_physical_devices("GPU"):
-            tensorflow.config.experimental.set_memory_growth(gpu, True)
-
-
-with starting("Keras", f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed"), quiet_startup():
-    import keras
-
-    if keras.backend.backend() not in BACKENDS:
-        raise ImportError(f"the backend {keras.backend.backend()} cannot train")
-    with contextlib.suppress(ImportError):  # Keras's fit imports it on each backend, and it talks then
-        import tensorflow as tensorflow
-
-    if keras.backend.backend() == "tensorflow":
-        share_gpus(tensorflow)
+from parts import startup
 
 
 def describe():
@@ -86,11 +29,11 @@ def describe():
     for package in ("keras", backend, "numpy", "matplotlib"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-    with quiet_startup():
-        return {"backend": backend, "device": device_name(backend), "versions": versions}
+    with startup.quiet():
+        return {"backend": backend, "device": name(backend), "versions": versions}
 
 
-def device_name(backend):
+def name(backend):
     """Name the device that the Keras `backend` computes on: a GPU by its name, or "CPU (n cores)"."""
     gpu = None
     match backend:
@@ -107,7 +50,7 @@ def device_name(backend):
         case "torch":
             import torch
 
-            kind = keras.ops.zeros(()).device.type  # where Keras puts its tensors
+            kind = ops.zeros(()).device.type  # where Keras puts its tensors
             if kind == "cuda":
                 number = torch.cuda.device_count()
                 alone = f", one of {number}: with PyTorch, Keras trains on one" if number > 1 else ""
@@ -119,20 +62,80 @@ def device_name(backend):
     return gpu or f"CPU ({os.cpu_count()} cores)"
 
 
-def free_memory():
-    """How many bytes a program can still take here, as far as the system tells; infinity where it does not."""
-    limits = [math.inf]
-    with contextlib.suppress(OSError, ValueError):  # Linux; what files hold in memory counts as free
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        limits.append(1024 * int(lines["MemAvailable"].split()[0]))
-    with contextlib.suppress(OSError, ValueError):  # a container with a limit of its own
-        group = Path("/sys/fs/cgroup")
-        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return min(limits)
-
-
 def is_out_of_memory(error):
     """Tell whether an exception is that of Python or of a backend that finds no memory."""
     words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "can't allocate memory")
     text = f"{type(error).__name__} {error}"
     return isinstance(error, MemoryError) or any(word in text for word in words)
+
+
+# -- Several devices -------------------------------------------------------------------------------------------------
+
+
+def available():
+    """How many devices a training takes here: all of the kind that the backend prefers, in all processes."""
+    match keras.backend.backend():
+        case "tensorflow":
+            return len(tensorflow_devices())
+        case "jax":
+            return keras.distribution.get_device_count()
+        case _:
+            return 1
+
+
+def tensorflow_devices():
+    """TensorFlow's GPUs, or its CPUs if it has none. (Only tests have several CPUs.)"""
+    import tensorflow as tf
+
+    return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+
+
+def round_up(batch_size, number):
+    """The smallest multiple of `number` that is at least `batch_size`."""
+    return number * math.ceil(batch_size / number)
+
+
+def all_devices():
+    """A context in which a model is built and trained on all devices. It changes nothing where there is one."""
+    if available() == 1:
+        return contextlib.nullcontext()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.MirroredStrategy([device.name for device in tensorflow_devices()]).scope()
+    return keras.distribution.DataParallel(auto_shard_dataset=False).scope()  # feeding gives each process its own share
+
+
+def sharing():
+    """How many devices share a batch of what is trained now: 1 outside of the context `all_devices`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else distribution.device_mesh.devices.size
+
+
+def assign_on_each(variable, value):
+    """Assign value(number) to the copy of a Keras variable on each device, numbered from 0.
+
+    TensorFlow alone has copies that may differ. JAX draws the noise of a whole batch at once, from one state.
+    """
+    if sharing() == 1 or keras.backend.backend() != "tensorflow":
+        variable.assign(value(0))
+        return
+    import tensorflow as tf
+
+    for number, copy in enumerate(tf.distribute.get_strategy().experimental_local_results(variable.value)):
+        copy.assign(value(number))
+
+
+def on_one_device(vae):
+    """A copy, with its optimizer, on one device of a model that was trained on several."""
+    copy = type(vae).from_config(vae.get_config())
+    copy.compile_from_config(vae.get_compile_config())
+    copy.optimizer.build(copy.trainable_variables)
+    variables = [*copy.variables, *copy.optimizer.variables]
+    for ours, theirs in zip(variables, [*vae.variables, *vae.optimizer.variables], strict=True):
+        ours.assign(ops.convert_to_numpy(theirs))
+    return copy

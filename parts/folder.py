@@ -8,11 +8,10 @@ the moves at the next start, or before a model is loaded from there.
 import contextlib
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
-from parts import UserError, parallel, saved, stopping
+from parts import UserError
 from parts.data import MNIST_SAMPLE
 
 try:
@@ -21,19 +20,10 @@ except ImportError:  # Windows has none: two runs at once are not told apart the
     fcntl = None
 
 MODEL, RECORD, EXPLORER, REPLAY = "vae.keras", "metrics.json", "explorer.html", "replay.npz"
-PICTURES = (
-    "latent_scatter.png",
-    "manifold.png",
-    "prior_samples.png",
-    "reconstructions.png",
-    "training_curves.png",
-)
+PICTURES = ("latent_scatter.png", "manifold.png", "prior_samples.png", "reconstructions.png", "training_curves.png")
 FILES = (MODEL, RECORD, EXPLORER, REPLAY, *PICTURES)
 UNFINISHED = "unfinished.npz"  # a training after its last finished epoch (see parts/resume.py)
 ASIDE, JOURNAL = ".vae_mnist", "journal.json"
-LEFTOVER = re.compile(
-    r"\.(unfinished\.npz|(vae|metrics|explorer|replay|unfinished)\.\d+\.\w+)"
-)  # the last: of old versions
 
 
 @contextlib.contextmanager
@@ -41,18 +31,16 @@ def opened(output, dataset, loaded=False):
     """Choose the folder of a run, make it, and keep other runs out of it; a context that gives its Path.
 
     output: what --output says, or None; dataset: a data.Dataset; loaded: whether the model is one trained before.
-    What a killed run left is settled first. A process that only helps the first one to train gets the folder as it is.
-    Raises UserError where the folder cannot be used.
+    What a killed run left is settled first. A folder that was made for the run, and in which it wrote nothing, goes
+    again. Raises UserError where the folder cannot be used.
     """
-    if not parallel.first():
-        stopping.now.left = "process 0 keeps the finished epochs, from which all can go on with --resume"
-        yield choose(output, dataset, loaded)
-        return
     finish(Path(output or "figures"))  # what is there decides where this run goes
     folder = choose(output, dataset, loaded)
+    new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            stack.callback(remove_if_empty, new)
             stack.enter_context(locked(folder, wait=False))
             settle(folder)
             (folder / ASIDE).mkdir()  # to see that it can be
@@ -67,8 +55,14 @@ def opened(output, dataset, loaded=False):
         for path in (folder / name for name in (*FILES, UNFINISHED)):
             if path.is_dir():
                 raise UserError(f"{path} is a folder, and a file must go there: move it or choose another --output.")
-        stopping.now.left = f"{folder} is as it was"
         yield folder
+
+
+def remove_if_empty(folders):
+    """Remove the folders, from the innermost on, as long as they are empty."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def choose(output, dataset, loaded=False):
@@ -91,7 +85,7 @@ def choose(output, dataset, loaded=False):
 
 
 def folder_name(file_name):
-    """The name of the folder for a data file: its own without the suffix, where that is a name, and not one of ours."""
+    """The name of the folder for a data file: its stem, or its whole name if the stem is empty or one of ours."""
     stem = Path(file_name).stem
     return file_name if stem in ("sample", "loaded", "notebook") or not stem.strip(".") else stem
 
@@ -131,9 +125,7 @@ def settle(folder):
     """Finish the moves that a killed run began in `folder`, or clear away what it wrote before them."""
     move(folder)
     shutil.rmtree(folder / ASIDE, ignore_errors=True)
-    for path in folder.glob(".*"):
-        if LEFTOVER.fullmatch(path.name):
-            path.unlink()
+    aside_of(folder / UNFINISHED).unlink(missing_ok=True)
 
 
 def finish(folder):
@@ -144,13 +136,13 @@ def finish(folder):
                 settle(folder)
 
 
-def save(folder, figures, page, vae, replay, record):
+def save(folder, figures, page, vae, replay, record, together=contextlib.nullcontext):
     """Put the files of a run into its folder, all at once; those that an earlier run had beyond them go.
 
     figures: {file name: Figure}; page: the explorer's HTML; vae and replay: the model and its explorer.Replay, which
-    are written where they were trained here; record: a dict, as run makes it. The state of a training is taken away
-    when it has ended, and that of an earlier one too. Returns the paths of the files. Raises UserError when the disk
-    refuses; the earlier files are then still there.
+    are written if they were trained in this run; record: a dict, as session.Session makes it. The state of a training
+    goes when that training has ended. together: see replace_all. Returns the paths of the files. Raises UserError when
+    the disk refuses; the earlier files are then still there.
     """
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     writers = {name: figure.savefig for name, figure in figures.items()}
@@ -161,14 +153,15 @@ def save(folder, figures, page, vae, replay, record):
     gone = [name for name in FILES if name not in writers]
     if record["model"] is None and not (record["stopped"] and record["epochs"]):
         gone.append(UNFINISHED)
-    replace_all(folder, writers, gone)
+    replace_all(folder, writers, gone, together)
     return [folder / name for name in sorted(writers)]
 
 
-def replace_all(folder, writers, gone=()):
+def replace_all(folder, writers, gone=(), together=contextlib.nullcontext):
     """Call each write(path) of writers, {file name: write}, then put all the files into `folder` and take `gone` away.
 
-    Each name is one of FILES. Nothing changes before all are written, and then all of it does: see `settle`.
+    Each name is one of FILES. Nothing changes before all are written, and then all of it does: see `settle`. The moves
+    are made in a context together(), in which no signal should cut them in two.
     """
     aside = folder / ASIDE
     name = JOURNAL
@@ -181,10 +174,9 @@ def replace_all(folder, writers, gone=()):
         journal = aside / f"{JOURNAL}.new"
         journal.write_text(json.dumps({"files": [*writers], "gone": [*gone]}))
         to_disk(journal)
-        with stopping.held_back():
+        with together():
             os.replace(journal, aside / JOURNAL)  # from here on the new run is the one that counts
             move(folder)
-            stopping.now.left = f"all files of this run are in {folder}"
     except OSError as error:
         path = folder / name if name in writers else folder
         raise UserError(
@@ -196,7 +188,7 @@ def replace_all(folder, writers, gone=()):
 
 
 def move(folder):
-    """Do what the journal in `folder` says, if there is one; what of it was done before does no harm."""
+    """Carry out the journal of `folder`, if it has one. Safe to repeat: moves that are already done are skipped."""
     aside = folder / ASIDE
     try:
         journal = json.loads((aside / JOURNAL).read_text())
@@ -216,7 +208,7 @@ def move(folder):
 
 def write_whole(path, write):
     """Call write(file) with an open binary file, and let it take the place of `path` when all of it is on the disk."""
-    aside = path.with_name(f".{path.name}")
+    aside = aside_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(aside, "wb") as file:
@@ -227,6 +219,11 @@ def write_whole(path, write):
         to_disk(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def aside_of(path):
+    """Where write_whole writes a file first."""
+    return path.with_name(f".{path.name}")
 
 
 def to_disk(path):
@@ -242,9 +239,3 @@ def to_disk(path):
 def reason(error):
     """What the system says of an OSError, in its words."""
     return error.strerror or str(error)
-
-
-def load_vae(path):
-    """Load a VAE that this script saved (see saved.load). Raises UserError for any other file."""
-    finish(Path(path).parent)
-    return saved.load(path)

@@ -1,8 +1,9 @@
 """A training that was cut off goes on from its last finished epoch, as if nothing had happened.
 
 `Progress` is a Keras callback that writes all that the next epoch depends on into unfinished.npz after each epoch:
-weights, optimizer, the states of the noise and of the batches' order, and what was recorded so far. Keras's own
-BackupAndRestore leaves out the noise and the order, so that a resumed training would be another one.
+weights, optimizer, the number of epochs, and what was recorded so far. The order of the batches and the noise depend on
+the seed and the epoch alone (see learning.SeedEachEpoch). It is one file, written whole: Keras's own BackupAndRestore
+writes two in place, so that a kill between them resumes another training.
 """
 
 import contextlib
@@ -16,20 +17,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from parts import UserError, folder, parallel, stopping
+from parts import UserError, folder
 
 HERE = Path(__file__).resolve().parent
 DIGESTS = ("program", "content of the data")  # the entries of a plan that say nothing to a reader
 MAY_DIFFER = ("device", "version of python", "version of matplotlib")  # between machines that train together
 REPLAY_PARTS = ("moments", "z", "loss")
-# What the record says of the training of a model that was loaded.
-NO_TRAINING = {"settings": {}, "epochs": 0, "stopped": None, "seconds": 0.0, "history": {}}
 
 
 def plan_of(settings, seed, device, dataset):
     """All that decides the numbers of a training, {name: value}; two trainings with equal plans are the same.
 
-    settings: a dict, as run makes it; device: what devices.describe says; dataset: a data.Dataset.
+    settings: a dict, as session.Session makes it; device: what devices.describe says; dataset: a data.Dataset.
     """
     content, program = hashlib.sha256(), hashlib.sha256()
     x_train = getattr(dataset.x_train, "pixels", dataset.x_train)
@@ -46,82 +45,77 @@ def plan_of(settings, seed, device, dataset):
     return {"recipe": settings["recipe"]["name"], **where, **recipe, **sizes, "seed": seed, **versions, **digests}
 
 
-def check(kept, variables):
-    """Raise ValueError unless the arrays of a file, {name: array}, are such as Progress.save writes them."""
-    plan, history = (json.loads(str(kept[name])) for name in ("plan", "history"))
-    lengths = {len(numbers) for numbers in history.values()}
-    moments = {len(kept[f"replay {name}"]) for name in REPLAY_PARTS}
-    fits = len(lengths) == len(moments) == 1 and "loss" in history and np.isfinite(float(kept["seconds"]))
-    fits = fits and 0 < len(history["loss"]) <= plan["epochs"]
-    fits = fits and kept["order"].dtype == get_order().dtype and kept["order"].shape == get_order().shape
-    for name, variable in variables.items():
-        value = kept[name]
-        fits = fits and value.shape == tuple(variable.shape) and value.dtype == ops.convert_to_numpy(variable).dtype
-        fits = fits and np.isfinite(value).all()
-    if not fits:
-        raise ValueError("this is not what Progress.save writes")
-
-
 class Progress(keras.callbacks.Callback):
     """Keeps a training in a file after each epoch, and stops it after the step in which it is asked to.
 
-    output: the Path of the run's folder; plan: see plan_of; replay: the explorer.Replay that records this training.
+    path: of the file; plan: see plan_of; replay: the explorer.Replay that records this training; signals: the
+    stopping.Signals that ask it to stop, or None; keep: whether to write the file.
     Hand it to `fit` as the last callback, after a call of `restore` where the training is to go on. `history` then
-    holds the numbers of all finished epochs, {name: one float per epoch}, those before the cut included.
+    holds the numbers of all finished epochs, {name: one float per epoch}, those before the cut included; `stopped` says
+    after which epoch it was stopped, or is None; `kept` is the epoch that the file holds, or 0.
     """
 
-    def __init__(self, output, plan, replay):
+    def __init__(self, path, plan, replay, signals=None, keep=True):
         super().__init__()
-        parallel.agree({name: value for name, value in plan.items() if name not in MAY_DIFFER})
-        self.path, self.plan, self.replay = output / folder.UNFINISHED, plan, replay
-        self.history, self.stopped, self.seconds = {}, None, 0.0
-        self.order = None  # that of the batches; of the first epoch after `restore`
-        self.kept, self.saving = None, parallel.first()  # which epoch the file holds; whether the disk took all so far
+        self.path, self.plan, self.replay, self.signals, self.keep = path, plan, replay, signals, keep
+        self.history, self.stopped, self.seconds, self.kept = {}, None, 0.0, 0
 
-    def restore(self, vae):
+    @property
+    def epochs(self):
+        """How many epochs are finished."""
+        return len(self.history.get("loss", []))
+
+    def restore(self, vae, may_differ=()):
         """Put the state that the file holds into a VAE that was built and compiled anew; returns the epochs done.
 
-        Raises UserError where there is none, or where it is that of another training; the VAE is then as it was.
+        may_differ: the names of what may differ in the plan. Raises UserError if there is no state or it belongs to
+        another training. The VAE is unchanged then.
         """
         self.set_model(vae)
         try:
             with self.path.open("rb") as file, np.load(file) as archive:  # which unpickles nothing
-                kept = {name: archive[name] for name in archive.files}
-            self.compare(dict(json.loads(str(kept["plan"]))))
-            check(kept, self.variables())
+                state = {name: archive[name] for name in archive.files}
+            self.compare(dict(json.loads(str(state["plan"]))), may_differ)
+            self.check(state)
         except FileNotFoundError as error:
             raise UserError(self.nothing_there()) from error
         except UserError:
             raise
         except Exception as error:  # a damaged archive fails in many ways
             raise UserError(f"{self.path} cannot be read: leave --resume out to train from the start.") from error
-        parallel.agree({"history": str(kept["history"])})
         for name, variable in self.variables().items():
-            variable.assign(kept[name])
+            variable.assign(state[name])
         for name in REPLAY_PARTS:
-            part = kept[f"replay {name}"]
+            part = state[f"replay {name}"]
             setattr(self.replay, name, list(part) if part.ndim > 1 else part.tolist())
-        self.history, self.seconds = json.loads(str(kept["history"])), float(kept["seconds"])
-        self.order = kept["order"]
-        self.note_kept()
-        return len(self.history["loss"])
+        self.history, self.seconds = json.loads(str(state["history"])), float(state["seconds"])
+        self.kept = self.epochs
+        return self.epochs
 
-    def compare(self, plan):
+    def compare(self, plan, may_differ=()):
         """Raise UserError, naming the first difference, where the `plan` of a file is not that of this training."""
         for name in {**self.plan, **plan}:
             before, here = plan.get(name), self.plan.get(name)
-            if before != here and (parallel.first() or name not in MAY_DIFFER):  # the plan is that of the first process
+            if before != here and name not in may_differ:
                 other = "another" if name in DIGESTS else f"{before}, not {here}"
                 raise UserError(
                     f"The training in {self.path} cannot go on here: its {name} is {other};"
                     " give what it was begun with, or leave --resume out."
                 )
 
-    def record(self):
-        """What the record says of the training (see NO_TRAINING)."""
-        epochs = len(self.history.get("loss", []))
-        seconds = round(self.seconds, 1)
-        return {"epochs": epochs, "stopped": self.stopped, "seconds": seconds, "history": self.history}
+    def check(self, state):
+        """Raise ValueError unless `state`, {name: array}, is such as `save` writes it."""
+        plan, history = (json.loads(str(state[name])) for name in ("plan", "history"))
+        lengths = {len(numbers) for numbers in history.values()}
+        moments = {len(state[f"replay {name}"]) for name in REPLAY_PARTS}
+        fits = len(lengths) == len(moments) == 1 and "loss" in history and np.isfinite(float(state["seconds"]))
+        fits = fits and 0 < len(history["loss"]) <= plan["epochs"]
+        for name, variable in self.variables().items():
+            value = state[name]
+            fits = fits and value.shape == tuple(variable.shape) and value.dtype == ops.convert_to_numpy(variable).dtype
+            fits = fits and np.isfinite(value).all()
+        if not fits:
+            raise ValueError("this is not what Progress.save writes")
 
     def nothing_there(self):
         """Why there is nothing to resume."""
@@ -133,27 +127,25 @@ class Progress(keras.callbacks.Callback):
         return f"There is no interrupted training in {where} that had finished an epoch: leave --resume out."
 
     def variables(self):
-        """All variables of the model and of its optimizer, {name in the file: variable}."""
+        """The weights of the model and the variables of its optimizer, {name in the file: variable}."""
         self.model.optimizer.build(self.model.trainable_variables)
-        both = [*self.model.variables, *self.model.optimizer.variables]
+        both = [*self.model.trainable_variables, *self.model.optimizer.variables]
         return {f"variable {i}": variable for i, variable in enumerate(both)}
 
+    def is_asked_to_stop(self):
+        return self.signals is not None and self.signals.asked
+
     def on_train_begin(self, logs=None):
-        stopping.now.training = parallel.processes() == 1  # others could not know that this one stops
         self.start = time.perf_counter() - self.seconds
+        if self.signals is not None:
+            self.signals.in_training = True
 
     def on_train_end(self, logs=None):
-        stopping.now.training = False
-        if self.kept:
-            stopping.now.trained = f"What was learned is in {self.path}, {self.kept}: --resume goes on from there."
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.order is not None:  # here, as Keras draws a batch before the first epoch
-            set_order(self.order)
-            self.order = None
+        if self.signals is not None:
+            self.signals.in_training = False
 
     def on_train_batch_end(self, batch, logs=None):
-        if stopping.now.asked and batch + 1 < self.params["steps"]:
+        if self.is_asked_to_stop() and batch + 1 < self.params["steps"]:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -162,48 +154,26 @@ class Progress(keras.callbacks.Callback):
             for name, value in (logs or {}).items():
                 self.history.setdefault(name, []).append(float(value))
             self.save()
-        if stopping.now.asked:
+        if self.is_asked_to_stop():
             self.model.stop_training = True
-            done = len(self.history.get("loss", []))
-            self.stopped = f"stopped after epoch {done} of {self.plan['epochs']}"
+            self.stopped = f"stopped after epoch {self.epochs} of {self.plan['epochs']}"
 
     def save(self):
         """Write the state after an epoch; where the disk refuses, say so and go on without."""
-        if not self.saving:
+        if not self.keep:
             return
-        arrays = {name: ops.convert_to_numpy(variable) for name, variable in self.variables().items()}
-        arrays |= {f"replay {name}": np.array(getattr(self.replay, name)) for name in REPLAY_PARTS}
-        arrays |= {"plan": json.dumps(self.plan), "history": json.dumps(self.history)}
-        arrays |= {"seconds": self.seconds, "order": get_order()}
+        state = {name: ops.convert_to_numpy(variable) for name, variable in self.variables().items()}
+        state |= {f"replay {name}": np.array(getattr(self.replay, name)) for name in REPLAY_PARTS}
+        state |= {"plan": json.dumps(self.plan), "history": json.dumps(self.history), "seconds": self.seconds}
         try:
-            folder.write_whole(self.path, lambda file: np.savez(file, **arrays))
+            folder.write_whole(self.path, lambda file: np.savez(file, **state))
+            self.kept = self.epochs
         except OSError as error:
-            self.saving = False
-            if self.kept is None:  # the file is of an earlier training
+            self.keep = False
+            if not self.kept:  # the file is of an earlier training
                 self.path.unlink(missing_ok=True)
             print(
                 f"vae_mnist: {self.path} could not be written ({folder.reason(error)}):"
                 " the training goes on, and cannot be resumed if it is cut off.",
                 file=sys.stderr,
             )
-            return
-        self.note_kept()
-
-    def note_kept(self):
-        """Let whoever ends the run early say what the file holds."""
-        self.kept = f"epoch {len(self.history['loss'])} of {self.plan['epochs']}"
-        stopping.now.left = f"--resume goes on after {self.kept}, which is in {self.path}"
-
-
-def get_order():
-    """The state of NumPy's global generator, from which JAX and PyTorch get the order of an epoch's batches.
-
-    On TensorFlow a seed gives one order, the same in each epoch (see parts/feeding.py).
-    """
-    _, state, place, *_ = np.random.get_state()
-    return np.append(state, np.uint32(place))
-
-
-def set_order(state):
-    """Put back a state that get_order returned."""
-    np.random.set_state(("MT19937", state[:-1], int(state[-1])))

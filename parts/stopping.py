@@ -1,4 +1,4 @@
-"""How a run ends early: by Ctrl-C (SIGINT), SIGTERM, or an error after the training; and what it says of its files.
+"""How a run ends early: by Ctrl-C (SIGINT) or SIGTERM, and what it says of its files.
 
 The first signal in a training is only noted, and the training stops after its step. Any other ends the process at once,
 without unwinding: the files are safe from any kill (see parts/folder.py), and an exception would be swallowed where no
@@ -8,74 +8,78 @@ Python code is there to pass it on, so that a run that was told to stop would go
 import contextlib
 import os
 import signal
-import sys
 import threading
-from pathlib import Path
-from types import SimpleNamespace
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-# asked: the signal that asked the training to stop, or 0; held, late: whether signals wait, and which one does.
-# left: what a stopped run says of its files; trained: what is said after an error, once there is a trained model.
-# stderr: where it is said.
-START = {"asked": 0, "training": False, "held": False, "late": 0, "left": "nothing was written", "trained": ""}
-now = SimpleNamespace(**START, stderr=2)
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
-def answer(number, frame=None):
-    """Answer a signal: the first one in training is only noted; any other ends the process with one sentence."""
-    if now.held:
-        now.late = number
-        return
-    again, now.asked = now.asked, number
-    if now.training and not again:
-        tell("stopping after this step, to evaluate and save what was learned; once more to leave at once")
-        return
-    tell(f"stopped; {now.left}")
-    os._exit(128 + number)
+class Signals:
+    """The answer of one run to Ctrl-C and SIGTERM.
 
+    what_is_left: a function that says what a run that ends now leaves, in some words.
+    asked: the signal that asked the training to stop, or 0. in_training: whether a signal may wait for the end of a
+    step; the training sets it.
+    """
 
-def tell(words):
-    """Write one sentence to stderr, past Python's buffers: a signal may come while they are in use."""
-    with contextlib.suppress(OSError):
-        os.write(now.stderr, f"\nvae_mnist: {words}.\n".encode(errors="backslashreplace"))
+    def __init__(self, what_is_left=lambda: "nothing was written"):
+        self.what_is_left = what_is_left
+        self.asked, self.in_training = 0, False
+        self.deferring, self.deferred = False, 0
+        try:
+            self.stderr = os.dup(2)  # a start that hides the lines of other programs moves descriptor 2
+        except OSError:  # stderr is closed
+            self.stderr = 2
 
+    def answer(self, number, frame=None):
+        """Answer a signal: the first one in training is only noted; any other ends the process with one sentence."""
+        if self.deferring:
+            self.deferred = number
+            return
+        again, self.asked = self.asked, number
+        if self.in_training and not again:
+            self.tell("stopping after this step, to evaluate and save what was learned; once more to leave at once")
+            return
+        self.tell(f"stopped; {self.what_is_left()}")
+        os._exit(128 + number)
 
-@contextlib.contextmanager
-def held_back():
-    """Let signals wait in this context, which takes a few milliseconds and should not be cut in two."""
-    now.held = True  # and not a mask of signals: other threads would take them
-    try:
-        yield
-    finally:
-        now.held = False
-        if now.late:
-            answer(now.late)
+    def tell(self, words):
+        """Write one sentence to stderr, past Python's buffers: a signal may come while they are in use."""
+        with contextlib.suppress(OSError):
+            os.write(self.stderr, f"\nvae_mnist: {words}.\n".encode(errors="backslashreplace"))
 
+    def listen(self):
+        """Answer the signals from now on, except those that this process was told to ignore.
 
-@contextlib.contextmanager
-def answered():
-    """Answer the signals in this context; afterwards they mean what they meant before."""
-    vars(now).update(START)
-    if threading.current_thread() is not threading.main_thread():  # only there may a program answer them
-        yield
-        return
-    before = listen()
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        Returns the handlers before, {signal: handler}, of those that are answered now.
+        """
+        before = {number: signal.getsignal(number) for number in NUMBERS}
+        heard = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+        for number in heard:
+            signal.signal(number, self.answer)
+        return heard
 
+    @contextlib.contextmanager
+    def answered(self):
+        """Answer the signals in this context; afterwards they mean what they meant before."""
+        if threading.current_thread() is not threading.main_thread():  # only there may a program answer them
+            yield
+            return
+        before = self.listen()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if self.stderr != 2:
+                os.close(self.stderr)
 
-def listen():
-    """Answer the signals from now on, but for those that this process was told to ignore; returns {signal: handler}."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    heard = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-    for number in heard:
-        signal.signal(number, answer)
-    return heard
-
-
-if Path(sys.argv[0]).name == "vae_mnist.py":  # the command, whose imports take seconds; a library leaves signals alone
-    listen()
+    @contextlib.contextmanager
+    def wait(self):
+        """Let signals wait in this context, which takes a few milliseconds and should not be cut in two."""
+        self.deferring = True  # and not a mask of signals: other threads would take them
+        try:
+            yield
+        finally:
+            self.deferring = False
+            if self.deferred:
+                self.answer(self.deferred)

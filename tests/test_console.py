@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import vae_mnist
-from parts import console, data, devices, folder
+from parts import console, data, devices, folder, options
 from parts.recipes import RECIPES
 
 FILES = sorted([*folder.PICTURES, "explorer.html", "metrics.json", "replay.npz", "vae.keras"])
@@ -51,7 +51,7 @@ def test_record_says_what_was_run(finished):
     assert record["seconds"] > 0
     recipe = RECIPES["default"]._asdict() | {"epochs": 2, "batch_size": 50, "learning_rate": 0.005}
     assert record["settings"] == {"recipe": recipe, "latent_dim": 2, "hidden_dim": 16}
-    vae = folder.load_vae(output / "vae.keras")
+    vae = vae_mnist.load_vae(output / "vae.keras")
     assert vae.get_layer("encoder").get_layer("encoder_h").units == 16
     assert vae.optimizer.get_config()["learning_rate"]["config"]["initial_learning_rate"] == pytest.approx(0.005)
     assert int(vae.optimizer.iterations) == 2 * 200 / 50
@@ -61,7 +61,7 @@ def test_record_holds_the_elbo_and_its_parts(finished, small_npz):
     output, record = finished
     held_out = record["held_out"]
     assert held_out["elbo"] < 0 < min(held_out["reconstruction_loss"], held_out["kl_loss"])
-    vae = folder.load_vae(output / "vae.keras")
+    vae = vae_mnist.load_vae(output / "vae.keras")
     again = vae_mnist.evaluate_elbo(vae, data.load_data(small_npz).x_test, samples=10, seed=5)
     assert again["elbo"] == pytest.approx(held_out["elbo"], rel=1e-5)
 
@@ -79,10 +79,10 @@ def test_author_recipe_and_number_of_evidence_images(small_npz, tmp_path):
     record = json.loads((tmp_path / "metrics.json").read_text())
     assert record["settings"]["recipe"] == RECIPES["author"]._asdict() | {"epochs": 1}
     assert record["evidence"]["images"] == 7
-    vae = folder.load_vae(tmp_path / "vae.keras")
+    vae = vae_mnist.load_vae(tmp_path / "vae.keras")
     assert float(vae.optimizer.learning_rate) == pytest.approx(0.001)
     assert "StochasticBinarisation" not in {type(layer).__name__ for layer in vae.layers}
-    assert console.parse_args(["--recipe", "author"]).recipe == RECIPES["author"]
+    assert options.parse_args(["--recipe", "author"]).recipe == RECIPES["author"]
 
 
 def test_load_draws_the_pictures_of_a_trained_model(finished, small_npz, tmp_path):
@@ -109,7 +109,7 @@ def test_explorer_holds_the_model_and_the_replay_beside_it(finished, small_npz, 
     output, record = finished
     trained = shown(output)
     kernel = np.frombuffer(base64.b64decode(trained["layers"]["decoder_h"]["kernel"]), "<f4").reshape(2, 16)
-    vae = folder.load_vae(output / "vae.keras")
+    vae = vae_mnist.load_vae(output / "vae.keras")
     np.testing.assert_array_equal(kernel, vae.get_layer("decoder").get_layer("decoder_h").kernel)
     assert trained["origin"] == "trained on small.npz"
     assert trained["replay"]["moments"] == pytest.approx([0, 0.25, 0.5, 0.75, 1, 2]), "four steps an epoch"
@@ -162,11 +162,12 @@ def test_summary_gives_each_number_its_own_name(tmp_path):
 def test_console_in_another_process_agrees_with_the_record(small_npz, tmp_path, run_python):
     """What a user reads: each number is that of the record, under its own name, and every file is named."""
     line = f"--data {small_npz} --epochs 2 --hidden-dim 8 --output out"
-    done = run_python(vae_mnist.__file__, *line.split())
+    done = run_python(vae_mnist.__file__, *line.split(), own_process=True)
     assert (done.returncode, done.stderr) == (0, "")
     record = json.loads((tmp_path / "out" / "metrics.json").read_text())
     lines = done.stdout.splitlines()
     tensorflow = devices.describe()["versions"]["tensorflow"]
+    assert lines.pop(0) == "Starting Keras on TensorFlow, which takes some seconds."
     assert lines[0] == f"Keras {keras.__version__} on tensorflow {tensorflow}, {record['device']}"
     assert lines[1] == "small.npz: 200 training and 60 held-out images"
     epochs = [line for line in lines if "kl_loss" in line]
@@ -184,12 +185,58 @@ def test_console_in_another_process_agrees_with_the_record(small_npz, tmp_path, 
     assert lines[-1] == "Wrote " + ", ".join(f"out/{name}" for name in FILES)
 
 
-@pytest.mark.parametrize("line", ["--data nowhere.npz", "--load nowhere.keras", "--epochs 0"])
-def test_an_error_is_one_sentence_on_stderr_in_another_process(line, run_python):
+@pytest.mark.parametrize("line", ["--data nowhere.npz", "--load nowhere.keras"])
+def test_an_error_is_one_sentence_on_stderr_in_another_process(line, run_python, tmp_path):
     done = run_python(vae_mnist.__file__, *line.split())
     assert done.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["home"], "no empty folder is left"
     assert re.fullmatch(r"vae_mnist: [^\n]+\n", done.stderr)
     assert line.split()[0].strip("-") in done.stderr
+
+
+WITHOUT_KERAS = """
+import runpy, sys
+class Heavy:
+    @staticmethod
+    def find_spec(name, *rest):
+        if name.partition(".")[0] in ("keras", "tensorflow", "jax", "torch", "numpy", "matplotlib"):
+            sys.exit(f"{name} was imported")
+sys.meta_path.insert(0, Heavy)
+script, *sys.argv[1:] = sys.argv[1:]
+sys.argv[0] = script
+sys.path.insert(0, script.rpartition("/")[0])
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "printed"),
+    [
+        ("--help", 0, "usage: vae_mnist.py"),
+        ("--version", 0, rf"vae_mnist [\d.]+ \(Python [\d.]+, keras {re.escape(keras.__version__)}, tensorflow"),
+        ("--epochs 0", 2, "vae_mnist: argument --epochs: must be a whole number from 1 to 1,000,000, not '0' .*\n$"),
+        ("--load x.keras --epochs 3", 2, "vae_mnist: --load does not train, so --epochs has no effect"),
+    ],
+)
+def test_options_are_answered_before_anything_heavy_is_imported(line, status, printed, run_python):
+    done = run_python("-c", WITHOUT_KERAS, vae_mnist.__file__, *line.split(), own_process=True)
+    assert done.returncode == status
+    assert re.match(printed, done.stdout or done.stderr)
+
+
+def test_the_script_without_its_folder_says_what_is_missing(run_python, tmp_path):
+    shutil.copy(vae_mnist.__file__, tmp_path)
+    done = run_python("vae_mnist.py", PYTHONPATH="", own_process=True)
+    sentence = "vae_mnist: the folder parts/ is missing beside this script: fetch the whole project.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+
+
+def test_main_in_a_notebook_does_not_read_the_options_of_the_kernel(monkeypatch):
+    given = []
+    monkeypatch.setattr(vae_mnist, "run", lambda args: given.append(args))
+    monkeypatch.setattr("sys.argv", ["ipykernel_launcher.py", "-f", "kernel-123.json"])
+    assert vae_mnist.main() == 0
+    assert vars(given[0]) == vars(options.parse_args([]))
 
 
 def test_without_network_the_sample_is_used_and_named_everywhere(run_python, tmp_path):
@@ -305,5 +352,5 @@ def test_every_image_trains_when_the_last_batch_is_not_full(small_npz, tmp_path)
     """200 images in batches of 150 are two steps, and in one batch of 201 a step of 200 images."""
     for batch_size, steps in ((150, 2), (201, 1)):
         assert run_command(f"--epochs 1 --batch-size {batch_size} --hidden-dim 8", small_npz, tmp_path) == 0
-        assert int(folder.load_vae(tmp_path / "vae.keras").optimizer.iterations) == steps
+        assert int(vae_mnist.load_vae(tmp_path / "vae.keras").optimizer.iterations) == steps
         assert np.isfinite(json.loads((tmp_path / "metrics.json").read_text())["held_out"]["elbo"])

@@ -1,12 +1,13 @@
-"""The way of the images into the training: each image once an epoch, scaled, in Keras's order."""
+"""The batches: each image once an epoch, scaled, in an order that the seed and the epoch decide on every backend."""
+
+import itertools
+import json
 
 import numpy as np
 import pytest
-from conftest import TWO_EPOCHS, build
-from keras import ops
+from conftest import ROOT
 
-import vae_mnist
-from parts import feeding
+from parts import feeding, learning
 from parts.data import Images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (130, 784)).astype("uint8")
@@ -14,17 +15,11 @@ WHOLE = (PIXELS / 255).astype("float32")
 
 
 @pytest.mark.parametrize("x", [Images(PIXELS), WHOLE], ids=["bytes", "floats"])
-@pytest.mark.parametrize("make", [feeding.tensorflow_batches, feeding.Batches])
-def test_an_epoch_is_each_image_once_beside_itself(make, x):
-    vae_mnist.keras.utils.set_random_seed(0)
-    batches = make(x, 50)
-    if make is feeding.Batches:
-        batches.on_epoch_begin()
-        parts = [batches[number] for number in range(len(batches))]
-    else:
-        parts = [tuple(map(ops.convert_to_numpy, pair)) for pair in batches]
+def test_an_epoch_is_each_image_once_beside_itself(x):
+    batches = feeding.Batches(x, 50, seed=0)
+    batches.shuffle(epoch=3)
+    parts = [batches[number] for number in range(len(batches))]
     assert [len(images) for images, _ in parts] == [50, 50, 30]
-    assert len(batches) == 3
     images, targets = map(np.concatenate, zip(*parts, strict=True))
     np.testing.assert_array_equal(images, targets)
     assert images.dtype == np.float32
@@ -32,14 +27,55 @@ def test_an_epoch_is_each_image_once_beside_itself(make, x):
     np.testing.assert_array_equal(images[np.lexsort(images.T)], WHOLE[np.lexsort(WHOLE.T)])
 
 
-def test_a_training_is_that_of_keras_own_arrays():
-    """The same seed, the same order, the same last bits as fit(x, x), of bytes as of floats."""
-    histories = []
-    for x in (None, WHOLE, Images(PIXELS)):
-        vae_mnist.keras.utils.set_random_seed(0)
-        vae = build(TWO_EPOCHS, 130, hidden_dim=4)
-        if x is None:
-            histories.append(vae.fit(WHOLE, WHOLE, epochs=2, batch_size=100, verbose=0).history["loss"])
-        else:
-            histories.append(vae_mnist.train(vae, x, None, TWO_EPOCHS, verbose=0)["loss"])
-    assert histories[0] == histories[1] == histories[2]
+def test_held_out_images_keep_their_order():
+    batches = feeding.Batches(WHOLE, 50)
+    np.testing.assert_array_equal(np.concatenate([batches[number][0] for number in range(len(batches))]), WHOLE)
+
+
+ORDERS = """
+import json
+import numpy as np
+import vae_mnist
+from parts import feeding, learning
+from parts.recipes import RECIPES
+
+rows = np.zeros((70, 784), "float32")
+rows[:, 0] = np.arange(70) / 70
+drawn = []
+draw = feeding.Batches.__getitem__
+def noted(self, number):
+    pair = draw(self, number)
+    drawn.extend((70 * pair[0][:, 0]).round().astype(int).tolist())
+    return pair
+feeding.Batches.__getitem__ = noted
+
+class Mark(vae_mnist.keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        drawn.append("epoch")
+
+recipe = RECIPES["author"]._replace(epochs=3, batch_size=32)
+vae = vae_mnist.build_vae(recipe, hidden_dim=4)
+vae_mnist.compile_vae(vae, recipe, 70)
+vae_mnist.train(vae, rows, None, recipe, 5, verbose=0, callbacks=[Mark()])
+print(json.dumps(drawn))
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_every_backend_trains_on_the_same_new_order_in_each_epoch(backend, run_python):
+    """What `fit` really draws, against NumPy. A backend may look at some batches before the first epoch."""
+    pytest.importorskip(backend)
+    done = run_python("-c", ORDERS, KERAS_BACKEND=backend, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+    drawn = json.loads(done.stdout.splitlines()[-1])
+    starts = [place for place, number in enumerate(drawn) if number == "epoch"]
+    epochs = [drawn[start + 1 :][:70] for start in starts]
+    assert epochs == [np.random.default_rng((5, epoch)).permutation(70).tolist() for epoch in range(3)]
+
+
+def test_noise_starts_elsewhere_for_each_epoch_generator_and_device():
+    keys = [*itertools.product((0, 1), (0, 1, 70_000), (0, 1), (0, 1))]
+    states = [learning.noise_state(*key) for key in keys]
+    assert len({int(state[0]) for state in states}) == len({int(state.sum()) for state in states}) == len(keys)
+    assert max(state.max() for state in states) < 2**30, "what a 32-bit counter can go on from"
+    np.testing.assert_array_equal(states[0], learning.noise_state(*keys[0]))

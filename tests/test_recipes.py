@@ -7,8 +7,9 @@ from conftest import build, encode, learn
 from keras import ops
 
 import vae_mnist
-from parts import UserError, recipes
-from parts.recipes import RECIPES, StochasticBinarisation
+from parts import UserError, learning
+from parts.learning import StochasticBinarisation
+from parts.recipes import RECIPES
 
 
 def test_binarisation_draws_pixels_in_training_only():
@@ -59,14 +60,14 @@ def test_spread_weights_follow_the_seed():
 
 
 def test_author_trains_as_in_his_notebook():
-    author = recipes.make_optimizer(RECIPES["author"], steps=1000)
+    author = learning.make_optimizer(RECIPES["author"], steps=1000)
     assert type(author).__name__ == "Adam"
     assert author.get_config() == keras.optimizers.Adam(1e-3, name=author.name).get_config()
 
 
 def test_default_learning_rate_falls_linearly_to_zero():
     recipe = RECIPES["default"]
-    config = recipes.make_optimizer(recipe, steps=1000).get_config()
+    config = learning.make_optimizer(recipe, steps=1000).get_config()
     schedule = keras.optimizers.schedules.deserialize(config["learning_rate"])
     values = [float(schedule(step)) / recipe.learning_rate for step in (0, 500, 1000)]
     assert values == pytest.approx([1, 0.5, 0], abs=1e-6)
@@ -92,7 +93,7 @@ def test_a_step_of_the_heads_is_shorter(sample):
 
 def test_an_unknown_optimizer_is_an_error():
     with pytest.raises(ValueError, match="'sgd'"):
-        recipes.make_optimizer(RECIPES["default"]._replace(optimizer="sgd"), steps=10)
+        learning.make_optimizer(RECIPES["default"]._replace(optimizer="sgd"), steps=10)
 
 
 def test_recipes_build_the_same_network(sample):

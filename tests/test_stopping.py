@@ -30,7 +30,7 @@ def test_in_training_what_was_learned_is_evaluated_saved_and_marked(number, stat
     if number == signal.SIGINT:
         command = Command(f"{LONG} --data {small_npz} --resume", tmp_path)
         command.wait_for(f"Epoch {record['epochs'] + 1}/100000")
-        command.process.kill()
+        command.kill()
         command.end()
 
 
@@ -83,7 +83,7 @@ class Finder:
     find_spec = staticmethod(lambda name, *rest: wait() if name == "tensorflow" else None)
 sys.meta_path.insert(0, Finder)
 """
-    command = Command("--data sample", tmp_path, WAIT + slow)
+    command = Command("--data sample", tmp_path, WAIT + slow, own_process=True)
     command.wait_for("waiting")
     command.send(signal.SIGINT)
     returned, _, err = command.end()
@@ -113,14 +113,14 @@ os.replace = slowly
 
 def test_a_signal_that_the_process_was_told_to_ignore_is_ignored(run_python):
     """So a shell starts a program in the background: its Ctrl-C is for another."""
-    program = "import signal, sys; signal.signal(2, signal.SIG_IGN); sys.argv = ['vae_mnist.py']; import vae_mnist\n"
-    program += "from parts import stopping\nwith stopping.answered(): signal.raise_signal(2); print('goes on')"
+    program = "import signal; signal.signal(2, signal.SIG_IGN); from parts import stopping\n"
+    program += "with stopping.Signals().answered(): signal.raise_signal(2); print('goes on')"
     assert run_python("-c", program).stdout == "goes on\n"
 
 
 def test_a_library_leaves_the_signals_alone(run_python):
     program = "import signal; before = signal.getsignal(2); import vae_mnist; print(signal.getsignal(2) is before)"
-    assert run_python("-c", program).stdout == "True\n"
+    assert run_python("-c", program, own_process=True).stdout == "True\n"
 
 
 def test_an_error_after_the_training_says_where_the_model_is(small_npz, tmp_path):

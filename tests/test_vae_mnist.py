@@ -11,7 +11,7 @@ from conftest import TWO_EPOCHS, build, decode, encode, learn
 from keras import layers, ops
 
 import vae_mnist
-from parts import UserError, folder
+from parts import UserError
 from parts.recipes import RECIPES
 from vae_mnist import kl_divergence, reconstruction_loss, sample_latent
 
@@ -320,7 +320,7 @@ def test_a_loaded_model_trains_on_with_its_own_optimizer(sample, tmp_path):
     vae, history = learn(recipe, sample.x_train)
     assert int(vae.optimizer.iterations) == 2 * 40
     vae.save(tmp_path / "vae.keras")
-    loaded = folder.load_vae(tmp_path / "vae.keras")
+    loaded = vae_mnist.load_vae(tmp_path / "vae.keras")
     assert int(loaded.optimizer.iterations) == 2 * 40
     assert loaded.optimizer.head_step == recipe.head_step
     for before, after in zip(vae.optimizer.variables, loaded.optimizer.variables, strict=True):

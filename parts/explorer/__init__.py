@@ -20,24 +20,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from parts import evidence, parallel
+from parts import evidence
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = (
-    "model.js",
-    "posterior.js",
-    "drawing.js",
-    "view.js",
-    "digit.js",
-    "plane.js",
-    "sample.js",
-    "loss.js",
-    "game.js",
-    "replay.js",
-    "prior.js",
-    "latents.js",
-    "main.js",
-)
+NAMES = "model posterior drawing view digit plane sample loss game replay prior latents main"  # each needs those before
+SCRIPTS = [f"{name}.js" for name in NAMES.split()]
 SIZE_LIMIT = 3_500_000  # bytes: what a page of the default model stays below
 PICKS_PER_CLASS = 24
 SHOWN_CODES = 10_000
@@ -203,10 +190,9 @@ class Replay(keras.callbacks.Callback):
 
     def record(self, moment, loss=None):
         """Keep what the model makes of the images now; moment: epochs since the start; loss: where it is known."""
-        with parallel.at_home(self.model) as vae:
-            if loss is None:
-                loss = -self.evaluate(vae, self.x[: self.LOSS_IMAGES])["elbo"]
-            z_mean, _ = vae.get_layer("encoder")(self.x)
+        if loss is None:
+            loss = -self.evaluate(self.model, self.x[: self.LOSS_IMAGES])["elbo"]
+        z_mean, _ = self.model.get_layer("encoder")(self.x)
         self.moments.append(moment)
         self.z.append(ops.convert_to_numpy(z_mean))
         self.loss.append(float(loss))

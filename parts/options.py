@@ -1,0 +1,101 @@
+"""The options of the command. Importing this module imports no Keras, so that a mistake is told at once."""
+
+import argparse
+import contextlib
+import importlib.metadata
+import math
+import sys
+
+from parts import printable
+from parts.recipes import RECIPES
+
+VERSION = "2.0"
+# What may be asked for at most; seeds from 2**31 have no place in PyTorch's.
+LARGEST = {"epochs": 10**6, "batch_size": 2**16, "latent_dim": 2**10, "hidden_dim": 2**14}
+LARGEST |= {"seed": 2**31 - 1, "evidence_images": 10**9}
+# The options about what is trained, beside the data and the seed; --load takes none of them.
+TRAINING_OPTIONS = ("recipe", "epochs", "batch_size", "learning_rate", "latent_dim", "hidden_dim", "resume")
+
+
+def parse_args(argv):
+    """Parse the options, a list of strings; exits with status 2 and one sentence for what is wrong in them.
+
+    Returns the options as attributes. `recipe` is a whole Recipe, with the epochs, batch size and learning rate that
+    were asked for.
+    """
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if args.load is not None:
+        given = [name for name in TRAINING_OPTIONS if getattr(args, name) != parser.get_default(name)]
+        if given:
+            parser.error(f"--load does not train, so --{given[0].replace('_', '-')} has no effect: leave it out")
+    changes = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate")}
+    args.recipe = RECIPES[args.recipe]._replace(**{name: value for name, value in changes.items() if value is not None})
+    return args
+
+
+def make_parser():
+    """The parser of the command's options."""
+    ours, author = RECIPES["default"], RECIPES["author"]
+    epochs, rate = (f"(default: {getattr(ours, n)}; author: {getattr(author, n)})" for n in ("epochs", "learning_rate"))
+    sets = "'mnist', 'sample' (5,000 digits, no download), 'fashion_mnist' or the path of an .npz file"
+    parser = OneSentenceParser(
+        prog="vae_mnist.py",
+        description="Train the post's variational autoencoder on MNIST and save its pictures.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data", default="mnist", help=f"{sets} (default: %(default)s)")
+    add("--recipe", choices=RECIPES, default=ours.name, help="how to train (default: %(default)s)")
+    add("--epochs", type=whole_number("epochs"), help=f"passes over the images {epochs}")
+    add("--batch-size", type=whole_number("batch_size"), help=f"images in a step (default: {ours.batch_size})")
+    add("--learning-rate", type=positive_number, help=f"the optimizer's step size {rate}")
+    needs = "size of z; the plane's pictures need 2 (default: %(default)s)"
+    add("--latent-dim", type=whole_number("latent_dim"), default=2, help=needs)
+    both = "size of both hidden layers (default: %(default)s)"
+    add("--hidden-dim", type=whole_number("hidden_dim"), default=256, help=both)
+    add("--seed", type=whole_number("seed", 0), default=0, help="of weights, batches, noise (default: %(default)s)")
+    known = "held-out images whose log p(x) is computed (default: %(default)s)"
+    add("--evidence-images", metavar="N", type=whole_number("evidence_images", 0), default=1000, help=known)
+    add("--resume", action="store_true", help="go on with a training that was cut off, with the options it had")
+    add("--output", metavar="FOLDER", help="where to write (default: figures, or a folder below it for other data)")
+    add("--load", metavar="FILE", help="draw the pictures of this trained vae.keras; do not train (default: train)")
+    add("--version", action="version", version=versions())
+    return parser
+
+
+def versions():
+    """The versions of this program and of what it runs on, as one line."""
+    found = [f"Python {sys.version.split()[0]}"]
+    for package in ("keras", "tensorflow", "jax", "torch"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{package} {importlib.metadata.version(package)}")
+    return f"vae_mnist {VERSION} ({', '.join(found)})"
+
+
+class OneSentenceParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence, without the usage before it."""
+
+    def error(self, message):
+        self.exit(2, f"vae_mnist: {printable(message)} (see --help)\n")
+
+
+def whole_number(option, at_least=1):
+    """An argparse type: a whole number from `at_least` to the LARGEST of an option."""
+    at_most = LARGEST[option]
+
+    def parse(text):
+        with contextlib.suppress(ValueError):
+            if at_least <= int(text) <= at_most:
+                return int(text)
+        raise argparse.ArgumentTypeError(f"must be a whole number from {at_least} to {at_most:,}, not {text!r}")
+
+    return parse
+
+
+def positive_number(text):
+    """An argparse type: a finite number above 0."""
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")

@@ -1,0 +1,106 @@
+"""The start of the program: Keras is imported quietly, on a backend that is installed.
+
+Importing this module imports nothing heavy; `import_keras` does.
+"""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+OLDEST_KERAS = (3, 14)  # older ones cannot load a model safely (see requirements.txt)
+INSTALL = "install what is needed with `pip install -r requirements.txt`, and run with that Python"
+
+
+def import_keras(announce=False):
+    """Import Keras on the backend that is chosen (see chosen_backend), without the lines that its libraries print.
+
+    announce: say on stdout what the program is waiting for. Where the import fails, the program ends with one sentence
+    and exit status 2: an import has no caller that could tell the user.
+    """
+    if "keras" not in sys.modules:
+        backend = chosen_backend()
+        os.environ["KERAS_BACKEND"] = backend
+        if announce:
+            with contextlib.suppress(OSError):  # nobody reads it
+                print(f"Starting Keras on {BACKENDS.get(backend, backend)}, which takes some seconds.", flush=True)
+    with starting("matplotlib", "mend MPLBACKEND or your matplotlibrc"):  # before Keras, which imports it too
+        import matplotlib as matplotlib
+    with starting("Keras", f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed"), quiet():
+        import keras
+
+        if keras.backend.backend() not in BACKENDS:
+            raise ImportError(f"the backend {keras.backend.backend()} cannot train")
+        if keras.backend.backend() == "tensorflow":
+            share_gpus()
+
+
+def chosen_backend():
+    """The name of the backend: that of KERAS_BACKEND, else of keras.json, else TensorFlow, if it is installed.
+
+    Where the last two are not installed, it is the first that is. Ends the program with one sentence where Keras is
+    missing or too old, or where there is no backend.
+    """
+    with starting("Keras", INSTALL):
+        version = importlib.metadata.version("keras")
+        if tuple(map(int, version.split(".")[:2])) < OLDEST_KERAS:
+            oldest = ".".join(map(str, OLDEST_KERAS))
+            raise ImportError(f"its version {version} is too old, {oldest} or newer is needed")
+        if chosen := os.environ.get("KERAS_BACKEND"):
+            return chosen
+        settings = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "keras.json")
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # Keras says what is wrong with it
+            chosen = json.loads(settings.read_text()).get("backend")
+        wanted = [chosen] if chosen not in (None, *BACKENDS) else [chosen or "tensorflow", *BACKENDS]
+        installed = [backend for backend in wanted if backend not in BACKENDS or importlib.util.find_spec(backend)]
+        if not installed:
+            raise ImportError(f"no backend is installed, neither {' nor '.join(BACKENDS.values())}")
+        return installed[0]
+
+
+@contextlib.contextmanager
+def quiet():
+    """Hide what the C++ libraries of TensorFlow and JAX print while they load: no setting reaches those first lines.
+
+    With TF_CPP_MIN_LOG_LEVEL=0 someone wants to read them, and nothing is hidden.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    try:
+        stderr = os.dup(2)
+    except OSError:  # stderr is closed: there is nothing to hide
+        yield
+        return
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+@contextlib.contextmanager
+def starting(package, advice):
+    """Import a package in this context: where that fails, the program ends with one sentence and exit status 2."""
+    try:
+        yield
+    except Exception as error:  # ImportError, ValueError, AttributeError, ...: as the package sees fit
+        reason = " ".join(str(error).split())[:200]
+        print(f"vae_mnist: {package} does not start ({reason}): {advice}.", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def share_gpus():
+    """Let TensorFlow take a GPU's memory as it needs it: left alone, it takes all of every card at once."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # they are in use already, by a program that imports this one
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
