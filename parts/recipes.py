@@ -1,20 +1,12 @@
-"""How to train: the recipes, and what they are made of.
+"""How to train: the two recipes, as a table.
 
 A recipe changes how the post's network is trained, never the network: initial weights, noise on the input, the
 optimizer. `author` is the notebook of the post's author; `default` reaches his result in a fraction of his epochs.
-The options --epochs, --batch-size and --learning-rate replace those of a recipe; the loss and the call of `fit` are
-in vae_mnist.py.
+The options --epochs, --batch-size and --learning-rate replace those of a recipe. What the words mean to the network is
+in parts/learning.py; the loss and the call of `fit` are in vae_mnist.py.
 """
 
 from typing import NamedTuple
-
-import keras
-import numpy as np
-from keras import initializers, layers, ops
-
-from parts import UserError
-
-HEADS = ("z_mean", "z_log_var")  # the encoder's two output layers
 
 
 class Recipe(NamedTuple):
@@ -26,180 +18,22 @@ class Recipe(NamedTuple):
     optimizer: str  # "adam", or "nadam": Adam that looks one step ahead, and the only one with a head_step
     learning_rate: float
     linear_decay: bool  # the learning rate falls linearly to 0 over the whole training
-    beta_2: float  # how long the optimizer remembers the size of the gradients
     head_step: float  # nadam's: the step of z_mean and z_log_var, in units of the other layers' step
     spread_weights: bool  # initial weights whose relu units cover the data and the prior
     binarised_input: bool  # StochasticBinarisation before the encoder
 
 
 RECIPES = {
-    # Ten times the author's step, made safe by a linear decay, by an optimizer that looks ahead and forgets large
-    # gradients ten times sooner, and by smaller steps for the heads, whose weights move the codes; initial weights
-    # that suit relu layers; noise on the input. Chosen on the last 10,000 training images, never on the test set.
+    # Ten times the author's step, made safe by a linear decay, by an optimizer that looks ahead, and by smaller steps
+    # for the heads, whose weights move the codes; initial weights that suit relu layers; noise on the input. Chosen on
+    # the last 10,000 training images, never on the test set (benchmarks/recipe.py tells what each part earns).
     "default": Recipe(
-        name="default",
-        epochs=30,
-        batch_size=100,
-        optimizer="nadam",
-        learning_rate=1e-2,
-        linear_decay=True,
-        beta_2=0.99,
-        head_step=0.15,
-        spread_weights=True,
-        binarised_input=True,
+        name="default", epochs=30, batch_size=100, optimizer="nadam", learning_rate=1e-2, linear_decay=True,
+        head_step=0.15, spread_weights=True, binarised_input=True,
     ),
     # The author's notebook: Keras's defaults of 2016.
     "author": Recipe(
-        name="author",
-        epochs=50,
-        batch_size=100,
-        optimizer="adam",
-        learning_rate=1e-3,
-        linear_decay=False,
-        beta_2=0.999,
-        head_step=1.0,
-        spread_weights=False,
-        binarised_input=False,
+        name="author", epochs=50, batch_size=100, optimizer="adam", learning_rate=1e-3, linear_decay=False,
+        head_step=1.0, spread_weights=False, binarised_input=False,
     ),
-}
-
-
-def spread_weights(encoder, decoder):
-    """Draw the initial weights of both relu layers anew, in place, so that their units cover the data and the prior.
-
-    A relu unit bends its output along a line in the latent plane. With Keras's biases of zero, all these lines run
-    through the origin; here they are scattered over the prior, so that the decoder can bend where the digits are.
-    The scale of `encoder_h` is He's (arXiv:1502.01852, equation 10), and that of `decoder_h` twice He's.
-    """
-    encoder_h, decoder_h = encoder.get_layer("encoder_h"), decoder.get_layer("decoder_h")
-    encoder_h.kernel.assign(initializers.HeUniform()(encoder_h.kernel.shape))
-    decoder_h.kernel.assign(initializers.VarianceScaling(8.0, "fan_in", "uniform")(decoder_h.kernel.shape))
-    decoder_h.bias.assign(initializers.RandomUniform(-2.0, 2.0)(decoder_h.bias.shape))
-
-
-@keras.saving.register_keras_serializable(package="vae_mnist")
-class StochasticBinarisation(layers.Layer):
-    """In training, replaces each grey value by 1 with that probability, else 0; afterwards, passes x through.
-
-    It is the noise on the input of the post's denoising autoencoders, with nothing to tune: its mean is the image
-    itself, and the target stays grey. It keeps the encoder from learning images by heart.
-    x: (batch, pixels), float32 in [0, 1]. The pixels of an image are drawn independently. The images of a batch share
-    one draw for each pixel, and each image moves them all by one draw of its own, around the circle from 0 to 1: a
-    draw for every pixel of every image makes an epoch several times longer on TensorFlow.
-    """
-
-    def __init__(self, seed=0, **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def call(self, x, training=False):
-        if not training:
-            return x
-        for_image = keras.random.uniform((ops.shape(x)[0], 1), dtype=x.dtype, seed=self.seed_generator)
-        for_pixel = keras.random.uniform((1, x.shape[1]), dtype=x.dtype, seed=self.seed_generator)
-        moved = for_image + for_pixel  # from 0 to 2
-        threshold = moved - ops.cast(moved >= 1, x.dtype)  # modulo 1
-        return ops.cast(threshold < x, x.dtype)
-
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
-
-
-def is_head(variable):
-    """Tell whether a variable is a weight of z_mean or z_log_var."""
-    return not {*HEADS}.isdisjoint(variable.path.split("/"))
-
-
-def nadam_class():
-    """Keras's Nadam; on PyTorch the one that Keras puts in its place there, which moves all variables at once."""
-    return type(keras.optimizers.Nadam()) if keras.backend.backend() == "torch" else keras.optimizers.Nadam
-
-
-@keras.saving.register_keras_serializable(package="vae_mnist")
-class NadamWithHeadStep(nadam_class()):
-    """Adam with Nesterov momentum (Dozat, 2016) whose steps for the heads are `head_step` times as long.
-
-    A head sums hundreds of hidden units, and each of its weights moves by about the learning rate in a step: at a rate
-    that suits the other layers, the codes jump far in every step.
-    """
-
-    def __init__(self, learning_rate=0.001, head_step=1.0, **kwargs):
-        super().__init__(learning_rate, **kwargs)
-        self.head_step = head_step
-
-    def build(self, variables):
-        """Make the optimizer's variables, and note the step of each of the model's `variables`."""
-        super().build(variables)
-        self.steps = [self.head_step if is_head(variable) else 1.0 for variable in variables]
-
-    def update_step(self, gradient, variable, learning_rate):
-        """Move one of the variables that build was given; Keras calls it for each of them at each step."""
-        step = self.steps[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, step * learning_rate)
-
-    def apply(self, grads, trainable_variables=None):
-        """Move all variables; on PyTorch, where update_step is not called, the heads then go back to their share."""
-        if keras.backend.backend() != "torch":
-            return super().apply(grads, trainable_variables)
-        variables = self._trainable_variables if trainable_variables is None else trainable_variables
-        heads = [(variable, ops.copy(variable)) for variable in variables if is_head(variable)]
-        super().apply(grads, trainable_variables)
-        for variable, before in heads:
-            variable.assign(before + self.head_step * (variable - before))
-
-    def get_config(self):
-        return {**super().get_config(), "head_step": self.head_step}
-
-
-def make_optimizer(recipe, steps):
-    """The recipe's optimizer, for a training of `steps` steps in all. Raises ValueError for an unknown one."""
-    learning_rate = recipe.learning_rate
-    if recipe.linear_decay:
-        learning_rate = keras.optimizers.schedules.PolynomialDecay(learning_rate, steps, end_learning_rate=0.0)
-    match recipe.optimizer:
-        case "adam":
-            return keras.optimizers.Adam(learning_rate, beta_2=recipe.beta_2)
-        case "nadam":
-            return NadamWithHeadStep(learning_rate, recipe.head_step, beta_2=recipe.beta_2)
-        case other:
-            raise ValueError(f"No optimizer is called {other!r}: 'adam' or 'nadam'.")
-
-
-class StopIfDiverged(keras.callbacks.Callback):
-    """Raises UserError as soon as the loss, the held-out loss or a weight is NaN or infinite, at whichever step."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch + 1
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.check("loss", (logs or {}).get("loss", 0.0))
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.check("held-out loss", (logs or {}).get("val_loss", 0.0))
-        for weight in self.model.trainable_variables:  # the last step of all may have spoiled them
-            self.check("weights", ops.convert_to_numpy(weight))
-
-    def check(self, what, values):
-        """Raise UserError unless all values, a number or an array, are finite."""
-        if not np.isfinite(values).all():
-            raise UserError(
-                f"Training diverged in epoch {self.epoch}, its {what} became NaN or infinite:"
-                " choose a smaller --learning-rate, or a larger --batch-size."
-            )
-
-
-class KLLossInLogs(keras.callbacks.Callback):
-    """Puts `kl_loss` and `val_kl_loss` into the logs of batches and epochs, for later callbacks and the history.
-
-    The loss is reconstruction_loss + kl_loss, so the difference of the two that Keras tracks is the KL divergence.
-    """
-
-    def on_train_batch_end(self, batch, logs=None):
-        if logs:
-            logs["kl_loss"] = logs["loss"] - logs["reconstruction_loss"]
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs["kl_loss"] = logs["loss"] - logs["reconstruction_loss"]
-        if "val_loss" in logs:
-            logs["val_kl_loss"] = logs["val_loss"] - logs["val_reconstruction_loss"]
+}  # fmt: skip
