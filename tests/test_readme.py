@@ -1,5 +1,6 @@
-"""The README and benchmarks/README.md against the repository: their numbers, their files and their first commands."""
+"""The README, docs/ and benchmarks/README.md against the repository: their numbers, files and first commands."""
 
+import datetime
 import json
 import re
 import sys
@@ -14,17 +15,22 @@ from parts import console, data, evidence, folder, pictures, recipes
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import backends
 import explorer as explorer_speed
+import platforms
 import race
+import recipe
 import seeds
 import torch_step
 
 README = (ROOT / "README.md").read_text()
 MEASURED = (ROOT / "benchmarks" / "README.md").read_text()
+DOCS = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 RECORD = json.loads((ROOT / "figures" / "metrics.json").read_text())
 SEEDS = json.loads((ROOT / "benchmarks" / "seeds.json").read_text())
 EXPLORER = json.loads((ROOT / "benchmarks" / "explorer.json").read_text())
 RACE = json.loads((ROOT / "benchmarks" / "race.json").read_text())
 BACKENDS = json.loads((ROOT / "benchmarks" / "backends.json").read_text())
+PLATFORMS = json.loads((ROOT / "benchmarks" / "platforms.json").read_text())
+PARTS = json.loads((ROOT / "benchmarks" / "recipe.json").read_text())
 TORCH_STEP = json.loads((ROOT / "benchmarks" / "torch_step.json").read_text())
 FILES = sorted([*folder.PICTURES, folder.EXPLORER, folder.MODEL, folder.RECORD, folder.REPLAY])
 AUTHOR = 150.44  # nats per image: his notebook, epoch 50
@@ -47,7 +53,7 @@ def test_evidence_table_is_that_of_the_record():
     assert rows == {
         "ELBO, the bound (ten draws of z an image)": f"{known['elbo']:.2f}",
         "importance-weighted estimate, 100 samples": f"{known['importance_weighted']:.2f}",
-        "log p(x), exact": f"{known['exact']:.2f}",
+        "log p(x), to 0.01": f"{known['exact']:.2f}",
         "the gap, what the bound leaves out": f"{known['exact'] - known['elbo']:.2f}",
     }
 
@@ -55,17 +61,24 @@ def test_evidence_table_is_that_of_the_record():
 @pytest.mark.parametrize(
     ("lines", "text"),
     [
-        (seeds.table({name: SEEDS[name] for name in ("default", "author")}), README),
+        (seeds.table({"default": SEEDS["default"]}), README),
         (seeds.table(SEEDS), MEASURED),
         (race.tables(RACE), MEASURED),
         (explorer_speed.table(EXPLORER), MEASURED),
         (backends.tables(BACKENDS), MEASURED),
         (torch_step.table(TORCH_STEP), MEASURED),
+        (platforms.table(PLATFORMS), MEASURED),
+        (recipe.table(PARTS), DOCS["recipe"]),
     ],
-    ids=["README", "seeds", "race", "explorer", "backends", "torch_step"],
+    ids=["README", "seeds", "race", "explorer", "backends", "torch_step", "platforms", "recipe"],
 )
 def test_tables_are_those_of_the_recorded_results(lines, text):
     assert [line for line in lines if line not in text.splitlines()] == []
+
+
+def test_platforms_are_of_the_day_that_it_names():
+    day = datetime.date.fromisoformat(PLATFORMS["date"])
+    assert f"on each platform on {day.day} {day:%B %Y}" in MEASURED
 
 
 def losses(name):
@@ -81,8 +94,8 @@ def test_table_of_seeds_redone_by_hand():
 
 
 def test_recorded_runs_are_of_the_recipes_as_they_are():
-    for name in SEEDS:
-        recipe = recipes.RECIPES["author" if name == "author" else "default"]
+    for name in [name for name in SEEDS if name != "author"]:  # of the version before: see benchmarks/README.md
+        recipe = recipes.RECIPES["default"]
         settings = SEEDS[name]["settings"]["recipe"]
         assert settings | {"epochs": recipe.epochs} == recipe._asdict(), name
 
@@ -91,23 +104,18 @@ def test_epochs_to_the_authors_loss_are_as_the_readme_says():
     epochs = int(re.search(r"passes his loss in (\d+) epochs", " ".join(README.split()))[1])
     (name,) = [name for name in SEEDS if SEEDS[name]["runs"][0]["epochs"] == epochs]
     assert sum(losses(name)) / 5 < AUTHOR
-    assert epochs == race.TARGET_EPOCHS
+    assert sum(losses("default")) / 5 < 146.6
 
 
-def test_share_of_the_authors_time_is_as_the_readme_says():
-    part = race.ratio(RACE, "to_target", *race.TO_TARGET, "total")
-    assert f"takes {100 * part:.0f} % of the time" in " ".join(README.split())
-
-
-def test_two_devices_end_where_one_does_within_the_spread_of_the_seeds():
-    """Each way's mean of three seeds lies within the range of the five seeds that were recorded of one device."""
-    assert SEEDS["six"]["settings"]["recipe"]["epochs"] == backends.EPOCHS
-    low, high = min(losses("six")), max(losses("six"))
+def test_two_devices_end_where_one_does():
+    """Within a nat, the spread of the seeds; the record is of one version of the recipe."""
     assert set(BACKENDS["ways"]) == set(backends.WAYS)
+    means = {}
     for name, runs in BACKENDS["ways"].items():
         assert [run["seed"] for run in runs] == [0, 1, 2]
         assert {run["dataset"] for run in runs} == {"MNIST"}
-        assert low <= sum(-run["held_out"]["elbo"] for run in runs) / 3 <= high, name
+        means[name] = sum(-run["held_out"]["elbo"] for run in runs) / 3
+    assert max(means.values()) - min(means.values()) < 1
 
 
 def test_a_model_has_the_same_elbo_on_each_backend_in_the_record():
@@ -148,11 +156,12 @@ def test_race_counts_the_multiplications_of_an_image():
     assert 2 * (sum(layers) + sum(layers) + sum(layers[1:])) == race.FLOP_PER_IMAGE
 
 
-@pytest.mark.parametrize(
-    ("text", "base"), [(README, ROOT), (MEASURED, ROOT / "benchmarks")], ids=["README", "measured"]
-)
+PAGES = [(README, ROOT), (MEASURED, ROOT / "benchmarks"), *((text, ROOT / "docs") for text in DOCS.values())]
+
+
+@pytest.mark.parametrize(("text", "base"), PAGES, ids=["README", "measured", *DOCS])
 def test_every_file_it_shows_or_links_exists(text, base):
-    names = re.findall(r'(?:\]\(|src=")([^):#"]+)["):]', text)
+    names = re.findall(r'(?:\]\(|src=")([^):#"]+)["):#]', text)
     local = [name for name in names if not name.startswith("http")]
     assert local
     assert [name for name in local if not (base / name).exists()] == []
@@ -164,10 +173,25 @@ def test_quick_start_is_the_first_two_bash_blocks():
     assert test.strip().endswith("python -m pytest")
 
 
+def test_it_is_read_in_one_sitting_and_links_every_page_of_docs():
+    assert len(README.split()) <= 1300
+    for name in DOCS:
+        assert README.count(f"](docs/{name}.md)") == 1
+
+
+def test_every_part_of_the_recipe_earns_its_place():
+    """Each loss that a part was judged by is of the recipe as it is; without it, the mean of three seeds is worse."""
+    assert PARTS["recipe"] == recipes.RECIPES["default"]._asdict()
+    assert [*PARTS["losses"]] == [*recipe.WITHOUT]
+    default, *parts, gone = PARTS["losses"].values()
+    assert all(sum(losses) / 3 > sum(default) / 3 + 0.2 for losses in parts)
+    assert sum(gone) / 3 > sum(default) / 3 - 0.2
+
+
 def test_script_is_as_long_as_it_says():
     lines = (ROOT / "vae_mnist.py").read_text().count("\n")
     assert f"is the post in {lines} lines" in README
-    assert lines <= 350
+    assert lines <= 300
 
 
 def test_every_name_it_gives_of_the_code_is_there():
