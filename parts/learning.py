@@ -110,9 +110,9 @@ def make_optimizer(recipe, steps):
         learning_rate = keras.optimizers.schedules.PolynomialDecay(learning_rate, steps, end_learning_rate=0.0)
     match recipe.optimizer:
         case "adam":
-            return keras.optimizers.Adam(learning_rate)
+            return keras.optimizers.Adam(learning_rate, beta_2=recipe.beta_2)
         case "nadam":
-            return NadamWithHeadStep(learning_rate, recipe.head_step)
+            return NadamWithHeadStep(learning_rate, recipe.head_step, beta_2=recipe.beta_2)
         case other:
             raise ValueError(f"No optimizer is called {other!r}: 'adam' or 'nadam'.")
 

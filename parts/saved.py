@@ -23,7 +23,7 @@ from parts.recipes import RECIPES, Recipe
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
 CONFIG_LIMIT = 1_000_000  # bytes; ours takes 10,000
 WEIGHT_LIMIT = 1e4  # a trained weight is some units at most
-SETTINGS = {"learning_rate": (0, 1e30), "epochs": (1, 1e12), "head_step": (0, 1e3)}  # from, to
+SETTINGS = {"learning_rate": (0, 1e30), "epochs": (1, 1e12), "beta_2": (0, 1), "head_step": (0, 1e3)}  # from, to
 OPTIMIZERS = {"Adam": "adam", "NadamWithHeadStep": "nadam"}
 # Where Keras puts encoder_h, z_mean, z_log_var; decoder_h, decoder_output.
 DENSE = ["/layers/dense", "/layers/dense_1", "/layers/dense_2", "_1/layers/dense", "_1/layers/dense_1"]
@@ -135,7 +135,7 @@ def read_recipe(optimizer, noisy):
     if decay := isinstance(learning_rate, dict):
         learning_rate, steps = (learning_rate["config"][name] for name in ("initial_learning_rate", "decay_steps"))
     numbers = {"learning_rate": learning_rate, "epochs": steps}
-    numbers["head_step"] = config.get("head_step", 1.0)
+    numbers |= {"beta_2": config["beta_2"], "head_step": config.get("head_step", 1.0)}
     for name, value in numbers.items():
         least, most = SETTINGS[name]
         expect(type(value) in (int, float) and least <= value <= most, f"its {name} is no number within the limits")

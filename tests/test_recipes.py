@@ -79,6 +79,11 @@ U_1, U_2 = 0.9 * (1 - 0.96 / 2), 0.9 * (1 - 0.96**2 / 2)
 FIRST_STEP = U_2 * 0.1 / (1 - U_1 * U_2) + (1 - U_1) / (1 - U_1)
 
 
+def test_optimizers_forget_gradients_as_fast_as_the_recipe_says():
+    for recipe in RECIPES.values():
+        assert learning.make_optimizer(recipe._replace(beta_2=0.5), steps=10).get_config()["beta_2"] == 0.5
+
+
 def test_a_step_of_the_heads_is_shorter(sample):
     recipe = RECIPES["default"]._replace(epochs=1, batch_size=500, learning_rate=1e-3, linear_decay=False)
     vae = build(recipe, 500)

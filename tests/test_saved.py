@@ -126,6 +126,7 @@ OTHERS = {
         *(put(rate, *OPTIMIZER, "learning_rate") for rate in (-1e-3, float("nan"), 1e99, 10**400, True, None, "1")),
         *(put(steps, *OPTIMIZER, "learning_rate", "config", "decay_steps") for steps in (0, 10**13, [1])),
         put(float("inf"), *OPTIMIZER, "head_step"),
+        put(2, *OPTIMIZER, "beta_2"),
     ],
     "of another format": [
         put("SGD", "compile_config", "optimizer", "class_name"),
