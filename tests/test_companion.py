@@ -169,6 +169,7 @@ def test_block_and_its_changes_on_tensorflow(run_blocks, tmp_path):
     check_loads_here(tmp_path / "my_vae.keras", made["block"])
 
 
+@pytest.mark.slow
 def test_block_on_jax(run_blocks, tmp_path):
     pytest.importorskip("jax")
     made = run_blocks({"block": BLOCK}, own_process=True, KERAS_BACKEND="jax")["block"]

@@ -184,13 +184,10 @@ def exchange(tmp_path_factory):
     return save, lambda backend, models: act(backend, "load", *models)
 
 
-PAIRS = [
-    ("tensorflow", "jax"),
-    pytest.param(("tensorflow", "torch"), marks=pytest.mark.slow),
-    pytest.param(("jax", "torch"), marks=pytest.mark.slow),
-]
+PAIRS = [("tensorflow", "jax"), ("tensorflow", "torch"), ("jax", "torch")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backends", PAIRS, ids="-".join)
 def test_a_model_of_one_backend_has_the_same_elbo_on_another(backends, exchange):
     """Its KL is the same number, and its ELBO is within the errors of the two draws."""

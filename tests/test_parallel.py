@@ -83,7 +83,7 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.slow), "jax"])
 def test_two_devices_learn_what_one_learns(backend, run_python):
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = {"KERAS_BACKEND": backend, "XLA_FLAGS": FLAGS[backend], "PYTHONPATH": paths}
