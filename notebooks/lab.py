@@ -595,7 +595,7 @@ def plot_words(vae, image):
     middle.annotate("this digit's q(z|x)", z_mean, (-2.9, 2.9), color=BLUE, fontsize=11, arrowprops={"arrowstyle": "-"})
     middle.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4))
     middle.set_title("latent plane, with the prior N(0, I)", fontsize=13)
-    axis, density = evidence.true_posterior(vae.get_layer("decoder"), image)
+    axis, density = true_posterior(vae.get_layer("decoder"), image)
     plot_posterior(near, axis, density, z_mean, z_log_var)
     near.plot(*z, "o", color=ORANGE, zorder=4)
     near.annotate("one draw z", z, xytext=(8, -14), textcoords="offset points", color="black", fontsize=11)
@@ -605,8 +605,26 @@ def plot_words(vae, image):
     return figure
 
 
+def true_posterior(decoder, image, spacing=0.02, half_width=4.0, log_likelihood=evidence.bernoulli_log_likelihood):
+    """The true posterior p(z|x) of one image (pixels,) on a grid, by Bayes' rule.
+
+    Returns (axis, density): axis (k,) for z1 and z2, and density (k, k), indexed [z2, z1], which sums to
+    1 / spacing^2 where all of p(z|x) lies on the grid.
+    """
+    codes = evidence.grid_codes(spacing, half_width)
+    joint = [
+        ops.convert_to_numpy(log_likelihood(image[None], decoder(block)))[0] - 0.5 * np.sum(block**2, axis=-1)
+        for block in evidence.batches(codes, 4096)
+    ]
+    joint = np.concatenate(joint).astype("float64")
+    density = np.exp(joint - joint.max())
+    side = math.isqrt(len(codes))
+    axis = codes[:side, 0].astype("float64")
+    return axis, density.reshape(side, side) / (density.sum() * spacing**2)
+
+
 def plot_posterior(axes, axis, density, z_mean, z_log_var):
-    """The true posterior (see evidence.true_posterior) with contours around 39 % and 86 % of it, under q's ellipses."""
+    """The true posterior (see true_posterior) with contours around 39 % and 86 % of it, under q's ellipses."""
     ranked = np.sort(density.ravel())[::-1]
     mass = np.cumsum(ranked) / ranked.sum()
     levels = [ranked[np.searchsorted(mass, share)] for share in (1 - math.exp(-2), 1 - math.exp(-0.5))]

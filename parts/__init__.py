@@ -24,6 +24,8 @@ A module is handed what it needs and gives back a result. None imports vae_mnist
 
 import os
 import stat
+import threading
+import time
 
 
 class UserError(Exception):
@@ -48,3 +50,22 @@ def is_there(path, what, advice):
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", error)
         raise UserError(f"There is no {what} {path} that can be read ({reason}): {advice}.") from error
+
+
+def in_thread(act, seconds):
+    """Call act() in a thread, so that Ctrl-C is answered; returns what it raised, a TimeoutError, or None."""
+    failures = []
+
+    def attempt():
+        try:
+            act()
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    until = time.monotonic() + seconds
+    while thread.is_alive() and time.monotonic() < until:
+        thread.join(0.2)
+    late = TimeoutError(f"it took longer than {seconds} seconds") if thread.is_alive() else None
+    return failures[0] if failures else late

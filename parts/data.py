@@ -11,14 +11,13 @@ import hashlib
 import math
 import os
 import re
-import threading
 import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from parts import UserError, is_there, printable
+from parts import UserError, in_thread, is_there, printable
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -47,7 +46,7 @@ FASHION_HASHES = {  # in the order of MNIST_KEYS
     "t10k-images-idx3-ubyte.gz": "md5:bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
 }
-PATIENCE = 10.0  # seconds in which 50 kB of a download must come; it may take 60 times as long in all
+PATIENCE = 600  # seconds in which a download must have come
 
 
 def scaled(pixels):
@@ -153,44 +152,32 @@ def fetch(dataset, place, known_hash):
     import pooch  # here, not above: only a download needs them
     import requests
 
-    url, got, errors = HOST + path.name, 0, []
-    plain = {"Accept-Encoding": "identity"}  # else requests unpacks a .gz that the host calls an encoding
-
-    def download(url, part, _):  # as pooch's own downloader, which neither counts bytes nor closes the connection
-        nonlocal got
-        with requests.get(url, stream=True, timeout=PATIENCE, headers=plain) as answer, open(part, "wb") as file:
+    def download(url, part, _):  # pooch's own downloader does not close the connection
+        plain = {"Accept-Encoding": "identity"}  # else requests unpacks a .gz that the host calls an encoding
+        with requests.get(url, stream=True, timeout=10, headers=plain) as answer, open(part, "wb") as file:
             answer.raise_for_status()
-            for chunk in answer.iter_content(2**13):
-                got += file.write(chunk)
+            file.writelines(answer.iter_content(2**13))
 
     def retrieve():
-        try:
-            pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
-            path.chmod(0o644)  # pooch lets only the owner read it, but people share such a folder
-        except Exception as error:
-            errors.append(error)
+        pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
+        path.chmod(0o644)  # pooch lets only the owner read it, but people share such a folder
 
+    url = HOST + path.name
     pooch.get_logger().setLevel("WARNING")  # it writes to stderr
     print(f"Downloading {url}", flush=True)
-    thread = threading.Thread(target=retrieve, daemon=True)  # a thread can be left; a name look-up has no time limit
-    thread.start()
-    for _ in range(60):
-        before = got
-        thread.join(PATIENCE)
-        if not thread.is_alive() or got - before < 50_000:
-            break
-    if thread.is_alive():
-        errors.append(TimeoutError("no answer, or too slow a one"))
-    if errors:
-        cause = errors[0]
-        while cause.__context__:  # the libraries wrap what the system said
-            cause = cause.__context__
-        words = getattr(cause, "strerror", None) or cause, getattr(cause, "filename", None)
-        reason = ": ".join(str(word) for word in words if word)
-        if type(errors[0]) is ValueError:  # pooch found another hash, and says so in many words
-            reason = "something else came, maybe a login page"
-        raise UserError(f"{dataset} could not be downloaded ({reason}).") from errors[0]
+    if error := in_thread(retrieve, PATIENCE):
+        raise UserError(f"{dataset} could not be downloaded ({why(error)}).") from error
     return path
+
+
+def why(error):
+    """What went wrong with a download, in some words."""
+    if type(error) is ValueError:  # pooch found another hash, and says so in many words
+        return "something else came, maybe a login page"
+    while error.__context__:  # the libraries wrap what the system said
+        error = error.__context__
+    words = getattr(error, "strerror", None) or error, getattr(error, "filename", None)
+    return ": ".join(str(word) for word in words if word)
 
 
 def load_sample():

@@ -51,12 +51,11 @@ def name(backend):
             import torch
 
             kind = ops.zeros(()).device.type  # where Keras puts its tensors
+            gpu = {"cpu": None, "mps": "Apple GPU"}.get(kind, kind)
             if kind == "cuda":
                 number = torch.cuda.device_count()
                 alone = f", one of {number}: with PyTorch, Keras trains on one" if number > 1 else ""
                 gpu = torch.cuda.get_device_name() + alone
-            elif kind != "cpu":
-                gpu = "Apple GPU" if kind == "mps" else kind
         case other:
             return f"{other}'s default device"
     return gpu or f"CPU ({os.cpu_count()} cores)"

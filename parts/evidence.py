@@ -156,21 +156,3 @@ def exact_log_evidence(decoder, x, tolerance=0.01, log_likelihood=bernoulli_log_
         change[unsettled] = np.abs(refined - log_p[unsettled])
         log_p[unsettled] = refined
     return log_p, change
-
-
-def true_posterior(decoder, image, spacing=0.02, half_width=4.0, log_likelihood=bernoulli_log_likelihood):
-    """The true posterior p(z|x) of one image (pixels,) on a grid, by Bayes' rule.
-
-    Returns (axis, density): axis (k,) for z1 and z2, and density (k, k), indexed [z2, z1], which sums to
-    1 / spacing^2 where all of p(z|x) lies on the grid.
-    """
-    codes = grid_codes(spacing, half_width)
-    joint = [
-        ops.convert_to_numpy(log_likelihood(image[None], decoder(block)))[0] - 0.5 * np.sum(block**2, axis=-1)
-        for block in batches(codes, 4096)
-    ]
-    joint = np.concatenate(joint).astype("float64")
-    density = np.exp(joint - joint.max())
-    side = math.isqrt(len(codes))
-    axis = codes[:side, 0].astype("float64")
-    return axis, density.reshape(side, side) / (density.sum() * spacing**2)

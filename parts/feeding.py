@@ -24,7 +24,7 @@ class Batches(keras.utils.PyDataset):
             raise UserError(f"{len(x)} images are fewer than the {shared_by} devices that would share them: give more.")
         self.x, self.seed = x, seed
         self.n = len(x) - len(x) % shared_by
-        self.batch_size = shared_by * math.ceil(batch_size / shared_by)
+        self.batch_size = devices.round_up(batch_size, shared_by)
         self.order = np.arange(self.n)
 
     def __len__(self):

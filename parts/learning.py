@@ -185,10 +185,8 @@ class KLLossInLogs(keras.callbacks.Callback):
     """
 
     def on_train_batch_end(self, batch, logs=None):
-        if logs:
-            logs["kl_loss"] = logs["loss"] - logs["reconstruction_loss"]
+        for which in ("", "val_"):
+            if f"{which}loss" in (logs or {}):
+                logs[f"{which}kl_loss"] = logs[f"{which}loss"] - logs[f"{which}reconstruction_loss"]
 
-    def on_epoch_end(self, epoch, logs=None):
-        logs["kl_loss"] = logs["loss"] - logs["reconstruction_loss"]
-        if "val_loss" in logs:
-            logs["val_kl_loss"] = logs["val_loss"] - logs["val_reconstruction_loss"]
+    on_epoch_end = on_train_batch_end

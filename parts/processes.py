@@ -9,14 +9,12 @@ import inspect
 import json
 import os
 import sys
-import threading
-import time
 from collections import Counter
 
 import keras
 import numpy as np
 
-from parts import UserError
+from parts import UserError, in_thread
 
 ADDRESSES, NUMBER, RANK = (f"KERAS_DISTRIBUTION_{n}" for n in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
 VARIABLES = f"{ADDRESSES}, {NUMBER}, {RANK}"
@@ -81,26 +79,6 @@ def join():
     if jax.process_index():
         print(f"This is process {jax.process_index()}: process 0 prints and writes all there is.", flush=True)
     return jax.process_index() == 0
-
-
-def in_thread(act, seconds):
-    """Call act() in a thread, so that Ctrl-C is answered; returns what it raised, a TimeoutError, or None."""
-    failures = []
-
-    def attempt():
-        try:
-            act()
-        except Exception as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    until = time.monotonic() + seconds
-    while thread.is_alive():
-        thread.join(0.2)
-        if time.monotonic() > until:
-            return TimeoutError()
-    return failures[0] if failures else None
 
 
 def own_share(rows):

@@ -156,8 +156,6 @@ class Session:
         }
         self.files = folder.save(self.folder, figures, page, vae, self.replay, record, self.moving)
         print(console.summary(record, self.files))
-        if note := explorer.size_note(page):
-            print(note)
         return record
 
     @contextlib.contextmanager

@@ -1,15 +1,19 @@
 """log p(x): closed forms, the order of the three estimates, and the gap as a KL divergence."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
-from conftest import encode
+from conftest import ROOT, encode
 from keras import ops
 
 import vae_mnist
 from parts import evidence
 from parts.recipes import RECIPES
+
+sys.path.insert(0, str(ROOT / "notebooks"))
+import lab
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +114,7 @@ def test_gap_is_the_kl_from_q_to_the_true_posterior(trained, some):
     decoder = vae.get_layer("decoder")
     for image in some[:2]:
         z_mean, z_log_var = (t[0].astype("float64") for t in encode(vae, image[None]))
-        axis, posterior = evidence.true_posterior(decoder, image, spacing=0.05, half_width=9.0)
+        axis, posterior = lab.true_posterior(decoder, image, spacing=0.05, half_width=9.0)
         z = np.stack(np.meshgrid(axis, axis), axis=-1)
         log_q = -0.5 * np.sum((z - z_mean) ** 2 / np.exp(z_log_var) + z_log_var + math.log(2 * math.pi), axis=-1)
         q = np.exp(log_q)
@@ -122,7 +126,7 @@ def test_gap_is_the_kl_from_q_to_the_true_posterior(trained, some):
 
 
 def test_posterior_is_a_density_on_the_grid(trained, some):
-    axis, density = evidence.true_posterior(trained[0].get_layer("decoder"), some[0])
+    axis, density = lab.true_posterior(trained[0].get_layer("decoder"), some[0])
     assert density.shape == (len(axis), len(axis)) == (401, 401)
     assert density.sum() * 0.02**2 == pytest.approx(1)
     assert (density >= 0).all()
@@ -134,7 +138,7 @@ def test_posterior_is_indexed_by_z2_then_z1():
     def decoder(codes):
         return ops.sigmoid(5.0 * ops.convert_to_tensor(codes)[:, :1])
 
-    axis, density = evidence.true_posterior(decoder, np.ones(1, "float32"), spacing=0.1, half_width=3.0)
+    axis, density = lab.true_posterior(decoder, np.ones(1, "float32"), spacing=0.1, half_width=3.0)
     row = density[len(axis) // 2]
     assert row[axis > 1].sum() > 10 * row[axis < -1].sum()
     column = density[:, len(axis) // 2]

@@ -25,7 +25,6 @@ from parts import evidence
 HERE = Path(__file__).resolve().parent
 NAMES = "model posterior drawing view digit plane sample loss game replay prior latents main"  # each needs those before
 SCRIPTS = [f"{name}.js" for name in NAMES.split()]
-SIZE_LIMIT = 3_500_000  # bytes: what a page of the default model stays below
 PICKS_PER_CLASS = 24
 SHOWN_CODES = 10_000
 SAMPLES = 32  # draws of epsilon with which the page takes an expectation over q
@@ -64,17 +63,6 @@ def page(vae, dataset, colours, replay=None, origin="", seed=0):
         "replay": replay.contents() if plane and replay is not None else None,
     }
     return assemble(contents)
-
-
-def size_note(html):
-    """One sentence for the user when the page is larger than it should be, else an empty string."""
-    size = len(html.encode())
-    if size <= SIZE_LIMIT:
-        return ""
-    return (
-        f"The explorer takes {size / 1e6:.1f} MB, as it holds all weights of the model:"
-        f" a smaller --hidden-dim keeps it below {SIZE_LIMIT / 1e6:.1f} MB."
-    )
 
 
 def encode_and_redraw(encoder, decoder, x):
