@@ -1,11 +1,13 @@
 """The folder of a run: its pictures, model and record are always those of one run, whatever happens when.
 
-A finished run writes all its files into .vae_mnist/ inside its folder, then a journal of what is to be moved where, and
-then it moves them. Whoever cuts it off before the journal leaves the earlier run as it was; after it, `settle` finishes
-the moves at the next start, or before a model is loaded from there.
+A finished run writes all its files into .vae_mnist/ inside its folder, then a journal of what is to be moved, and then
+it moves them, the earlier files aside first. A move that fails undoes all of them. Whoever cuts a run off before the
+journal leaves the earlier run as it was; after it, `settle` finishes the moves at the next start, or before a model is
+loaded from there.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -23,7 +25,7 @@ MODEL, RECORD, EXPLORER, REPLAY = "vae.keras", "metrics.json", "explorer.html", 
 PICTURES = ("latent_scatter.png", "manifold.png", "prior_samples.png", "reconstructions.png", "training_curves.png")
 FILES = (MODEL, RECORD, EXPLORER, REPLAY, *PICTURES)
 UNFINISHED = "unfinished.npz"  # a training after its last finished epoch (see parts/resume.py)
-ASIDE, JOURNAL = ".vae_mnist", "journal.json"
+ASIDE, JOURNAL, OLD = ".vae_mnist", "journal.json", "old"
 
 
 @contextlib.contextmanager
@@ -32,7 +34,7 @@ def opened(output, dataset, loaded=False):
 
     output: what --output says, or None; dataset: a data.Dataset; loaded: whether the model is one trained before.
     What a killed run left is settled first. A folder that was made for the run, and in which it wrote nothing, goes
-    again. Raises UserError where the folder cannot be used.
+    again. Raises UserError where the folder cannot be used, or a file in it cannot be replaced.
     """
     finish(Path(output or "figures"))  # what is there decides where this run goes
     folder = choose(output, dataset, loaded)
@@ -43,18 +45,13 @@ def opened(output, dataset, loaded=False):
             stack.callback(remove_if_empty, new)
             stack.enter_context(locked(folder, wait=False))
             settle(folder)
-            (folder / ASIDE).mkdir()  # to see that it can be
-            (folder / ASIDE).rmdir()
+            try_to_replace(folder)
         except BlockingIOError as error:
             advice = "wait for its end, or choose another --output"
             raise UserError(f"Another run is writing into the folder {folder}: {advice}.") from error
         except OSError as error:
-            raise UserError(
-                f"Cannot write into the folder {folder} ({reason(error)}): choose another --output."
-            ) from error
-        for path in (folder / name for name in (*FILES, UNFINISHED)):
-            if path.is_dir():
-                raise UserError(f"{path} is a folder, and a file must go there: move it or choose another --output.")
+            what = named_in(error, folder) or f"the folder {folder}"
+            raise UserError(f"Cannot write {what} ({reason(error)}): move it, or choose another --output.") from error
         yield folder
 
 
@@ -85,9 +82,9 @@ def choose(output, dataset, loaded=False):
 
 
 def folder_name(file_name):
-    """The name of the folder for a data file: its stem, or its whole name if the stem is empty or one of ours."""
+    """The name of the folder for a data file: its stem, or its whole name if the stem is hidden or one of ours."""
     stem = Path(file_name).stem
-    return file_name if stem in ("sample", "loaded", "notebook") or not stem.strip(".") else stem
+    return file_name if stem in ("sample", "loaded", "notebook") or stem.startswith(".") else stem
 
 
 def holds_trained(folder, full_mnist=False):
@@ -122,10 +119,26 @@ def locked(folder, wait=True):
 
 
 def settle(folder):
-    """Finish the moves that a killed run began in `folder`, or clear away what it wrote before them."""
-    move(folder)
-    shutil.rmtree(folder / ASIDE, ignore_errors=True)
+    """Finish the moves that a killed run began in `folder`, or undo them, and clear away what it wrote before them."""
+    aside = folder / ASIDE
+    if aside.is_symlink():  # no run made it
+        aside.unlink()
+    if (aside / JOURNAL).exists():
+        move(folder)
+    put_back(folder)
+    shutil.rmtree(aside, ignore_errors=True)
     aside_of(folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def try_to_replace(folder):
+    """Raise OSError unless each file of an earlier run in `folder` can be moved away; it is there again afterwards."""
+    (folder / ASIDE / OLD).mkdir(parents=True)
+    try:
+        for name in (*FILES, UNFINISHED):
+            move_aside(folder, name)
+    finally:
+        put_back(folder)
+        shutil.rmtree(folder / ASIDE)
 
 
 def finish(folder):
@@ -178,7 +191,7 @@ def replace_all(folder, writers, gone=(), together=contextlib.nullcontext):
             os.replace(journal, aside / JOURNAL)  # from here on the new run is the one that counts
             move(folder)
     except OSError as error:
-        path = folder / name if name in writers else folder
+        path = folder / name if name in writers else named_in(error, folder) or folder
         raise UserError(
             f"{path} could not be written ({reason(error)}): make room or choose another --output."
         ) from error
@@ -188,22 +201,55 @@ def replace_all(folder, writers, gone=(), together=contextlib.nullcontext):
 
 
 def move(folder):
-    """Carry out the journal of `folder`, if it has one. Safe to repeat: moves that are already done are skipped."""
-    aside = folder / ASIDE
-    try:
+    """Carry out the journal of `folder`: all its moves or, where one raises OSError, none.
+
+    Safe to repeat after a kill: moves that are already done are skipped.
+    """
+    aside, files, gone, brought = folder / ASIDE, set(), set(), set()
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # else it is none that a run wrote
         journal = json.loads((aside / JOURNAL).read_text())
         files, gone = {*FILES} & {*journal["files"]}, {*FILES, UNFINISHED} & {*journal["gone"]}
-    except (OSError, ValueError, TypeError, KeyError):  # none, or none that a run wrote
-        return
-    to_disk(aside)
-    for name in files:
-        if (aside / name).exists():
-            os.replace(aside / name, folder / name)
-    for name in gone:
-        (folder / name).unlink(missing_ok=True)
-    to_disk(folder)
-    (aside / JOURNAL).unlink()
+    try:
+        to_disk(aside)
+        (aside / OLD).mkdir(exist_ok=True)
+        for name in files | gone:
+            new = (aside / name).exists()
+            if new or name in gone:
+                move_aside(folder, name)
+            if new:
+                os.replace(aside / name, folder / name)
+                brought.add(name)
+        to_disk(folder)
+        shutil.rmtree(aside / OLD)  # before the journal, without which they would be put back
+    except OSError:
+        put_back(folder, brought)
+        raise
+    finally:
+        (aside / JOURNAL).unlink()
     shutil.rmtree(aside)
+
+
+def move_aside(folder, name):
+    """Move a file of an earlier run out of the way, if there is one. Raises OSError where it cannot be."""
+    if (folder / name).is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(folder / name))
+    if os.path.lexists(folder / name):
+        os.replace(folder / name, folder / ASIDE / OLD / name)
+
+
+def put_back(folder, brought=()):
+    """Undo what `move` and `move_aside` did in `folder`; brought: the names of the files that came into it."""
+    old = folder / ASIDE / OLD
+    for name in brought:
+        os.replace(folder / name, folder / ASIDE / name)
+    for path in old.iterdir() if old.is_dir() else ():
+        os.replace(path, folder / path.name)
+
+
+def named_in(error, folder):
+    """The path of the file of a run that an OSError is about, or None."""
+    names = {Path(str(path)).name for path in (error.filename, error.filename2)} & {*FILES, UNFINISHED}
+    return folder / min(names) if names else None
 
 
 def write_whole(path, write):

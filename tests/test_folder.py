@@ -4,6 +4,9 @@ import errno
 import itertools
 import json
 import os
+import re
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -41,6 +44,7 @@ def test_without_an_output_each_kind_of_run_has_its_place():
         (data_called("sample.npz"), False, "figures/sample.npz"),
         (data_called("loaded.npz"), False, "figures/loaded.npz"),
         (data_called("...npz"), False, "figures/...npz"),
+        (data_called(".vae_mnist.npz"), False, "figures/.vae_mnist.npz"),
     ]:
         assert str(folder.choose(None, dataset, loaded)) == place
         assert str(folder.choose("", dataset, loaded)) == place, "a variable of the shell that is not set"
@@ -169,14 +173,15 @@ def settled_after_kills(function, place, run_python):
 
 
 def test_a_kill_before_any_rename_leaves_one_run_after_the_next_start(earlier, run_python):
-    """The renames are that of the journal, and then one for each file."""
+    """The renames are that of the journal, and then one for each file that goes and for each that comes."""
     seen = settled_after_kills("replace", earlier, run_python)
-    assert seen == [OLD] + [NEW] * len(NEW), "a kill before the journal is there undoes, any later one finishes"
+    expected = [OLD] + [NEW] * (len(OLD) + len(NEW))
+    assert seen == expected, "a kill before the journal is there undoes, any later one finishes"
 
 
 def test_a_kill_before_any_deletion_is_finished_by_the_next_start(earlier, run_python):
-    """The deletions are those of the files that the new run lacks, and that of the journal."""
-    assert settled_after_kills("unlink", earlier, run_python)[: len(GONE) + 1] == [NEW] * (len(GONE) + 1)
+    """The deletions are those of the files of the earlier run, and that of the journal."""
+    assert settled_after_kills("unlink", earlier, run_python) == [NEW] * (len(OLD) + 1)
 
 
 def test_loading_a_model_finishes_what_a_kill_cut_off(trained, tmp_path):
@@ -230,11 +235,77 @@ def test_whatever_the_disk_refuses_the_earlier_run_is_whole(function, earlier, m
             said.append(str(error))
         finally:
             monkeypatch.setattr(os, function, real)
-        folder.settle(earlier)
-        assert contents(earlier) in (OLD, NEW)
+        assert contents(earlier) == OLD, "as it was, with nothing left over"
     assert said
     assert all("could not be written (No space left on device)" in sentence for sentence in said)
     assert contents(earlier) == NEW
+
+
+@pytest.mark.parametrize(("way", "name"), [*(("goes", name) for name in OLD), *(("comes", name) for name in NEW)])
+def test_a_file_that_cannot_be_replaced_is_named_and_all_stay_as_they_were(way, name, earlier, monkeypatch):
+    real, stuck, refused = os.replace, earlier / name, []
+
+    def replace_others(path, to):
+        if not refused and stuck == (path if way == "goes" else to):
+            refused.append(name)
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path), None, str(to))
+        real(path, to)
+
+    monkeypatch.setattr(os, "replace", replace_others)
+    with pytest.raises(UserError, match=rf"{name} could not be written \(Operation not permitted\)"):
+        replace(earlier)
+    assert contents(earlier) == OLD
+
+
+# Another user's files in a folder that everybody may write into, but only delete in what is one's own.
+TWO_USERS = """
+import os, sys
+from parts import UserError, folder
+from test_folder import FULL
+os.setuid(65534)
+try:
+    with folder.opened(sys.argv[1], FULL):
+        pass
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be two users")
+def test_another_users_files_are_seen_before_the_training(run_python):
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to other users
+        put_old(Path(place))
+        Path(place).chmod(0o1777)
+        done = run_python("-c", TWO_USERS, place, PYTHONPATH=paths)
+        assert re.fullmatch(r"Cannot write \S+ \(Operation not permitted\): move it, or .*\.\n", done.stdout), done
+        assert contents(Path(place)) == OLD
+
+
+def test_a_folder_in_the_place_of_a_file_is_told_and_stays(earlier):
+    (earlier / "vae.keras").mkdir()
+    (earlier / "vae.keras" / "own.txt").write_text("the user's own")
+    with (
+        pytest.raises(UserError, match=r"Cannot write .*vae\.keras \(it is a folder\)"),
+        folder.opened(str(earlier), FULL),
+    ):
+        pass
+    with pytest.raises(UserError, match=r"vae\.keras could not be written \(it is a folder\)"):
+        replace(earlier)
+    assert (earlier / "vae.keras" / "own.txt").read_text() == "the user's own"
+    (earlier / "vae.keras" / "own.txt").unlink()
+    (earlier / "vae.keras").rmdir()
+    assert contents(earlier) == OLD
+
+
+def test_a_link_in_the_place_of_our_own_folder_is_not_followed(earlier, tmp_path):
+    elsewhere = put_run(tmp_path / "elsewhere")
+    (elsewhere / "journal.json").write_text(json.dumps({"files": ["manifold.png"], "gone": ["metrics.json"]}))
+    there = contents(elsewhere)
+    (earlier / ".vae_mnist").symlink_to(elsewhere)
+    with folder.opened(str(earlier), FULL):
+        assert contents(earlier) == OLD
+    assert contents(elsewhere) == there
 
 
 def test_a_disk_that_takes_only_some_of_the_files_changes_nothing(trained, sample, earlier):
