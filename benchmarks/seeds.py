@@ -1,6 +1,6 @@
 """The numbers of "Is my run right?": each recipe with five seeds.
 
-    python benchmarks/seeds.py [--data FILE.npz] [--only default six eight author sample]
+    python benchmarks/seeds.py [--data FILE.npz] [--only default six author sample]
 
 Runs `vae_mnist.py` itself, gathers what it records into benchmarks/seeds.json, and prints the table (with --tables,
 only that). About 15 minutes on two cores.
@@ -22,14 +22,12 @@ SEEDS = range(5)
 RUNS = {
     "default": "",
     "six": "--epochs 6",
-    "eight": "--epochs 8",
     "author": "--recipe author",
     "sample": "--data sample",
 }
 NAMES = {
     "default": "`python vae_mnist.py`, 30 epochs",
     "six": "`--epochs 6`",
-    "eight": "`--epochs 8`",
     "author": "`--recipe author`, 50 epochs",
     "sample": "`--data sample`, 30 epochs",
 }
