@@ -8,10 +8,12 @@ loaded from there.
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 from parts import UserError
 from parts.data import MNIST_SAMPLE
@@ -30,7 +32,7 @@ ASIDE, JOURNAL, OLD = ".vae_mnist", "journal.json", "old"
 
 @contextlib.contextmanager
 def opened(output, dataset, loaded=False):
-    """Choose the folder of a run, make it, and keep other runs out of it; a context that gives its Path.
+    """Choose the folder of a run, make it, and keep other runs out of it; a context that gives a Place.
 
     output: what --output says, or None; dataset: a data.Dataset; loaded: whether the model is one trained before.
     What a killed run left is settled first. A folder that was made for the run, and in which it wrote nothing, goes
@@ -43,7 +45,7 @@ def opened(output, dataset, loaded=False):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.callback(remove_if_empty, new)
-            stack.enter_context(locked(folder, wait=False))
+            descriptor = stack.enter_context(locked(folder, wait=False))
             settle(folder)
             try_to_replace(folder)
         except BlockingIOError as error:
@@ -52,7 +54,29 @@ def opened(output, dataset, loaded=False):
         except OSError as error:
             what = named_in(error, folder) or f"the folder {folder}"
             raise UserError(f"Cannot write {what} ({reason(error)}): move it, or choose another --output.") from error
-        yield folder
+        yield Place(folder, descriptor)
+
+
+class Place(NamedTuple):
+    """The folder of a run, which it has opened and locked."""
+
+    path: Path
+    descriptor: int | None  # None where the system has no locks
+
+    def is_still_there(self):
+        """Whether the path still leads to the folder that was opened: not deleted, nor replaced by another one."""
+        if self.descriptor is None:
+            return True
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
+        except OSError:
+            return False
+
+
+def beside(folder):
+    """The path of a new folder: this one if it is gone, else its name with the first number from 2 on that is free."""
+    paths = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return next(path for path in (folder, *itertools.islice(paths, 10_000)) if not os.path.lexists(path))
 
 
 def remove_if_empty(folders):
@@ -98,24 +122,24 @@ def holds_trained(folder, full_mnist=False):
 
 @contextlib.contextmanager
 def locked(folder, wait=True):
-    """Keep other runs out of a folder in this context; however this process ends, the system takes the lock away.
+    """Keep other runs out of a folder in this context, which gives its file descriptor. The lock ends with the process.
 
     With wait=False, raises BlockingIOError where another run has it. A file system without locks has none.
     """
     if fcntl is None:
-        yield
+        yield None
         return
-    place = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(place, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise
         except OSError:
             pass
-        yield
+        yield descriptor
     finally:
-        os.close(place)
+        os.close(descriptor)
 
 
 def settle(folder):

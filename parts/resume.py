@@ -7,6 +7,7 @@ writes two in place, so that a kill between them resumes another training.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import sys
@@ -49,15 +50,15 @@ class Progress(keras.callbacks.Callback):
     """Keeps a training in a file after each epoch, and stops it after the step in which it is asked to.
 
     path: of the file; plan: see plan_of; replay: the explorer.Replay that records this training; signals: the
-    stopping.Signals that ask it to stop, or None; keep: whether to write the file.
+    stopping.Signals that ask it to stop, or None; place: the folder.Place of the file, or None to write none.
     Hand it to `fit` as the last callback, after a call of `restore` where the training is to go on. `history` then
     holds the numbers of all finished epochs, {name: one float per epoch}, those before the cut included; `stopped` says
     after which epoch it was stopped, or is None; `kept` is the epoch that the file holds, or 0.
     """
 
-    def __init__(self, path, plan, replay, signals=None, keep=True):
+    def __init__(self, path, plan, replay, signals=None, place=None):
         super().__init__()
-        self.path, self.plan, self.replay, self.signals, self.keep = path, plan, replay, signals, keep
+        self.path, self.plan, self.replay, self.signals, self.place = path, plan, replay, signals, place
         self.history, self.stopped, self.seconds, self.kept = {}, None, 0.0, 0
 
     @property
@@ -160,18 +161,21 @@ class Progress(keras.callbacks.Callback):
 
     def save(self):
         """Write the state after an epoch; where the disk refuses, say so and go on without."""
-        if not self.keep:
+        if self.place is None:
             return
         state = {name: ops.convert_to_numpy(variable) for name, variable in self.variables().items()}
         state |= {f"replay {name}": np.array(getattr(self.replay, name)) for name in REPLAY_PARTS}
         state |= {"plan": json.dumps(self.plan), "history": json.dumps(self.history), "seconds": self.seconds}
         try:
+            if not self.place.is_still_there():
+                self.kept = 0
+                raise OSError(errno.ESTALE, "its folder was deleted or replaced")
             folder.write_whole(self.path, lambda file: np.savez(file, **state))
             self.kept = self.epochs
         except OSError as error:
-            self.keep = False
-            if not self.kept:  # the file is of an earlier training
+            if not self.kept and self.place.is_still_there():  # the file is of an earlier training
                 self.path.unlink(missing_ok=True)
+            self.place = None
             print(
                 f"vae_mnist: {self.path} could not be written ({folder.reason(error)}):"
                 " the training goes on, and cannot be resumed if it is cut off.",

@@ -28,7 +28,7 @@ class Session:
         self.args, self.recipe = args, args.recipe
         self.signals = stopping.Signals(self.what_is_left)
         self.first, self.trained = True, False
-        self.folder = self.progress = self.replay = self.files = None
+        self.place = self.folder = self.progress = self.replay = self.files = None
         self.around = contextlib.ExitStack()  # what ends with the run
 
     def __enter__(self):
@@ -69,7 +69,7 @@ class Session:
         """Open the folder of the run, say what computes and on which images, and seed the weights; returns dataset."""
         loaded = self.args.load is not None
         if self.first:
-            self.folder = self.around.enter_context(folder.opened(self.args.output, dataset, loaded))
+            self.open(self.args.output, dataset, loaded)
         print(console.opening(self.device, dataset), flush=True)
         options = {name: str(value) for name, value in vars(self.args).items() if name not in ("data", "output")}
         processes.check_same_everywhere(options)
@@ -78,6 +78,11 @@ class Session:
         self.dataset = dataset
         self.replay = explorer.load_replay(self.args.load) if loaded else None
         return dataset
+
+    def open(self, output, dataset, loaded=False):
+        """Choose the folder of this run, and keep it for itself until the end."""
+        self.place = self.around.enter_context(folder.opened(output, dataset, loaded))
+        self.folder = self.place.path
 
     # -- The training --------------------------------------------------------------------------------------------------
 
@@ -92,7 +97,7 @@ class Session:
         processes.check_same_everywhere({name: plan[name] for name in plan if name not in resume.MAY_DIFFER})
         place = self.folder or folder.choose(args.output, dataset)
         signals = self.signals if processes.count() == 1 else None  # others could not know that this one stops
-        self.progress = resume.Progress(place / folder.UNFINISHED, plan, self.replay, signals, self.first)
+        self.progress = resume.Progress(place / folder.UNFINISHED, plan, self.replay, signals, self.place)
         epochs_done = 0
         if args.resume:
             epochs_done = self.progress.restore(vae, () if self.first else resume.MAY_DIFFER)
@@ -154,6 +159,9 @@ class Session:
             "held_out": held_out,
             "evidence": known,
         }
+        if not self.place.is_still_there():
+            print(f"The folder {self.folder} was deleted or replaced during this run: its files go to another one.")
+            self.open(folder.beside(self.folder), dataset)
         self.files = folder.save(self.folder, figures, page, vae, self.replay, record, self.moving)
         print(console.summary(record, self.files))
         return record

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 import vae_mnist
-from parts import UserError, explorer, folder, pictures
+from parts import UserError, explorer, folder, pictures, resume
 from parts.data import MNIST_SAMPLE
 
 
@@ -79,7 +79,7 @@ def test_what_a_kill_cut_in_two_is_finished_before_the_place_is_chosen(loaded, t
     journal = {"files": ["metrics.json", "manifold.png"], "gone": []}
     (tmp_path / ".vae_mnist" / "journal.json").write_text(json.dumps(journal))
     with folder.opened(str(tmp_path), SAMPLE, loaded) as place:
-        assert place == tmp_path / ("loaded" if loaded else "sample")
+        assert place.path == tmp_path / ("loaded" if loaded else "sample")
         assert (tmp_path / "manifold.png").read_text() == "a picture"
         assert not (tmp_path / ".vae_mnist").exists()
 
@@ -335,9 +335,33 @@ def test_a_folder_that_vanished_is_made_again(earlier):
     assert contents(earlier) == NEW
 
 
+@pytest.mark.parametrize("way", ["deleted", "replaced by a link"])
+def test_a_folder_that_goes_in_the_training_takes_no_other_run_with_it(
+    way, small_npz, tmp_path, monkeypatch, capsys, earlier
+):
+    """After the first epoch, which is kept; what is in the way then stays as it is."""
+
+    def act(progress, epoch, logs=None):
+        if epoch == 1:
+            (tmp_path / "new").rename(tmp_path / "away")
+            if way != "deleted":
+                (tmp_path / "new").symlink_to(earlier)
+
+    monkeypatch.setattr(resume.Progress, "on_epoch_begin", act, raising=False)
+    line = f"--data {small_npz} --epochs 3 --hidden-dim 4 --evidence-images 0 --output {tmp_path / 'new'}"
+    assert vae_mnist.main(line.split()) == 0
+    said = capsys.readouterr()
+    assert "unfinished.npz could not be written (its folder was deleted or replaced)" in said.err
+    assert f"The folder {tmp_path / 'new'} was deleted or replaced during this run" in said.out
+    place = tmp_path / ("new" if way == "deleted" else "new-2")
+    assert json.loads((place / "metrics.json").read_text())["epochs"] == 3
+    assert sorted(path.name for path in place.iterdir()) == sorted(folder.FILES)
+    assert contents(earlier) == OLD
+
+
 def test_a_second_run_is_told_that_there_is_one(tmp_path):
     with folder.opened(str(tmp_path), MINE) as first:
-        assert first == tmp_path
+        assert first.path == tmp_path
         with pytest.raises(UserError, match="Another run is writing"), folder.opened(str(tmp_path), MINE):
             pass
     with folder.opened(str(tmp_path), MINE):

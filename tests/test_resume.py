@@ -9,7 +9,7 @@ import pytest
 from conftest import Command, results
 
 import vae_mnist
-from parts import UserError, devices, explorer, resume, stopping
+from parts import UserError, devices, explorer, folder, resume, stopping
 from parts.recipes import RECIPES
 
 RECIPE = RECIPES["default"]._replace(epochs=4, batch_size=50)
@@ -23,7 +23,7 @@ def run_of(dataset, output, signals=None, **changes):
     vae_mnist.compile_vae(vae, RECIPE, len(dataset.x_train))
     replay = explorer.Replay(dataset.x_test, dataset.y_test, vae_mnist.evaluate_elbo)
     plan = resume.plan_of(SETTINGS | changes, 0, devices.describe(), dataset)
-    return vae, replay, resume.Progress(output / "unfinished.npz", plan, replay, signals)
+    return vae, replay, resume.Progress(output / "unfinished.npz", plan, replay, signals, folder.Place(output, None))
 
 
 def train(dataset, parts, done=0, callbacks=()):
@@ -94,7 +94,7 @@ def test_an_epoch_depends_on_the_seed_and_its_number(small, cut_off, tmp_path):
     for shift, seed in ((1, 0), (0, 1)):
         vae, replay, progress = run_of(small, cut_off)
         done = progress.restore(vae)
-        progress.keep = False
+        progress.place = None
         later = RECIPE._replace(epochs=4 + shift)
         calls = [replay, progress]
         vae_mnist.train(vae, small.x_train, None, later, seed, verbose=0, callbacks=calls, initial_epoch=done + shift)
