@@ -3,6 +3,7 @@
     recipes    how to train: two recipes, as a table
     learning   what the recipes are made of: initial weights, noise on the input, the optimizer, callbacks
     data       the images: MNIST, its 5,000-image sample, a file of your own; loaded and checked
+    reading    files that may come from anywhere, read within bounds
     feeding    the batches of an epoch, in an order that the seed and the epoch decide
     evidence   log p(x), the evidence, next to the ELBO that bounds it
     pictures   the figures: each function takes the model and the data, or arrays, and returns a Figure
@@ -22,8 +23,6 @@
 A module is handed what it needs and gives back a result. None imports vae_mnist.py, and importing one starts nothing.
 """
 
-import os
-import stat
 import threading
 import time
 
@@ -38,18 +37,6 @@ class UserError(Exception):
 def printable(text):
     """`text` on one line that any file and page can hold: line breaks and bytes that are no text become escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def is_there(path, what, advice):
-    """Raise UserError unless `path` is a regular file that can be read; `what` it should be, and what else to do."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"There is no {what} {path}, but something else of that name: {advice}.")
-        with open(path, "rb"):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", error)
-        raise UserError(f"There is no {what} {path} that can be read ({reason}): {advice}.") from error
 
 
 def in_thread(act, seconds):

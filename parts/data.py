@@ -11,13 +11,13 @@ import hashlib
 import math
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from parts import UserError, in_thread, is_there, printable
+from parts import UserError, in_thread, printable
+from parts.reading import is_there, read_arrays
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -210,16 +210,10 @@ def load_npz(path):
 def read_npz(path):
     """The four arrays of an .npz file, {key: array}. Raises UserError where they are none, MemoryError for a giant."""
     try:
-        with warnings.catch_warnings(action="ignore"), path.open("rb") as file, np.load(file) as archive:
-            members = [info for info in archive.zip.infolist() if info.filename.removesuffix(".npy") in MNIST_KEYS]
-            if sum(info.file_size for info in members) > _free_memory():  # Linux would grant it, then kill the program
-                raise MemoryError
-            arrays = {key: archive[key] for key in MNIST_KEYS if key in archive}  # np.load unpickles nothing
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged archive fails in many ways: BadZipFile, ValueError, zlib.error, ...
+        arrays = read_arrays(path, dict.fromkeys(MNIST_KEYS), _free_memory())  # Linux would grant more, then kill us
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable .npz file of plain arrays: write it with numpy.savez.") from error
-    missing = [key for key in MNIST_KEYS if not isinstance(arrays.get(key), np.ndarray)]
+    missing = [key for key in MNIST_KEYS if key not in arrays]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}: it must hold {', '.join(MNIST_KEYS)}, all of them arrays.")
     return arrays
@@ -238,7 +232,7 @@ def is_mnist(arrays):
     """Tell whether the four uint8 arrays, written back as IDX files, have the published MD5 sums of MNIST."""
     for key, expected in MNIST_IDX_MD5.items():
         array = arrays[key]
-        if array.dtype != np.uint8 or array.ndim not in (1, 3):
+        if array.dtype != np.uint8 or array.ndim not in (1, 3) or max(array.shape) >= 2**32:
             return False
         header = np.array([0x800 + array.ndim, *array.shape], ">u4")  # 8: unsigned bytes
         digest = hashlib.md5(header.tobytes(), usedforsecurity=False)

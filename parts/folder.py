@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from parts import UserError
 from parts.data import MNIST_SAMPLE
+from parts.reading import read_json
 
 try:
     import fcntl
@@ -114,7 +115,7 @@ def folder_name(file_name):
 def holds_trained(folder, full_mnist=False):
     """Tell whether `folder` holds a run that trained (on the full MNIST), or one of which no record tells."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD)
         return record["model"] is None and (record["full_mnist"] or not full_mnist)
     except (OSError, ValueError, KeyError, TypeError):
         return any((folder / name).is_file() for name in FILES)
@@ -231,7 +232,7 @@ def move(folder):
     """
     aside, files, gone, brought = folder / ASIDE, set(), set(), set()
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # else it is none that a run wrote
-        journal = json.loads((aside / JOURNAL).read_text())
+        journal = read_json(aside / JOURNAL)
         files, gone = {*FILES} & {*journal["files"]}, {*FILES, UNFINISHED} & {*journal["gone"]}
     try:
         to_disk(aside)

@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 from parts import UserError, folder
+from parts.reading import parse_json, read_arrays, read_json
 
 HERE = Path(__file__).resolve().parent
 DIGESTS = ("program", "content of the data")  # the entries of a plan that say nothing to a reader
@@ -74,9 +75,9 @@ class Progress(keras.callbacks.Callback):
         """
         self.set_model(vae)
         try:
-            with self.path.open("rb") as file, np.load(file) as archive:  # which unpickles nothing
-                state = {name: archive[name] for name in archive.files}
-            self.compare(dict(json.loads(str(state["plan"]))), may_differ)
+            plan = read_arrays(self.path, {"plan": ("U", ())})["plan"]
+            self.compare(dict(parse_json(str(plan))), may_differ)
+            state = read_arrays(self.path, self.wanted())
             self.check(state)
         except FileNotFoundError as error:
             raise UserError(self.nothing_there()) from error
@@ -89,7 +90,7 @@ class Progress(keras.callbacks.Callback):
         for name in REPLAY_PARTS:
             part = state[f"replay {name}"]
             setattr(self.replay, name, list(part) if part.ndim > 1 else part.tolist())
-        self.history, self.seconds = json.loads(str(state["history"])), float(state["seconds"])
+        self.history, self.seconds = parse_json(str(state["history"])), float(state["seconds"])
         self.kept = self.epochs
         return self.epochs
 
@@ -106,23 +107,27 @@ class Progress(keras.callbacks.Callback):
 
     def check(self, state):
         """Raise ValueError unless `state`, {name: array}, is such as `save` writes it."""
-        plan, history = (json.loads(str(state[name])) for name in ("plan", "history"))
+        plan, history = (parse_json(str(state[name])) for name in ("plan", "history"))
         lengths = {len(numbers) for numbers in history.values()}
         moments = {len(state[f"replay {name}"]) for name in REPLAY_PARTS}
-        fits = len(lengths) == len(moments) == 1 and "loss" in history and np.isfinite(float(state["seconds"]))
-        fits = fits and 0 < len(history["loss"]) <= plan["epochs"]
-        for name, variable in self.variables().items():
-            value = state[name]
-            fits = fits and value.shape == tuple(variable.shape) and value.dtype == ops.convert_to_numpy(variable).dtype
-            fits = fits and np.isfinite(value).all()
-        if not fits:
+        fits = len(lengths) == len(moments) == 1 and "loss" in history and {*state} == {*self.wanted()}
+        if not fits or not 0 < len(history["loss"]) <= plan["epochs"] or not np.isfinite([*history.values()]).all():
             raise ValueError("this is not what Progress.save writes")
+
+    def wanted(self):
+        """The arrays of the file, as reading.read_arrays wants them declared."""
+        replay = dict(zip(REPLAY_PARTS, [("f", (None,)), ("f", (None, None, None)), ("f", (None,))], strict=True))
+        wanted = {f"replay {name}": declared for name, declared in replay.items()}
+        wanted |= {"plan": ("U", ()), "history": ("U", ()), "seconds": ("f", ())}
+        for name, variable in self.variables().items():
+            wanted[name] = ops.convert_to_numpy(variable).dtype.kind, tuple(variable.shape)
+        return wanted
 
     def nothing_there(self):
         """Why there is nothing to resume."""
         where = self.path.parent
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads((where / folder.RECORD).read_text(encoding="utf-8"))
+            record = read_json(where / folder.RECORD)
             ended = "was stopped in its first epoch" if record["stopped"] else "is finished"
             return f"The run in {where} {ended}, there is nothing to resume: leave --resume out."
         return f"There is no interrupted training in {where} that had finished an epoch: leave --resume out."

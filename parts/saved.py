@@ -6,7 +6,6 @@ own network, and the file gives numbers alone, each of which is checked.
 
 import contextlib
 import io
-import json
 import os
 import zipfile
 from pathlib import Path
@@ -16,8 +15,9 @@ import h5py
 import keras
 import numpy as np
 
-from parts import UserError, folder, is_there
+from parts import UserError, folder
 from parts.options import LARGEST
+from parts.reading import is_there, open_file, parse_json
 from parts.recipes import RECIPES, Recipe
 
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
@@ -89,7 +89,7 @@ def read(path):
 
 def read_members(path):
     """The three members of the archive, read. None of them may be packed, so none can be a bomb."""
-    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+    with open_file(path) as file, zipfile.ZipFile(file) as archive:
         infos = sorted(archive.infolist(), key=lambda info: info.filename)
         names, sizes = [info.filename for info in infos], [info.file_size for info in infos]
         expect(names == MEMBERS, f"it does not hold {', '.join(MEMBERS)} and nothing else")
@@ -97,7 +97,7 @@ def read_members(path):
         expect(not packed, "it holds packed files")
         expect(max(sizes[:2]) <= CONFIG_LIMIT, "its configuration is too long")
         config, metadata, weights = map(archive.read, infos)
-    return json.loads(config), json.loads(metadata), read_arrays(weights)
+    return parse_json(config), parse_json(metadata), read_arrays(weights)
 
 
 def read_arrays(content):

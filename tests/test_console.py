@@ -292,7 +292,7 @@ def test_bad_options_end_with_one_sentence_and_status_2(line, capsys):
 BAD_RUNS = {  # case: (options, a word that the message holds)
     "no folder": ("--output {folder}/a_file", "--output"),
     "below a file": ("--output {folder}/a_file/below", "--output"),
-    "a folder in the way": ("--output {folder}/blocked", "vae.keras is a folder"),
+    "a folder in the way": ("--output {folder}/blocked", "vae.keras (it is a folder)"),
     "no data": ("--data {folder}/text.keras", "not a readable .npz"),
     "missing data": ("--data {folder}/none.npz", "no data file"),
     "missing model": ("--load {folder}/none.keras", "no model file"),

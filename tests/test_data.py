@@ -222,12 +222,12 @@ def test_a_path_without_a_file_is_refused(path):
 
 
 def test_a_folder_that_one_may_not_enter_is_told(small_npz, monkeypatch):
-    """Whoever runs the tests may enter all folders, so os.stat plays the system."""
+    """Whoever runs the tests may enter all folders, so os.open plays the system."""
 
-    def refuse(path):
+    def refuse(path, *how):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(UserError, match=r"no data file .*small\.npz that can be read \(Permission denied\): give"):
         load_data(small_npz)
 

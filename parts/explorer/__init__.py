@@ -13,7 +13,6 @@ import json
 import math
 import re
 import statistics
-import zipfile
 from pathlib import Path
 
 import keras
@@ -21,6 +20,8 @@ import numpy as np
 from keras import ops
 
 from parts import evidence
+from parts.data import CLASSES
+from parts.reading import read_arrays
 
 HERE = Path(__file__).resolve().parent
 NAMES = "model posterior drawing view digit plane sample loss game replay prior latents main"  # each needs those before
@@ -193,13 +194,22 @@ class Replay(keras.callbacks.Callback):
 
     @classmethod
     def load(cls, path):
-        """Read what `save` wrote. Raises OSError, ValueError or KeyError for any other file."""
-        with np.load(path, allow_pickle=False) as record:
-            replay = cls(None, record["labels"], None)
-            replay.moments, replay.loss = record["moments"].tolist(), record["loss"].tolist()
-            replay.z = list(record["z"].astype("float32"))
-        if not len(replay.moments) == len(replay.loss) == len(replay.z):
+        """Read what `save` wrote. Raises OSError, ValueError, KeyError or MemoryError for any other file."""
+        wanted = {
+            "moments": ("f", (None,)),
+            "loss": ("f", (None,)),
+            "z": ("f", (None, None, 2)),
+            "labels": ("iu", (None,)),
+        }
+        record = read_arrays(path, wanted, at_most=2**28)
+        replay = cls(None, record["labels"], None)
+        replay.moments, replay.loss = record["moments"].tolist(), record["loss"].tolist()
+        replay.z = list(record["z"].astype("float32"))
+        n, labels = len(replay.moments), replay.labels
+        if not n or {n} != {len(replay.loss), len(replay.z)} or record["z"].shape[1:] != (len(labels), 2):
             raise ValueError(f"{path} is not a record of a training: its parts differ in length.")
+        if labels.min() < 0 or labels.max() >= CLASSES:
+            raise ValueError(f"{path} is not a record of a training: its labels are none.")
         return replay
 
     def contents(self):
@@ -211,5 +221,5 @@ def load_replay(model_path):
     """The Replay in the folder of a trained model, or None where there is none that can be read."""
     try:
         return Replay.load(Path(model_path).with_name("replay.npz"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, MemoryError):
         return None
