@@ -35,7 +35,7 @@ if not (Path(__file__).parent / "parts").is_dir():
 from parts import options, startup, stopping
 
 if __name__ == "__main__":  # before the slow imports: Ctrl-C, --help and mistakes in the options are answered at once
-    stopping.Signals().listen()
+    stopping.Signals().listen_early()
     options.parse_args(sys.argv[1:])
 startup.import_keras(announce=__name__ == "__main__")
 
@@ -178,13 +178,13 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose=
     Raises UserError when the loss or a weight becomes NaN or infinite.
     """
     if verbose == "auto":
-        verbose = 1 if sys.stdout.isatty() else 2  # a bar that moves, or a line an epoch in a log file
+        verbose = console.verbosity()
     batches = feeding.Batches(x_train, recipe.batch_size, seed)
     ours = [learning.SeedEachEpoch(batches, seed), learning.StopIfDiverged(), learning.KLLossInLogs()]
     fitted = vae.fit(
-        batches,
+        feeding.for_fit(batches),
         shuffle=False,  # the batches are shuffled already
-        validation_data=None if x_test is None else feeding.Batches(x_test, batch_size=1000),
+        validation_data=None if x_test is None else feeding.for_fit(feeding.Batches(x_test, batch_size=1000)),
         epochs=recipe.epochs,
         initial_epoch=initial_epoch,
         callbacks=[*ours, *callbacks],
@@ -273,7 +273,7 @@ def run(args):
                 train(vae, dataset.x_train, dataset.x_test, session.recipe, args.seed, **saving)
             vae = session.on_one_device(vae)
 
-        held_out = session.check_finite(evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed))
+        held_out = evaluate_elbo(session.check(vae), dataset.x_test, samples=10, seed=args.seed)
         known = evaluate_evidence(vae, dataset.x_test[: args.evidence_images], args.seed)
         figures = pictures.draw(vae, dataset, session.history, session.origin, args.seed, session.stopped)
         page = explorer.page(vae, dataset, pictures.CLASS_COLOURS, session.replay, session.origin, args.seed)

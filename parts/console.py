@@ -39,6 +39,13 @@ class SteadyOutput:
         return getattr(self.stream, name)
 
 
+def verbosity():
+    """How much `fit` prints: a bar that moves (1), in a log file a line an epoch (2), or nothing (0) without stdout."""
+    if sys.stdout is None:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
 def exit_status(run, args):
     """Call run(args), a command, and return its exit status: 2 for a UserError, which is printed as one sentence.
 
@@ -46,7 +53,7 @@ def exit_status(run, args):
     reader closed the pipe.
     """
     output = SteadyOutput(sys.stdout)
-    with contextlib.redirect_stdout(output):
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(SteadyOutput(sys.stderr)):
         try:
             run(args)
             status = 0
@@ -59,7 +66,9 @@ def exit_status(run, args):
             output.flush()
     if output.error and not isinstance(output.error, BrokenPipeError):
         what = "the lines of this run could not all be written"
-        print(f"vae_mnist: {what} ({output.error.strerror}); its files are not affected.", file=sys.stderr)
+        print(
+            f"vae_mnist: {what} ({output.error.strerror}); its files are not affected.", file=SteadyOutput(sys.stderr)
+        )
         return status or 2
     return status
 
