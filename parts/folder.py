@@ -32,27 +32,30 @@ ASIDE, JOURNAL, OLD = ".vae_mnist", "journal.json", "old"
 
 
 @contextlib.contextmanager
-def opened(output, dataset, loaded=False):
+def opened(output, dataset, loaded=False, together=contextlib.nullcontext):
     """Choose the folder of a run, make it, and keep other runs out of it; a context that gives a Place.
 
-    output: what --output says, or None; dataset: a data.Dataset; loaded: whether the model is one trained before.
+    output: what --output says, or None; dataset: a data.Dataset; loaded: whether the model is one trained before;
+    together: see replace_all.
     What a killed run left is settled first. A folder that was made for the run, and in which it wrote nothing, goes
     again. Raises UserError where the folder cannot be used, or a file in it cannot be replaced.
     """
     finish(Path(output or "figures"))  # what is there decides where this run goes
-    folder = choose(output, dataset, loaded)
-    new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    folder = Path(output or "figures")
     with contextlib.ExitStack() as stack:
         try:
+            folder = choose(output, dataset, loaded)
+            new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
             folder.mkdir(parents=True, exist_ok=True)
             stack.callback(remove_if_empty, new)
             descriptor = stack.enter_context(locked(folder, wait=False))
             settle(folder)
-            try_to_replace(folder)
+            with together():
+                try_to_replace(folder)
         except BlockingIOError as error:
             advice = "wait for its end, or choose another --output"
             raise UserError(f"Another run is writing into the folder {folder}: {advice}.") from error
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name with a NUL
             what = named_in(error, folder) or f"the folder {folder}"
             raise UserError(f"Cannot write {what} ({reason(error)}): move it, or choose another --output.") from error
         yield Place(folder, descriptor)
@@ -156,9 +159,13 @@ def settle(folder):
 
 
 def try_to_replace(folder):
-    """Raise OSError unless each file of an earlier run in `folder` can be moved away; it is there again afterwards."""
+    """Raise OSError unless files can be written, and each file of an earlier run in `folder` can be moved away.
+
+    It is there again afterwards.
+    """
     (folder / ASIDE / OLD).mkdir(parents=True)
     try:
+        (folder / ASIDE / max(FILES, key=len)).touch()
         for name in (*FILES, UNFINISHED):
             move_aside(folder, name)
     finally:
@@ -273,7 +280,8 @@ def put_back(folder, brought=()):
 
 def named_in(error, folder):
     """The path of the file of a run that an OSError is about, or None."""
-    names = {Path(str(path)).name for path in (error.filename, error.filename2)} & {*FILES, UNFINISHED}
+    paths = (getattr(error, "filename", None), getattr(error, "filename2", None))
+    names = {Path(str(path)).name for path in paths} & {*FILES, UNFINISHED}
     return folder / min(names) if names else None
 
 
@@ -308,5 +316,5 @@ def to_disk(path):
 
 
 def reason(error):
-    """What the system says of an OSError, in its words."""
-    return error.strerror or str(error)
+    """What the system says of an OSError or a ValueError, in its words."""
+    return getattr(error, "strerror", None) or str(error)

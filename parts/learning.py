@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-from parts import UserError, devices
+from parts import UserError, devices, startup
 
+DIVERGED = "Training diverged{}: choose a smaller --learning-rate, or a larger --batch-size."
 HEADS = ("z_mean", "z_log_var")  # the encoder's two output layers
 
 
@@ -122,7 +123,9 @@ def compile_options(steps):
 
     XLA compiles the training step, and one call runs a tenth of an epoch. On PyTorch, and where several TensorFlow
     devices share a batch, each call runs one step as it is written: Keras cannot do more there.
+    Raises UserError where Keras is set to other numbers than this project's.
     """
+    startup.check_settings()
     backend = keras.backend.backend()
     if backend == "torch" or (backend == "tensorflow" and devices.sharing() > 1):
         return {"jit_compile": False, "steps_per_execution": 1}
@@ -172,10 +175,8 @@ class StopIfDiverged(keras.callbacks.Callback):
     def check(self, what, values):
         """Raise UserError unless all values, a number or an array, are finite."""
         if not np.isfinite(values).all():
-            raise UserError(
-                f"Training diverged in epoch {self.epoch}, its {what} became NaN or infinite:"
-                " choose a smaller --learning-rate, or a larger --batch-size."
-            )
+            where = f" in epoch {self.epoch}, its {what} became NaN or infinite"
+            raise UserError(DIVERGED.format(where))
 
 
 class KLLossInLogs(keras.callbacks.Callback):

@@ -50,6 +50,9 @@ def join():
     import jax
 
     addresses = os.environ.get(ADDRESSES, "").split(",")
+    for port in (address.rpartition(":")[2] for address in addresses):
+        if port and not (port.isdecimal() and 0 < int(port) < 2**16):
+            raise UserError(f"{ADDRESSES} has the port {port}: give a number from 1 to 65535.")
     if any(name.lower() in ("http_proxy", "https_proxy", "grpc_proxy") for name in os.environ):
         hosts = [address.rpartition(":")[0] for address in addresses]
         os.environ.setdefault("no_grpc_proxy", ",".join(hosts))  # a proxy for the web would not reach them

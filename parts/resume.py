@@ -36,7 +36,7 @@ def plan_of(settings, seed, device, dataset):
     x_train = getattr(dataset.x_train, "pixels", dataset.x_train)
     for part in (x_train, dataset.y_train, dataset.x_test, dataset.y_test):
         content.update(np.ascontiguousarray(part))
-    for path in (HERE.parent / "vae_mnist.py", *sorted(HERE.glob("*.py"))):
+    for path in (HERE.parent / "vae_mnist.py", *sorted(HERE.glob("[a-z_]*.py"))):
         program.update(path.read_bytes())
     recipe = {name.replace("_", " "): value for name, value in settings["recipe"].items() if name != "name"}
     sizes = {name.replace("_", " "): value for name, value in settings.items() if name != "recipe"}

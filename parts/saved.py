@@ -14,8 +14,10 @@ from typing import NamedTuple
 import h5py
 import keras
 import numpy as np
+from keras import ops
 
-from parts import UserError, folder
+from parts import UserError, evidence, folder
+from parts.learning import DIVERGED
 from parts.options import LARGEST
 from parts.reading import is_there, open_file, parse_json
 from parts.recipes import RECIPES, Recipe
@@ -23,6 +25,7 @@ from parts.recipes import RECIPES, Recipe
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
 CONFIG_LIMIT = 1_000_000  # bytes; ours takes 10,000
 WEIGHT_LIMIT = 1e4  # a trained weight is some units at most
+CODE_LIMIT, LOG_VAR_LIMIT = 100, 60  # |z_mean| and |z_log_var|; the prior's codes lie within 5
 SETTINGS = {"learning_rate": (0, 1e30), "epochs": (1, 1e12), "beta_2": (0, 1), "head_step": (0, 1e3)}  # from, to
 OPTIMIZERS = {"Adam": "adam", "NadamWithHeadStep": "nadam"}
 # Where Keras puts encoder_h, z_mean, z_log_var; decoder_h, decoder_output.
@@ -85,6 +88,16 @@ def read(path):
         sizes_fit = hidden_dim <= LARGEST["hidden_dim"] and latent_dim <= LARGEST["latent_dim"]
         expect(sizes_fit, "its sizes are beyond those of --help")
         return Saved(path, recipe, latent_dim, hidden_dim, layers, weights, optimizer)
+
+
+def check(vae, x):
+    """Raise UserError for a model that `read` would refuse, or whose codes of images x (n, 784) nothing could draw."""
+    numbers = [ops.convert_to_numpy(v) for v in (*vae.trainable_variables, *vae.optimizer.variables)]
+    codes = [evidence.in_batches(lambda rows, i=i: vae.get_layer("encoder")(rows)[i], x) for i in (0, 1)]
+    limits = [WEIGHT_LIMIT] * len(WEIGHTS) + [np.inf] * (len(numbers) - len(WEIGHTS)) + [CODE_LIMIT, LOG_VAR_LIMIT]
+    for array, limit in zip([*numbers, *codes], limits, strict=True):
+        if not (np.isfinite(array).all() and np.abs(array).max() <= limit):
+            raise UserError(DIVERGED.format(", this model's weights or codes are far too large"))
 
 
 def read_members(path):

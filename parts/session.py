@@ -6,14 +6,13 @@ what goes wrong into a sentence.
 
 import contextlib
 import io
-import math
 import sys
 import traceback
 from pathlib import Path
 
 import keras
 
-from parts import UserError, console, devices, explorer, folder, processes, resume, startup, stopping
+from parts import UserError, console, devices, explorer, folder, learning, processes, resume, saved, startup, stopping
 
 
 class Session:
@@ -53,11 +52,17 @@ class Session:
         """Bring the processes of this training together, if there are several, and describe what computes."""
         if processes.wanted() and self.args.load is not None:
             raise UserError(f"--load does not train, so one process is enough: unset {processes.VARIABLES}.")
+        startup.check_settings()
         self.first = processes.join()
         self.signals.listen()  # again, as JAX takes SIGTERM for itself when processes join
         if not self.first:
             self.around.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        self.device, number = devices.describe(), devices.available()
+        try:
+            self.device, number = devices.describe(), devices.available()
+        except Exception as error:  # the environment names a device that is not there: JAX and PyTorch raise anything
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            advice = "look at JAX_PLATFORMS, KERAS_TORCH_DEVICE and CUDA_VISIBLE_DEVICES"
+            raise UserError(f"No device answers ({reason}): {advice}.") from error
         if number > 1 and self.args.load is None:
             batch = devices.round_up(self.recipe.batch_size, number)
             self.recipe = self.recipe._replace(batch_size=batch)
@@ -81,7 +86,7 @@ class Session:
 
     def open(self, output, dataset, loaded=False):
         """Choose the folder of this run, and keep it for itself until the end."""
-        self.place = self.around.enter_context(folder.opened(output, dataset, loaded))
+        self.place = self.around.enter_context(folder.opened(output, dataset, loaded, self.signals.wait))
         self.folder = self.place.path
 
     # -- The training --------------------------------------------------------------------------------------------------
@@ -116,6 +121,11 @@ class Session:
             raise SystemExit(0)
         return vae if devices.available() == 1 else devices.on_one_device(vae)
 
+    def check(self, vae):
+        """The model, if it is one to evaluate, draw and save; else raises UserError."""
+        saved.check(vae, self.dataset.x_test)
+        return vae
+
     @property
     def origin(self):
         if self.args.load is not None:
@@ -131,12 +141,6 @@ class Session:
         return self.progress.stopped if self.progress else None
 
     # -- After the training --------------------------------------------------------------------------------------------
-
-    def check_finite(self, held_out):
-        """What evaluate_elbo says of the model, if it is a number; else raises UserError."""
-        if not math.isfinite(held_out["elbo"]):
-            raise UserError("The held-out ELBO is no number, the weights are too large: train again or load another.")
-        return held_out
 
     def save(self, vae, figures, page, held_out, known):
         """Put all files into the folder at once, and print the last lines of the run. Returns the record.
@@ -215,6 +219,8 @@ class Session:
             return str(error)
         if devices.is_out_of_memory(error):
             return "This does not fit into the memory: choose a smaller --batch-size or --hidden-dim, or fewer images."
+        if "should be between 0 and 1" in str(error):  # PyTorch refuses to take a loss from NaN
+            return learning.DIVERGED.format("")
         if processes.is_lost(error):
             reason = " ".join(str(error).split())[:120]
             return (

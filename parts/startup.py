@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from parts import UserError
+
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 OLDEST_KERAS = (3, 14)  # older ones cannot load a model safely (see requirements.txt)
 INSTALL = "install what is needed with `pip install -r requirements.txt`, and run with that Python"
@@ -30,7 +32,11 @@ def import_keras(announce=False):
                 print(f"Starting Keras on {BACKENDS.get(backend, backend)}, which takes some seconds.", flush=True)
     with starting("matplotlib", "mend MPLBACKEND or your matplotlibrc"):  # before Keras, which imports it too
         import matplotlib as matplotlib
-    with starting("Keras", f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed"), quiet():
+    names = ", ".join(BACKENDS)
+    advice = (
+        f"set KERAS_BACKEND to one of {names} that is installed, and look at the other KERAS_ variables and keras.json"
+    )
+    with starting("Keras", advice), quiet():
         import keras
 
         if keras.backend.backend() not in BACKENDS:
@@ -62,13 +68,27 @@ def chosen_backend():
         return installed[0]
 
 
+def check_settings():
+    """Raise UserError where Keras is set to other numbers than ours: its losses, and log p(x), would be others."""
+    config = sys.modules["keras"].config
+    ours = {"floatx": "float32", "epsilon": 1e-7, "dtype_policy": "float32"}
+    ours |= {"max_epochs": None, "max_steps_per_epoch": None}
+    for name, value in ours.items():
+        found = getattr(config, name)()
+        found = getattr(found, "name", found)
+        if found != value:
+            where = f"keras.json, KERAS_{name.upper()} or the program that calls this one"
+            raise UserError(f"Keras is set to {name} {found}, and this needs {value}: mend {where}.")
+
+
 @contextlib.contextmanager
 def quiet():
     """Hide what the C++ libraries of TensorFlow and JAX print while they load: no setting reaches those first lines.
 
-    With TF_CPP_MIN_LOG_LEVEL=0 someone wants to read them, and nothing is hidden.
+    With TF_CPP_MIN_LOG_LEVEL=0 someone wants to read them, and nothing is hidden; nor with flags of XLA, as a wrong one
+    ends the process there, with such a line.
     """
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or "XLA_FLAGS" in os.environ or "TF_XLA_FLAGS" in os.environ:
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -93,6 +113,7 @@ def starting(package, advice):
         yield
     except Exception as error:  # ImportError, ValueError, AttributeError, ...: as the package sees fit
         reason = " ".join(str(error).split())[:200]
+        advice = INSTALL if isinstance(error, ModuleNotFoundError) else advice
         print(f"vae_mnist: {package} does not start ({reason}): {advice}.", file=sys.stderr)
         raise SystemExit(2) from error
 

@@ -5,12 +5,19 @@ without unwinding: the files are safe from any kill (see parts/folder.py), and a
 Python code is there to pass it on, so that a run that was told to stop would go on.
 """
 
+import builtins
 import contextlib
 import os
 import signal
+import sys
 import threading
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+def is_a_guest():
+    """Whether this runs inside a session of Python, IPython or a notebook, which is to live on."""
+    return hasattr(sys, "ps1") or sys.flags.interactive or hasattr(builtins, "__IPYTHON__")
 
 
 class Signals:
@@ -40,12 +47,19 @@ class Signals:
             self.tell("stopping after this step, to evaluate and save what was learned; once more to leave at once")
             return
         self.tell(f"stopped; {self.what_is_left()}")
+        if is_a_guest():
+            raise KeyboardInterrupt
         os._exit(128 + number)
 
     def tell(self, words):
         """Write one sentence to stderr, past Python's buffers: a signal may come while they are in use."""
         with contextlib.suppress(OSError):
             os.write(self.stderr, f"\nvae_mnist: {words}.\n".encode(errors="backslashreplace"))
+
+    def listen_early(self):
+        """Answer the signals before there is a run, in a program that is this one; see `listen`."""
+        if not is_a_guest():
+            self.listen()
 
     def listen(self):
         """Answer the signals from now on, except those that this process was told to ignore.

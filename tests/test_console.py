@@ -293,6 +293,8 @@ BAD_RUNS = {  # case: (options, a word that the message holds)
     "no folder": ("--output {folder}/a_file", "--output"),
     "below a file": ("--output {folder}/a_file/below", "--output"),
     "a folder in the way": ("--output {folder}/blocked", "vae.keras (it is a folder)"),
+    "a long name": (f"--output {{folder}}/{'x' * 300}", "(File name too long)"),
+    "a NUL": ("--output {folder}/x\0", "(embedded null byte)"),
     "no data": ("--data {folder}/text.keras", "not a readable .npz"),
     "missing data": ("--data {folder}/none.npz", "no data file"),
     "missing model": ("--load {folder}/none.keras", "no model file"),

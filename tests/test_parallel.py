@@ -277,6 +277,7 @@ def test_a_process_that_waits_in_vain_says_so(small_npz, tmp_path):
         ("tensorflow", "", {"PROCESS_ID": "0"}, "Several machines train together on JAX alone"),
         ("jax", "", {"PROCESS_ID": "0"}, "The processes did not come together (coordinator_address"),
         ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:9", "NUM_PROCESSES": "two"}, "The processes did not come together"),
+        ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:99999"}, "KERAS_DISTRIBUTION_JOB_ADDRESSES has the port 99999"),
         ("jax", "--load vae.keras", {"NUM_PROCESSES": "2"}, "--load does not train, so one process is enough"),
     ],
 )

