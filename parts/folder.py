@@ -149,8 +149,8 @@ def locked(folder, wait=True):
 def settle(folder):
     """Finish the moves that a killed run began in `folder`, or undo them, and clear away what it wrote before them."""
     aside = folder / ASIDE
-    if aside.is_symlink():  # no run made it
-        aside.unlink()
+    if os.path.lexists(aside) and (aside.is_symlink() or not aside.is_dir()):
+        raise NotADirectoryError(errno.ENOTDIR, "it is no folder of ours", str(aside))
     if (aside / JOURNAL).exists():
         move(folder)
     put_back(folder)
@@ -281,7 +281,7 @@ def put_back(folder, brought=()):
 def named_in(error, folder):
     """The path of the file of a run that an OSError is about, or None."""
     paths = (getattr(error, "filename", None), getattr(error, "filename2", None))
-    names = {Path(str(path)).name for path in paths} & {*FILES, UNFINISHED}
+    names = {Path(str(path)).name for path in paths} & {*FILES, UNFINISHED, ASIDE}
     return folder / min(names) if names else None
 
 

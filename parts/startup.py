@@ -43,6 +43,8 @@ def import_keras(announce=False):
             raise ImportError(f"the backend {keras.backend.backend()} cannot train")
         if keras.backend.backend() == "tensorflow":
             share_gpus()
+        if keras.backend.backend() == "torch":
+            keras.ops.zeros(())  # fails where KERAS_TORCH_DEVICE names a device that is not there
 
 
 def chosen_backend():

@@ -298,14 +298,24 @@ def test_a_folder_in_the_place_of_a_file_is_told_and_stays(earlier):
     assert contents(earlier) == OLD
 
 
-def test_a_link_in_the_place_of_our_own_folder_is_not_followed(earlier, tmp_path):
+@pytest.mark.parametrize("kind", ["a link", "a pipe", "a file"])
+def test_what_stands_in_the_place_of_our_own_folder_is_told_and_stays(kind, earlier, tmp_path):
     elsewhere = put_run(tmp_path / "elsewhere")
     (elsewhere / "journal.json").write_text(json.dumps({"files": ["manifold.png"], "gone": ["metrics.json"]}))
-    there = contents(elsewhere)
-    (earlier / ".vae_mnist").symlink_to(elsewhere)
-    with folder.opened(str(earlier), FULL):
-        assert contents(earlier) == OLD
-    assert contents(elsewhere) == there
+    there, aside = contents(elsewhere), earlier / ".vae_mnist"
+    match kind:
+        case "a link":
+            aside.symlink_to(elsewhere)
+        case "a pipe":
+            os.mkfifo(aside)
+        case "a file":
+            aside.write_text("the user's own")
+    sentence = r"Cannot write \S+\.vae_mnist \(it is no folder of ours\): move it"
+    with pytest.raises(UserError, match=sentence), folder.opened(str(earlier), FULL):
+        pass
+    assert os.path.lexists(aside)
+    aside.unlink()
+    assert (contents(earlier), contents(elsewhere)) == (OLD, there)
 
 
 def test_a_disk_that_takes_only_some_of_the_files_changes_nothing(trained, sample, earlier):
