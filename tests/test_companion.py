@@ -155,6 +155,13 @@ def check_condition(told):
     assert told[1].sum() < told[0].sum()
 
 
+def test_block_on_tensorflow(run_blocks, tmp_path):
+    made = run_blocks({"block": BLOCK}, KERAS_BACKEND="tensorflow")["block"]
+    check(made)
+    check_loads_here(tmp_path / "my_vae.keras", made)
+
+
+@pytest.mark.slow
 def test_block_and_its_changes_on_tensorflow(run_blocks, tmp_path):
     programs = {"unscaled": BLOCK.replace(" / 255", "")}
     for name, change in (("convolutions", CONVOLUTIONS), ("condition", CONDITION), ("beta", BETA)):
@@ -289,9 +296,9 @@ def test_authors_number_beside_the_five_seeds():
     assert f"{AUTHOR} and `--recipe author` about {mean:.1f} on average?" in ONE_LINE
     assert (
         f"end between {min(losses):.1f} and {max(losses):.1f}, at {mean:.2f} on average, with a standard deviation of"
-        f" {deviation:.2f}. His run is below all five, {(mean - AUTHOR) / deviation:.1f} standard deviations under"
+        f" {deviation:.2f}. His run lies among them, {(mean - AUTHOR) / deviation:.1f} standard deviations under"
     ) in ONE_LINE
-    assert min(losses) > AUTHOR
+    assert min(losses) < AUTHOR < max(losses)
 
 
 def test_steps_of_the_manifold_are_as_it_says():

@@ -433,7 +433,17 @@ def test_fashion_mnist_is_downloaded_once_and_a_damaged_file_is_told(host, small
 
 def test_fashion_mnist_has_its_own_folder_and_the_names_of_its_classes(host, run_python, tmp_path):
     load_data("fashion_mnist")
-    arguments = (vae_mnist.__file__, "--data", "fashion_mnist", "--epochs", "1", "--evidence-images", "0")
+    arguments = (
+        vae_mnist.__file__,
+        "--data",
+        "fashion_mnist",
+        "--epochs",
+        "1",
+        "--hidden-dim",
+        "8",
+        "--evidence-images",
+        "0",
+    )
     done = run_python(*arguments, KERAS_HOME=str(host.folder.parent))
     assert (done.returncode, done.stderr) == (0, "")
     assert "Fashion-MNIST: 200 training and 60 held-out images" in done.stdout

@@ -104,7 +104,8 @@ def test_two_devices_learn_what_one_learns(backend, run_python):
     assert found["steps"] == 3, "of 20 images each: the 61st has no even share"
 
 
-@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.slow), "jax"])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_the_command_takes_both_devices_and_resumes_on_them(backend, small_npz, tmp_path):
     """A batch of 19 has no even shares; the resumed run ends with the bytes of one that nobody cut off."""
     options = f"--data {small_npz} --epochs 8 --batch-size 19 --hidden-dim 8 --evidence-images 0"
