@@ -5,7 +5,8 @@
 A line is broken in a copy of the project: a comparison turned round, `and` for `or`, a number that is one more, a call
 left out, None returned. Then those test files run that name its module, its own first, until a test fails; two copies
 at a time. What they let pass is printed, to be looked at: some of it changes nothing, as a limit that no test can
-reach. --project measures another version. Writes benchmarks/broken_lines.json. About half an hour on two cores.
+reach. --project measures another version. Writes benchmarks/broken_lines.json. A line takes some minutes where all
+tests pass.
 """
 
 import argparse

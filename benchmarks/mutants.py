@@ -1,17 +1,24 @@
 """How many damaged or hostile files the loaders meet with success or with one sentence: writes mutants.json.
 
-    python benchmarks/mutants.py [how many]     1,600 of each kind of file if not told otherwise: some minutes
+    python benchmarks/mutants.py [how many]     1,600 of each file if not told otherwise: some minutes
 
-hypothesis makes each mutant from a good file, by one change or several: of bytes, of an archive's members, of the
-headers of arrays, of values in config.json, of weights. A loader must then either give back something that works, or
-raise a UserError of one line; nothing may be executed, and the memory stays bounded. Anything else fails at once.
+The files are a model, a data file, and the four small ones that a run leaves: replay.npz, unfinished.npz, metrics.json
+and the journal. hypothesis makes each mutant from a good file, by one change or several: of bytes, of an archive's
+members, of the headers of arrays, of values in JSON, of weights. A loader must then either give back something that
+works, or refuse it, with a UserError of one line where a user asked for the file; nothing may be executed, and the
+memory stays bounded. Anything else fails at once.
 """
 
+import copy
+import functools
 import io
 import json
+import os
 import resource
+import shutil
 import sys
 import tempfile
+import types
 import warnings
 import zipfile
 from collections import Counter
@@ -26,7 +33,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from parts import UserError, data, devices, recipes
+from parts import UserError, data, devices, explorer, folder, recipes, resume
 
 MEMORY_LIMIT = 1024  # MiB that the process may grow by, over all mutants
 FORBIDDEN = (
@@ -97,21 +104,39 @@ TYPES = (
 
 
 def good_files(path):
-    """A small good model file and data file, written into the folder `path`, read and removed: {suffix: content}."""
+    """A good file of each kind, written into the folder `path`, read and removed: {file name: content}."""
     recipe = recipes.RECIPES["default"]
     keras.utils.set_random_seed(0)
     vae = vae_mnist.build_vae(recipe, hidden_dim=8)
     vae_mnist.compile_vae(vae, recipe, 100)
     vae.optimizer.build(vae.trainable_variables)
-    vae.save(path / "good.keras")
+    vae.save(path / "vae.keras")
     images = np.random.default_rng(0).integers(0, 256, (30, 28, 28)).astype("uint8")
     labels = (np.arange(30) % 10).astype("uint8")
-    np.savez(path / "good.npz", x_train=images[:20], y_train=labels[:20], x_test=images[20:], y_test=labels[20:])
-    files = {suffix: path / f"good{suffix}" for suffix in (".keras", ".npz")}
-    contents = {suffix: file.read_bytes() for suffix, file in files.items()}
-    for file in files.values():
-        file.unlink()
+    np.savez(path / "data.npz", x_train=images[:20], y_train=labels[:20], x_test=images[20:], y_test=labels[20:])
+    progress = training(path)
+    progress.set_model(vae)
+    progress.history = {"loss": [150.0, 149.0]}
+    progress.save()
+    progress.replay.save(path / "replay.npz")
+    record = {"model": None, "full_mnist": False, "stopped": None, "epochs": 2, "held_out": {"elbo": -150.0}}
+    (path / "metrics.json").write_text(json.dumps(record))
+    (path / "journal.json").write_text(json.dumps({"files": ["manifold.png"], "gone": ["prior_samples.png"]}))
+    contents = {name: (path / name).read_bytes() for name in CHANGES}
+    for name in CHANGES:
+        (path / name).unlink()
     return contents
+
+
+def training(path):
+    """The Progress of a training whose state is in a folder, and whose replay has three moments of ten images."""
+    replay = explorer.Replay(None, np.arange(10), None)
+    replay.moments, replay.loss, replay.z = (
+        [0.0, 1.0, 2.0],
+        [200.0, 150.0, 149.0],
+        list(np.zeros((3, 10, 2), "float32")),
+    )
+    return resume.Progress(path / "unfinished.npz", {"epochs": 2, "seed": 0}, replay, None, folder.Place(path, None))
 
 
 def bytes_changed(draw, content):
@@ -178,6 +203,20 @@ def config_changed(draw, content):
     return zipped((members | {"config.json": json.dumps(config).encode()}).items())
 
 
+def json_changed(draw, content):
+    """The JSON with some values replaced or left out, or within brackets."""
+    tree = [json.loads(content)]
+    for _ in range(draw(st.integers(1, 2))):
+        parent, key = draw(st.sampled_from(list(places(tree))))
+        value = draw(st.sampled_from((*VALUES, ["../up"], ["manifold.png", 3], ["vae.keras"], ...)))
+        if value is not ...:
+            parent[key] = copy.deepcopy(value)  # a list may be changed, too
+        elif isinstance(parent, dict):
+            parent.pop(key, None)
+    brackets = draw(st.sampled_from((0, 0, 0, 1, 100_000)))
+    return ("[" * brackets + json.dumps(tree[0]) + "]" * brackets).encode()
+
+
 def weights_changed(draw, content):
     """The .keras with one of its arrays replaced: a value, its shape, its type, or where it lies."""
     members = unzipped(content)
@@ -236,8 +275,12 @@ def zipped(members, packing=zipfile.ZIP_STORED):
 
 
 CHANGES = {
-    ".npz": (bytes_changed, members_changed, headers_changed),
-    ".keras": (bytes_changed, members_changed, config_changed, weights_changed),
+    "data.npz": (bytes_changed, members_changed, headers_changed),
+    "vae.keras": (bytes_changed, members_changed, config_changed, weights_changed),
+    "replay.npz": (bytes_changed, members_changed, headers_changed),
+    "unfinished.npz": (bytes_changed, members_changed, headers_changed),
+    "metrics.json": (bytes_changed, json_changed),
+    "journal.json": (bytes_changed, json_changed),
 }
 
 
@@ -258,20 +301,90 @@ def meet(path, watch):
     """Load a mutant and use what it holds, as a run does; returns "loaded" or "refused". Any other end raises."""
     watch.on = True
     try:
-        if path.suffix == ".npz":
-            dataset = data.load_data(path)
-            assert dataset.x_train.dtype == np.float32
-            assert 0 <= dataset.x_train[:].min() <= dataset.x_train[:].max() <= 1
-            return "loaded"
-        vae = vae_mnist.load_vae(path)
-        assert tuple(vae(np.full((2, 784), 0.5, "float32")).shape) == (2, 784)
-        keras.backend.clear_session()
-        return "loaded"
+        return "loaded" if MEET[path.name](path) else "refused"
     except UserError as error:
         return "refused" if len(str(error).splitlines()) == 1 else f"refused in many lines: {error}"
     finally:
         watch.on = False
         assert not watch.seen, watch.seen
+
+
+def meet_data(path):
+    dataset = data.load_data(path)
+    assert dataset.x_train.dtype == np.float32
+    assert 0 <= dataset.x_train[:].min() <= dataset.x_train[:].max() <= 1
+    return True
+
+
+def meet_model(path):
+    vae = vae_mnist.load_vae(path)
+    assert tuple(vae(np.full((2, 784), 0.5, "float32")).shape) == (2, 784)
+    keras.backend.clear_session()
+    return True
+
+
+def meet_replay(path):
+    """As the page shows it: codes that fit together, numbers that JSON can hold, labels that have a colour."""
+    replay = explorer.load_replay(path.with_name("vae.keras"))
+    if replay is not None:
+        contents = replay.contents()
+        json.dumps(contents, allow_nan=False)
+        assert len(contents["moments"]) == len(contents["losses"]) == len(replay.z) > 0
+        assert {*replay.labels.tolist()} <= {*range(10)}
+        assert all(z.shape == (len(replay.labels), 2) for z in replay.z)
+    return replay is not None
+
+
+@functools.cache
+def model_to_resume():
+    vae = vae_mnist.build_vae(recipes.RECIPES["default"], hidden_dim=8)
+    vae_mnist.compile_vae(vae, recipes.RECIPES["default"], 100)
+    return vae
+
+
+def meet_unfinished(path):
+    progress, vae = training(path.parent), model_to_resume()
+    done = progress.restore(vae)
+    assert 0 < done == len(progress.history["loss"]) <= 2
+    assert all(np.isfinite(weight).all() for weight in vae.get_weights())
+    return True
+
+
+def meet_record(path):
+    """As the choice of a folder asks it, and --resume where there is no training."""
+    dataset = types.SimpleNamespace(name="MNIST", full=True)
+    assert folder.choose(str(path.parent), dataset) == path.parent
+    said = training(path.parent).nothing_there()
+    assert said.endswith("leave --resume out.")
+    return said.startswith("The run")
+
+
+def meet_journal(path):
+    """As the next start finds it, in a folder with a run; what it did is undone for the next mutant."""
+    place = path.parent / "run"
+    (place / folder.ASIDE).mkdir(parents=True)
+    files = {"manifold.png": "old", "prior_samples.png": "old", "own.txt": "own", ".vae_mnist/manifold.png": "new"}
+    for name, text in files.items():
+        descriptor = os.open(place / name, os.O_WRONLY | os.O_CREAT)  # the watch looks for what a mutant opens
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
+    path.replace(place / folder.ASIDE / folder.JOURNAL)
+    folder.settle(place)
+    found = {file.name: file.read_text() for file in place.iterdir()}
+    shutil.rmtree(place)
+    assert found.pop("own.txt") == "own"
+    assert {*found} <= {"manifold.png", "prior_samples.png"}
+    return found != {"manifold.png": "old", "prior_samples.png": "old"}
+
+
+MEET = {
+    "data.npz": meet_data,
+    "vae.keras": meet_model,
+    "replay.npz": meet_replay,
+    "unfinished.npz": meet_unfinished,
+    "metrics.json": meet_record,
+    "journal.json": meet_journal,
+}
 
 
 def try_mutants(path, count, watch, change, content, **options):
@@ -299,14 +412,14 @@ def main(count):
     record = {"versions": devices.describe()["versions"], "mutants": {}}
     with tempfile.TemporaryDirectory() as temporary:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for suffix, content in good_files(Path(temporary)).items():
-            path = Path(temporary) / f"mutant{suffix}"
-            for change in CHANGES[suffix]:
-                each = count // len(CHANGES[suffix])
+        for name, content in good_files(Path(temporary)).items():
+            path = Path(temporary) / name
+            for change in CHANGES[name]:
+                each = count // len(CHANGES[name])
                 outcomes = try_mutants(path, each, watch, change, content, phases=[Phase.generate])
-                record["mutants"][f"{suffix} {change.__name__}"] = dict(sorted(outcomes.items()))
-                assert list(Path(temporary).iterdir()) == [path], "nothing else was written"
-            path.unlink()
+                record["mutants"][f"{name} {change.__name__}"] = dict(sorted(outcomes.items()))
+                assert {*Path(temporary).iterdir()} <= {path}, "nothing else was written"
+            path.unlink(missing_ok=True)
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         assert grown < MEMORY_LIMIT, f"{grown} MiB"
     record["grown_mib"] = round(grown)

@@ -76,8 +76,9 @@ def test_record_holds_the_evidence(finished):
 
 
 def test_author_recipe_and_number_of_evidence_images(small_npz, tmp_path):
-    assert run_command("--recipe author --epochs 1 --hidden-dim 8 --evidence-images 7", small_npz, tmp_path) == 0
-    record = json.loads((tmp_path / "metrics.json").read_text())
+    line = f"--recipe author --epochs 1 --hidden-dim 8 --evidence-images 7 --data {small_npz} --output {tmp_path}"
+    record = vae_mnist.run(options.parse_args(line.split()))
+    assert record == json.loads((tmp_path / "metrics.json").read_text())
     assert record["settings"]["recipe"] == RECIPES["author"]._asdict() | {"epochs": 1}
     assert record["evidence"]["images"] == 7
     vae = vae_mnist.load_vae(tmp_path / "vae.keras")

@@ -18,16 +18,16 @@ def contents(tmp_path_factory):
     return mutants.good_files(tmp_path_factory.mktemp("good"))
 
 
-CHANGES = [(suffix, change) for suffix, changes in mutants.CHANGES.items() for change in changes]
+CHANGES = [(name, change) for name, changes in mutants.CHANGES.items() for change in changes]
 
 
-@pytest.mark.parametrize(("suffix", "change"), CHANGES, ids=[suffix + " " + c.__name__ for suffix, c in CHANGES])
-def test_a_mutant_is_loaded_or_refused(suffix, change, contents, tmp_path):
+@pytest.mark.parametrize(("name", "change"), CHANGES, ids=[name + " " + c.__name__ for name, c in CHANGES])
+def test_a_mutant_is_loaded_or_refused(name, change, contents, tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    path = tmp_path / f"mutant{suffix}"
-    outcomes = mutants.try_mutants(path, 10, WATCH, change, contents[suffix], phases=[Phase.generate])
+    path = tmp_path / name
+    outcomes = mutants.try_mutants(path, 10, WATCH, change, contents[name], phases=[Phase.generate])
     assert outcomes.total() == 10
-    assert list(tmp_path.iterdir()) == [path], "nothing else was written"
+    assert {*tmp_path.iterdir()} <= {path}, "nothing else was written"
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < mutants.MEMORY_LIMIT
 
@@ -36,14 +36,14 @@ def test_a_mutant_is_loaded_or_refused(suffix, change, contents, tmp_path):
 def test_the_watch_sees_what_a_file_must_not_do(act, tmp_path, monkeypatch):
     monkeypatch.setattr(mutants.vae_mnist, "load_vae", lambda path: act(tmp_path / "evil"))
     with pytest.raises(AssertionError, match=r"os\.system|open"):
-        mutants.meet(tmp_path / "good.keras", WATCH)
+        mutants.meet(tmp_path / "vae.keras", WATCH)
     WATCH.seen.clear()
 
 
 def test_the_record_holds_a_thousand_of_each_kind_of_file():
     record = json.loads((ROOT / "benchmarks" / "mutants.json").read_text())
-    for suffix, changes in mutants.CHANGES.items():
-        outcomes = [record["mutants"][f"{suffix} {change.__name__}"] for change in changes]
+    for name, changes in mutants.CHANGES.items():
+        outcomes = [record["mutants"][f"{name} {change.__name__}"] for change in changes]
         assert sum(sum(outcome.values()) for outcome in outcomes) >= 1000
         assert all(set(outcome) <= {"loaded", "refused"} and outcome.get("refused", 0) > 0 for outcome in outcomes)
     assert record["grown_mib"] < mutants.MEMORY_LIMIT

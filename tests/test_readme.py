@@ -139,6 +139,14 @@ def test_damaged_files_are_counted_as_recorded():
     assert f"Of these {loaded:,} were still loaded, as what they still were, and {refused:,} were refused" in text
 
 
+def test_unfriendly_cases_are_counted_as_recorded():
+    record = json.loads((ROOT / "benchmarks" / "unfriendly.json").read_text())
+    assert record["cases"] == record["held"] + len(record["fell"]) >= 150
+    text = " ".join(MEASURED.split())
+    assert f"in {record['cases']} cases: " in text
+    assert f"{record['held']} of {record['cases']} held." in text
+
+
 def test_kills_are_counted_as_recorded():
     record = json.loads((ROOT / "benchmarks" / "kills.json").read_text())
     for backend in ("tensorflow", "jax"):
