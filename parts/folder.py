@@ -11,6 +11,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -40,17 +41,19 @@ def opened(output, dataset, loaded=False, together=contextlib.nullcontext):
     What a killed run left is settled first. A folder that was made for the run, and in which it wrote nothing, goes
     again. Raises UserError where the folder cannot be used, or a file in it cannot be replaced.
     """
-    finish(Path(output or "figures"))  # what is there decides where this run goes
     folder = Path(output or "figures")
     with contextlib.ExitStack() as stack:
         try:
-            folder = choose(output, dataset, loaded)
+            before = None
+            while folder != before:  # what a killed run left there decides where this run goes
+                finish(folder)
+                folder, before = choose(output, dataset, loaded), folder
             new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
             folder.mkdir(parents=True, exist_ok=True)
             stack.callback(remove_if_empty, new)
             descriptor = stack.enter_context(locked(folder, wait=False))
-            settle(folder)
             with together():
+                settle(folder)
                 try_to_replace(folder)
         except BlockingIOError as error:
             advice = "wait for its end, or choose another --output"
@@ -170,13 +173,13 @@ def try_to_replace(folder):
             move_aside(folder, name)
     finally:
         put_back(folder)
-        shutil.rmtree(folder / ASIDE)
+        shutil.rmtree(folder / ASIDE, ignore_errors=True)
 
 
 def finish(folder):
     """Settle a folder in which a killed run had begun its moves; one that cannot be written into stays as it is."""
     with contextlib.suppress(OSError):
-        if (folder / ASIDE / JOURNAL).exists():
+        if any((folder / ASIDE / name).exists() for name in (JOURNAL, OLD)):
             with locked(folder):
                 settle(folder)
 
@@ -217,7 +220,7 @@ def replace_all(folder, writers, gone=(), together=contextlib.nullcontext):
             to_disk(aside / name)
         name = JOURNAL
         journal = aside / f"{JOURNAL}.new"
-        journal.write_text(json.dumps({"files": [*writers], "gone": [*gone]}))
+        journal.write_text(json.dumps({"files": [*writers], "gone": [*gone], "token": os.urandom(4).hex()}))
         to_disk(journal)
         with together():
             os.replace(journal, aside / JOURNAL)  # from here on the new run is the one that counts
@@ -235,30 +238,37 @@ def replace_all(folder, writers, gone=(), together=contextlib.nullcontext):
 def move(folder):
     """Carry out the journal of `folder`: all its moves or, where one raises OSError, none.
 
-    Safe to repeat after a kill: moves that are already done are skipped.
+    Safe to repeat after a kill: moves that are already done are skipped. The last one, of all earlier files at once,
+    says that nothing is to be undone any more. Where undoing fails, too, the journal stays, for the next start.
     """
-    aside, files, gone, brought = folder / ASIDE, set(), set(), set()
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # else it is none that a run wrote
+    aside = folder / ASIDE
+    try:
         journal = read_json(aside / JOURNAL)
         files, gone = {*FILES} & {*journal["files"]}, {*FILES, UNFINISHED} & {*journal["gone"]}
-    try:
-        to_disk(aside)
-        (aside / OLD).mkdir(exist_ok=True)
-        for name in files | gone:
-            new = (aside / name).exists()
-            if new or name in gone:
-                move_aside(folder, name)
-            if new:
-                os.replace(aside / name, folder / name)
-                brought.add(name)
-        to_disk(folder)
-        shutil.rmtree(aside / OLD)  # before the journal, without which they would be put back
-    except OSError:
-        put_back(folder, brought)
-        raise
-    finally:
-        (aside / JOURNAL).unlink()
-    shutil.rmtree(aside)
+        replaced = aside / f"{OLD}-{re.sub(r'[^0-9a-f]', '', str(journal.get('token')))}"
+    except (ValueError, TypeError, KeyError, AttributeError):  # none that a run wrote
+        return
+    if not replaced.exists():
+        begun = (aside / OLD).exists()  # before a kill
+        brought = {n for n in files if begun and os.path.lexists(folder / n) and not os.path.lexists(aside / n)}
+        try:
+            to_disk(aside)
+            (aside / OLD).mkdir(exist_ok=True)
+            for name in files | gone:
+                new = (aside / name).exists()
+                if new or name in gone:
+                    move_aside(folder, name)
+                if new:
+                    os.replace(aside / name, folder / name)
+                    brought.add(name)
+            to_disk(folder)
+            os.replace(aside / OLD, replaced)
+        except OSError:
+            put_back(folder, brought)
+            (aside / JOURNAL).unlink()
+            raise
+    (aside / JOURNAL).unlink()
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def move_aside(folder, name):
@@ -274,8 +284,9 @@ def put_back(folder, brought=()):
     old = folder / ASIDE / OLD
     for name in brought:
         os.replace(folder / name, folder / ASIDE / name)
-    for path in old.iterdir() if old.is_dir() else ():
-        os.replace(path, folder / path.name)
+    for name in () if old.is_symlink() else (*FILES, UNFINISHED):  # a link is none that a run made
+        if os.path.lexists(old / name):
+            os.replace(old / name, folder / name)
 
 
 def named_in(error, folder):

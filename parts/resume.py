@@ -179,7 +179,8 @@ class Progress(keras.callbacks.Callback):
             self.kept = self.epochs
         except OSError as error:
             if not self.kept and self.place.is_still_there():  # the file is of an earlier training
-                self.path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.path.unlink(missing_ok=True)
             self.place = None
             print(
                 f"vae_mnist: {self.path} could not be written ({folder.reason(error)}):"

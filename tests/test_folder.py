@@ -173,9 +173,9 @@ def settled_after_kills(function, place, run_python):
 
 
 def test_a_kill_before_any_rename_leaves_one_run_after_the_next_start(earlier, run_python):
-    """The renames are that of the journal, and then one for each file that goes and for each that comes."""
+    """The renames: the journal, each file that goes, each that comes, and at last all that went."""
     seen = settled_after_kills("replace", earlier, run_python)
-    expected = [OLD] + [NEW] * (len(OLD) + len(NEW))
+    expected = [OLD] + [NEW] * (len(OLD) + len(NEW) + 1)
     assert seen == expected, "a kill before the journal is there undoes, any later one finishes"
 
 
@@ -255,6 +255,86 @@ def test_a_file_that_cannot_be_replaced_is_named_and_all_stay_as_they_were(way, 
     with pytest.raises(UserError, match=rf"{name} could not be written \(Operation not permitted\)"):
         replace(earlier)
     assert contents(earlier) == OLD
+
+
+def refuse(monkeypatch, stuck):
+    """Let the system move nothing from, or to, this path."""
+    real = os.replace
+
+    def replace_others(path, to):
+        if stuck in (Path(path), Path(to)):
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path), None, str(to))
+        real(path, to)
+
+    monkeypatch.setattr(os, "replace", replace_others)
+
+
+def test_where_undoing_fails_too_the_next_start_goes_on(earlier, monkeypatch):
+    """The moves stop at a file that has come, when all others of the earlier run are aside, and stay there."""
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(folder, "to_disk", lambda path: fail() if path == earlier else None)
+    monkeypatch.setattr(folder, "put_back", fail)
+    with pytest.raises(UserError, match="could not be written"):
+        replace(earlier)
+    monkeypatch.undo()
+    folder.settle(earlier)
+    assert contents(earlier) == NEW
+
+
+def test_moves_that_a_kill_cut_in_two_are_undone_as_a_whole_where_they_cannot_go_on(earlier, monkeypatch):
+    """The model, which the earlier run did not have, had come already."""
+    aside = earlier / ".vae_mnist"
+    (aside / "old").mkdir(parents=True)
+    (earlier / "vae.keras").write_text("new model")
+    for name in ("metrics.json", "manifold.png"):
+        (aside / name).write_text(NEW[name])
+    (aside / "journal.json").write_text(json.dumps({"files": [*NEW], "gone": GONE, "token": "ab12"}))
+    refuse(monkeypatch, earlier / "manifold.png")
+    with pytest.raises(PermissionError):
+        folder.settle(earlier)
+    monkeypatch.undo()
+    folder.settle(earlier)
+    assert contents(earlier) == OLD
+
+
+def test_what_a_full_folder_of_old_files_leaves_behind_is_no_reason_to_undo(earlier, monkeypatch):
+    monkeypatch.setattr(folder.shutil, "rmtree", lambda path, ignore_errors=False: None)
+    replace(earlier)
+    monkeypatch.undo()
+    assert {name: (earlier / name).read_text() for name in NEW} == NEW
+    replace(earlier)
+    folder.settle(earlier)
+    assert contents(earlier) == NEW
+
+
+def test_nothing_but_files_of_a_run_is_put_back(earlier, tmp_path):
+    own = tmp_path / "thesis"
+    own.mkdir()
+    (own / "manifold.png").write_text("the user's own")
+    (earlier / ".vae_mnist").mkdir()
+    (earlier / ".vae_mnist" / "old").symlink_to(own)
+    folder.settle(earlier)
+    assert (contents(earlier), contents(own)) == (OLD, {"manifold.png": "the user's own"})
+    (earlier / "notes.txt").write_text("the user's own")
+    (earlier / ".vae_mnist" / "old").mkdir(parents=True)
+    (earlier / ".vae_mnist" / "old" / "notes.txt").write_text("another's")
+    folder.settle(earlier)
+    assert contents(earlier) == OLD | {"notes.txt": "the user's own"}
+
+
+def test_a_kill_in_the_folder_below_is_finished_before_the_place_is_chosen(tmp_path):
+    below = tmp_path / "sample"
+    put_run(tmp_path)
+    below.mkdir()
+    put_run(below / ".vae_mnist")
+    journal = {"files": ["metrics.json", "manifold.png"], "gone": [], "token": ""}
+    (below / ".vae_mnist" / "journal.json").write_text(json.dumps(journal))
+    with folder.opened(str(tmp_path), SAMPLE) as place:
+        assert place.path == below / "sample", "the one that was killed is of the full set"
+    assert (below / "manifold.png").read_text() == "a picture"
 
 
 # Another user's files in a folder that everybody may write into, but only delete in what is one's own.

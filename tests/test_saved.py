@@ -162,7 +162,7 @@ def test_code_that_a_config_names_is_not_executed(good, tmp_path):
         put(code, "encoder", "encoder_h", "config", "kernel_initializer"),
         put(popen, "noisy_x", "config", "seed"),
     ]
-    path = write(tmp_path / "evil.keras", changed(good, lambda config: [change(config) for change in changes]))
+    path = write(tmp_path / "vae.keras", changed(good, lambda config: [change(config) for change in changes]))
     assert mutants.meet(path, mutants.Watch()) == "loaded"
     assert list(tmp_path.iterdir()) == [path]
 
