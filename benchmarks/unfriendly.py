@@ -5,7 +5,7 @@
 A case starts the real command on 200 digits, in a process and a folder of its own, with something wrong around it: in
 the folder, in a file that it reads, in the model, in the environment. It holds when the command ends in time, with
 status 0 and all files of this one run; or with status 2, one sentence, no traceback, and the earlier files as they
-were. Writes benchmarks/unfriendly.json. Linux; about 15 minutes on two cores.
+were. Writes benchmarks/unfriendly.json. Linux; about 8 minutes on two cores.
 """
 
 import argparse
@@ -200,12 +200,11 @@ def cases():
     }.items():
         backend = {"JAX_PLATFORMS": "jax", "KERAS_TORCH_DEVICE": "torch"}.get(name, "tensorflow")
         yield f"line: {name}={value}", TRAIN, None, "", {"KERAS_BACKEND": backend} | {name: value}
-    yield "line: no argv", TRAIN, None, "import sys; sys.argv = sys.argv[:1] + sys.argv[1:]", {}
     for number in (1, 2):
         full = f"import os; os.dup2(os.open('/dev/full', os.O_WRONLY), {number})"
         yield f"line: descriptor {number} is full", TRAIN, None, full, {}
         yield f"line: descriptor {number} is closed", TRAIN, None, f"import os; os.close({number})", {}
-    past = "import time; real = time.localtime; time.localtime = lambda *a: real(*(a or (0,)))"
+    past = "import time; real = time.localtime; time.localtime = lambda *seconds: real(0)"
     yield "line: a clock of 1970", TRAIN, None, past, {}
 
 

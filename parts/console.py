@@ -64,12 +64,10 @@ def exit_status(run, args):
             status = stop.code
         finally:
             output.flush()
-    if output.error and not isinstance(output.error, BrokenPipeError):
-        what = "the lines of this run could not all be written"
-        print(
-            f"vae_mnist: {what} ({output.error.strerror}); its files are not affected.", file=SteadyOutput(sys.stderr)
-        )
-        return status or 2
+        if output.error and not isinstance(output.error, BrokenPipeError):
+            what = "the lines of this run could not all be written"
+            print(f"vae_mnist: {what} ({output.error.strerror}); its files are not affected.", file=sys.stderr)
+            status = status or 2
     return status
 
 

@@ -43,7 +43,7 @@ class Batches(keras.utils.PyDataset):
 def for_fit(batches):
     """A Batches for `fit`: itself or, on TensorFlow, a tf.data.Dataset that asks it for each batch beside the training.
 
-    TensorFlow's own way from a PyDataset makes an epoch a third longer (benchmarks/README.md).
+    In Keras's own way from a PyDataset, TensorFlow waits for each batch.
     """
     if keras.backend.backend() != "tensorflow":
         return batches

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,8 @@ def opened(output, dataset, loaded=False, together=contextlib.nullcontext):
     What a killed run left is settled first. A folder that was made for the run, and in which it wrote nothing, goes
     again. Raises UserError where the folder cannot be used, or a file in it cannot be replaced.
     """
+    if (year := time.localtime().tm_year) < 1980:
+        raise UserError(f"The clock of this machine says {year}, which no archive can hold: set it.")
     folder = Path(output or "figures")
     with contextlib.ExitStack() as stack:
         try:
@@ -83,7 +86,7 @@ class Place(NamedTuple):
 def beside(folder):
     """The path of a new folder: this one if it is gone, else its name with the first number from 2 on that is free."""
     paths = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
-    return next(path for path in (folder, *itertools.islice(paths, 10_000)) if not os.path.lexists(path))
+    return next(path for path in itertools.chain([folder], paths) if not os.path.lexists(path))
 
 
 def remove_if_empty(folders):

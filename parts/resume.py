@@ -19,12 +19,12 @@ import numpy as np
 from keras import ops
 
 from parts import UserError, folder
+from parts.explorer import REPLAY_PARTS
 from parts.reading import parse_json, read_arrays, read_json
 
 HERE = Path(__file__).resolve().parent
 DIGESTS = ("program", "content of the data")  # the entries of a plan that say nothing to a reader
 MAY_DIFFER = ("device", "version of python", "version of matplotlib")  # between machines that train together
-REPLAY_PARTS = ("moments", "z", "loss")
 
 
 def plan_of(settings, seed, device, dataset):
@@ -77,7 +77,10 @@ class Progress(keras.callbacks.Callback):
         try:
             plan = read_arrays(self.path, {"plan": ("U", ())})["plan"]
             self.compare(dict(parse_json(str(plan))), may_differ)
-            state = read_arrays(self.path, self.wanted())
+            wanted = self.wanted()
+            state = read_arrays(self.path, wanted)
+            if state.keys() != wanted.keys():
+                raise ValueError("some of it is missing")
             self.check(state)
         except FileNotFoundError as error:
             raise UserError(self.nothing_there()) from error
@@ -110,17 +113,16 @@ class Progress(keras.callbacks.Callback):
         plan, history = (parse_json(str(state[name])) for name in ("plan", "history"))
         lengths = {len(numbers) for numbers in history.values()}
         moments = {len(state[f"replay {name}"]) for name in REPLAY_PARTS}
-        fits = len(lengths) == len(moments) == 1 and "loss" in history and {*state} == {*self.wanted()}
+        fits = len(lengths) == len(moments) == 1 and "loss" in history
         if not fits or not 0 < len(history["loss"]) <= plan["epochs"] or not np.isfinite([*history.values()]).all():
             raise ValueError("this is not what Progress.save writes")
 
     def wanted(self):
         """The arrays of the file, as reading.read_arrays wants them declared."""
-        replay = dict(zip(REPLAY_PARTS, [("f", (None,)), ("f", (None, None, None)), ("f", (None,))], strict=True))
-        wanted = {f"replay {name}": declared for name, declared in replay.items()}
+        wanted = {f"replay {name}": declared for name, declared in REPLAY_PARTS.items()}
         wanted |= {"plan": ("U", ()), "history": ("U", ()), "seconds": ("f", ())}
         for name, variable in self.variables().items():
-            wanted[name] = ops.convert_to_numpy(variable).dtype.kind, tuple(variable.shape)
+            wanted[name] = np.dtype(variable.dtype).kind, tuple(variable.shape)
         return wanted
 
     def nothing_there(self):

@@ -92,10 +92,11 @@ def read(path):
 
 def check(vae, x):
     """Raise UserError for a model that `read` would refuse, or whose codes of images x (n, 784) nothing could draw."""
+    encoder, n = vae.get_layer("encoder"), len(WEIGHTS)
     numbers = [ops.convert_to_numpy(v) for v in (*vae.trainable_variables, *vae.optimizer.variables)]
-    codes = [evidence.in_batches(lambda rows, i=i: vae.get_layer("encoder")(rows)[i], x) for i in (0, 1)]
-    limits = [WEIGHT_LIMIT] * len(WEIGHTS) + [np.inf] * (len(numbers) - len(WEIGHTS)) + [CODE_LIMIT, LOG_VAR_LIMIT]
-    for array, limit in zip([*numbers, *codes], limits, strict=True):
+    z_mean, z_log_var = evidence.in_batches(lambda rows: ops.stack(encoder(rows), axis=1), x).swapaxes(0, 1)
+    bounded = [*((weight, WEIGHT_LIMIT) for weight in numbers[:n]), *((moment, np.inf) for moment in numbers[n:])]
+    for array, limit in (*bounded, (z_mean, CODE_LIMIT), (z_log_var, LOG_VAR_LIMIT)):
         if not (np.isfinite(array).all() and np.abs(array).max() <= limit):
             raise UserError(DIVERGED.format(", this model's weights or codes are far too large"))
 

@@ -27,7 +27,7 @@ class Session:
         self.args, self.recipe = args, args.recipe
         self.signals = stopping.Signals(self.what_is_left)
         self.first, self.trained = True, False
-        self.place = self.folder = self.progress = self.replay = self.files = None
+        self.place = self.progress = self.replay = self.files = None
         self.around = contextlib.ExitStack()  # what ends with the run
 
     def __enter__(self):
@@ -59,9 +59,9 @@ class Session:
             self.around.enter_context(contextlib.redirect_stdout(io.StringIO()))
         try:
             self.device, number = devices.describe(), devices.available()
-        except Exception as error:  # the environment names a device that is not there: JAX and PyTorch raise anything
+        except Exception as error:  # the environment names a device that is not there: JAX raises anything
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            advice = "look at JAX_PLATFORMS, KERAS_TORCH_DEVICE and CUDA_VISIBLE_DEVICES"
+            advice = "look at JAX_PLATFORMS and CUDA_VISIBLE_DEVICES"
             raise UserError(f"No device answers ({reason}): {advice}.") from error
         if number > 1 and self.args.load is None:
             batch = devices.round_up(self.recipe.batch_size, number)
@@ -87,7 +87,10 @@ class Session:
     def open(self, output, dataset, loaded=False):
         """Choose the folder of this run, and keep it for itself until the end."""
         self.place = self.around.enter_context(folder.opened(output, dataset, loaded, self.signals.wait))
-        self.folder = self.place.path
+
+    @property
+    def folder(self):
+        return self.place.path if self.place else None
 
     # -- The training --------------------------------------------------------------------------------------------------
 

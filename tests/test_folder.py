@@ -449,6 +449,13 @@ def test_a_folder_that_goes_in_the_training_takes_no_other_run_with_it(
     assert contents(earlier) == OLD
 
 
+def test_a_clock_before_the_first_archives_is_told(tmp_path, monkeypatch):
+    real = folder.time.localtime
+    monkeypatch.setattr(folder.time, "localtime", lambda: real(0))
+    with pytest.raises(UserError, match=r"clock of this machine says 19(69|70), "), folder.opened(str(tmp_path), FULL):
+        pass
+
+
 def test_a_second_run_is_told_that_there_is_one(tmp_path):
     with folder.opened(str(tmp_path), MINE) as first:
         assert first.path == tmp_path

@@ -331,3 +331,22 @@ def test_the_oldest_keras_that_is_admitted_is_one_without_known_holes():
     bound = next(re.match(r"keras>=(\d+)\.(\d+)", line) for line in lines if line.startswith("keras"))
     assert tuple(map(int, bound.groups())) >= (3, 14)
     assert tuple(map(int, importlib.metadata.version("keras").split(".")[:2])) >= (3, 14)
+
+
+BEYOND = {
+    "NaN": lambda vae: vae.get_layer("decoder").get_layer("decoder_h").bias.assign(np.full(8, np.nan)),
+    "a weight": lambda vae: vae.get_layer("decoder").get_layer("decoder_h").bias.assign(np.full(8, 1.1e4)),
+    "a moment": lambda vae: vae.optimizer.variables[3].assign(np.full(vae.optimizer.variables[3].shape, np.inf)),
+    "z_mean": lambda vae: vae.get_layer("encoder").get_layer("z_mean").bias.assign([0, -120]),
+    "z_log_var": lambda vae: vae.get_layer("encoder").get_layer("z_log_var").bias.assign([80, 0]),
+}
+
+
+@pytest.mark.parametrize("spoil", BEYOND.values(), ids=BEYOND)
+def test_a_model_that_would_be_refused_or_cannot_be_drawn_is_no_result(spoil, sample):
+    vae = build(RECIPES["default"], 100, hidden_dim=8)
+    vae.optimizer.build(vae.trainable_variables)
+    saved.check(vae, sample.x_test[:20])
+    spoil(vae)
+    with pytest.raises(UserError, match="Training diverged, this model's weights or codes are far too large"):
+        saved.check(vae, sample.x_test[:20])

@@ -253,7 +253,7 @@ def test_a_device_that_is_not_there_is_told_in_one_sentence(run_python):
         vae_mnist.__file__, "--data", "sample", KERAS_BACKEND="jax", JAX_PLATFORMS="cuda", own_process=True
     )
     assert done.returncode == 2
-    assert re.fullmatch(r"vae_mnist: No device answers \(.+\): look at JAX_PLATFORMS, .*\n", done.stderr)
+    assert re.fullmatch(r"vae_mnist: No device answers \(.+\): look at JAX_PLATFORMS and .*\n", done.stderr)
 
 
 def test_what_a_library_says_of_its_flags_before_it_dies_is_shown(run_python):

@@ -28,6 +28,8 @@ NAMES = "model posterior drawing view digit plane sample loss game replay prior 
 SCRIPTS = [f"{name}.js" for name in NAMES.split()]
 PICKS_PER_CLASS = 24
 SHOWN_CODES = 10_000
+# The arrays of a replay, as reading.read_arrays wants them declared; n images have codes z (moments, n, 2).
+REPLAY_PARTS = {"moments": ("f", (None,)), "z": ("f", (None, None, None)), "loss": ("f", (None,))}
 SAMPLES = 32  # draws of epsilon with which the page takes an expectation over q
 
 
@@ -195,13 +197,7 @@ class Replay(keras.callbacks.Callback):
     @classmethod
     def load(cls, path):
         """Read what `save` wrote. Raises OSError, ValueError, KeyError or MemoryError for any other file."""
-        wanted = {
-            "moments": ("f", (None,)),
-            "loss": ("f", (None,)),
-            "z": ("f", (None, None, 2)),
-            "labels": ("iu", (None,)),
-        }
-        record = read_arrays(path, wanted, at_most=2**28)
+        record = read_arrays(path, REPLAY_PARTS | {"labels": ("iu", (None,))}, at_most=2**28)
         replay = cls(None, record["labels"], None)
         replay.moments, replay.loss = record["moments"].tolist(), record["loss"].tolist()
         replay.z = list(record["z"].astype("float32"))
