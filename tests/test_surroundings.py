@@ -256,11 +256,21 @@ def test_a_device_that_is_not_there_is_told_in_one_sentence(run_python):
     assert re.fullmatch(r"vae_mnist: No device answers \(.+\): look at JAX_PLATFORMS and .*\n", done.stderr)
 
 
-def test_what_a_library_says_of_its_flags_before_it_dies_is_shown(run_python):
-    flags = {"XLA_FLAGS": "--xla_no_such_flag=1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = run_python(vae_mnist.__file__, "--data", "sample", "--epochs", "1", own_process=True, **flags)
+@pytest.mark.parametrize(("backend", "variable"), [("jax", "XLA_FLAGS"), ("tensorflow", "TF_XLA_FLAGS")])
+def test_what_a_library_says_of_its_flags_before_it_dies_is_shown(backend, variable, run_python):
+    pytest.importorskip(backend)
+    environment = {"KERAS_BACKEND": backend, variable: "--no_such_flag=1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = run_python(vae_mnist.__file__, "--data", "sample", "--epochs", "1", own_process=True, **environment)
     assert done.returncode != 0
-    assert "xla_no_such_flag" in done.stderr
+    assert "no_such_flag" in done.stderr
+
+
+def test_torch_that_takes_no_loss_from_nan_is_told_as_diverged(run_python, small_npz):
+    pytest.importorskip("torch")
+    options = f"--data {small_npz} --epochs 2 --hidden-dim 8 --learning-rate 1e30"
+    done = run_python(vae_mnist.__file__, *options.split(), KERAS_BACKEND="torch")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("vae_mnist: Training diverged")
 
 
 def test_training_without_a_stdout_is_silent(sample, monkeypatch):
