@@ -72,12 +72,15 @@ def exit_status(run, args):
 
 
 def opening(device, dataset):
-    """The first two lines of a run: what computes (see devices.describe), and on which images."""
+    """The first lines of a run: what computes (see devices.describe), on which images, and what was done to them."""
     backend, versions = device["backend"], device["versions"]
-    return (
-        f"Keras {versions['keras']} on {backend} {versions.get(backend, '')}, {device['device']}\n"
-        f"{dataset.name}: {len(dataset.x_train):,} training and {len(dataset.x_test):,} held-out images"
-    )
+    lines = [
+        f"Keras {versions['keras']} on {backend} {versions.get(backend, '')}, {device['device']}",
+        f"{dataset.name}: {len(dataset.x_train):,} training and {len(dataset.x_test):,} held-out images",
+    ]
+    if dataset.said:
+        lines.append(f"On the way: {'; '.join(dataset.said)}")
+    return "\n".join(lines)
 
 
 def summary(record, files):

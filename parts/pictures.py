@@ -12,19 +12,22 @@ import keras
 import numpy as np
 from keras import ops
 from matplotlib import font_manager, patches, patheffects, style
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from parts import printable
-from parts.data import CLASSES, DIGITS, IMAGE_DIM, IMAGE_SHAPE
+from parts.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE
 
 # Ten colours that stay apart for colour-blind readers (M. Petroff, arXiv:2107.02270), from 0 to 9; digits that look
 # alike, and so lie side by side (3-5-8, 4-7-9), have those that differ most, the two greys go to 0 and 1.
 CLASS_COLOURS = (
     "#717581", "#94a4a2", "#b9ac70", "#3f90da", "#832db6", "#bd1f01", "#a96b59", "#e76300", "#ffa90e", "#92dadd",
 )  # fmt: skip
+SHADES = (0, -0.45, 0.45, -0.65, 0.65, -0.25, 0.25)  # of the ten colours, where there are more classes: -1 is black
 TRAIN_COLOUR, HELD_OUT_COLOUR = "#94a4a2", "#3f90da"
 LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
 SAMPLES = 3  # draws of z that the reconstructions show
+COLUMNS = 12  # images that the reconstructions show at most
 
 
 class Picture(Figure):
@@ -48,6 +51,7 @@ def draw(vae, dataset, history=None, origin="", seed=0, stopped=""):
     latent_dim = decoder.input_shape[-1]
     stopped = f"; {stopped}" if stopped else ""
     thing = "digit" if dataset.classes == DIGITS else "image"
+    labels = dataset.y_test if dataset.classes else None
     held_out = f"{dataset.name}, {len(dataset.x_test):,} held out{stopped}"
     figures = {}
     if latent_dim == 2:
@@ -55,13 +59,11 @@ def draw(vae, dataset, history=None, origin="", seed=0, stopped=""):
         z_mean, _ = encoder.predict(dataset.x_test, batch_size=1000, verbose=0)
         manifold = decoder.predict(manifold_codes(z_values), batch_size=1000, verbose=0)
         figures["latent_scatter.png"] = plot_latent_scatter(
-            z_mean, dataset.y_test, held_out, names=dataset.classes, thing=thing
+            z_mean, labels, held_out, names=dataset.classes, thing=thing
         )
         figures["manifold.png"] = plot_manifold(manifold, z_values, origin, thing=thing)
 
-    first = [np.flatnonzero(dataset.y_test == digit)[:1] for digit in range(CLASSES)]
-    chosen = np.concatenate(first)  # one image of each class there is
-    x = dataset.x_test[chosen]
+    x = dataset.x_test[some_of_each(labels, len(dataset.x_test))]
     z_mean, z_log_var = encoder.predict(x, verbose=0)
     q = [ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)]
     sample_latent = vae.get_layer("z_sample").function  # the model's own, with a seed of ours
@@ -76,6 +78,26 @@ def draw(vae, dataset, history=None, origin="", seed=0, stopped=""):
         caption = f"{dataset.name}; train: mean over the epoch while the weights move, held out: after it{stopped}"
         figures["training_curves.png"] = plot_training_curves(history, caption)
     return figures
+
+
+def class_colours(count):
+    """Colours "#rrggbb" of `count` classes. Beyond ten, they come back in other shades, which names tell apart."""
+    colours = []
+    for number in range(count):
+        colour, shade = np.array(to_rgb(CLASS_COLOURS[number % 10])), SHADES[number // 10 % len(SHADES)]
+        colours.append(to_hex(colour + shade * (1 - colour) if shade > 0 else colour * (1 + shade)))
+    return colours
+
+
+def some_of_each(labels, n):
+    """Indices of the images that the reconstructions show, of n: the first of each class, of COLUMNS classes at most.
+
+    labels: (n,) whole numbers; None: there are no classes, and they are the first images.
+    """
+    if labels is None:
+        return np.arange(min(n, COLUMNS))
+    _, first = np.unique(labels, return_index=True)
+    return first[np.linspace(0, len(first) - 1, min(len(first), COLUMNS)).round().astype(int)]
 
 
 def new_figure(width, height, title, caption=""):
@@ -97,7 +119,7 @@ def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5, names=DIG
     """The post's first picture: z_mean (n, 2) of images coloured by their labels (n,), over the prior N(0, I).
 
     The square is the part of the plane that the manifold shows (see plot_manifold). `size` is that of the points,
-    `names` those of the classes, and `thing` says what the images show.
+    `names` those of the classes, and `thing` says what the images show. Without labels, None, there is one colour.
     """
     title = f"The latent space: where the encoder puts each {thing}"
     axes = axes or new_figure(7, 7.3, title, caption).add_subplot()
@@ -111,12 +133,15 @@ def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5, names=DIG
     axes.add_patch(patches.Rectangle((-edge, -edge), 2 * edge, 2 * edge, fill=False, edgecolor="black", zorder=3))
     axes.annotate("manifold", (-edge, edge), va="center", fontsize=9, color="0.25", zorder=4, bbox=LABEL_BOX)
     shuffled = np.random.default_rng(0).permutation(len(z_mean))  # so that no class lies on top of all others
-    colours = np.array(CLASS_COLOURS)[labels]
+    coloured = np.zeros(len(z_mean), int) if labels is None else labels
+    colours = np.array(class_colours(coloured.max() + 1) if labels is not None else [HELD_OUT_COLOUR])[coloured]
     axes.scatter(*z_mean[shuffled].T, c=colours[shuffled], s=size, alpha=0.75, linewidths=0, zorder=2, rasterized=True)
-    for digit, place in label_positions(z_mean, labels).items():
-        name, fontsize = names[digit], 19 if len(names[digit]) == 1 else 13
+    places = {} if labels is None else label_positions(z_mean, labels)
+    for label, place in places.items():
+        name = readable(names[label], 100)
+        fontsize = (19 if len(name) == 1 else 13) if len(places) <= 10 else 11
         text = axes.text(*place, name, fontsize=fontsize, weight="bold", ha="center", va="center", zorder=5)
-        text.set_color(CLASS_COLOURS[digit])
+        text.set(color=class_colours(label + 1)[label], parse_math=False)
         text.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set_xlabel("z1", fontsize=12)
@@ -157,14 +182,14 @@ def manifold_codes(z_values):
 
 
 def plot_manifold(images, z_values, caption="", axes=None, thing="digit"):
-    """The post's second picture: images (n * n, 784) decoded at manifold_codes(z_values), z_values (n,).
+    """The post's second picture: images (n * n, ...) decoded at manifold_codes(z_values), z_values (n,).
 
     z1 runs to the right and z2 upwards, as in the scatter, so one can be laid over the other.
     """
     n = len(z_values)
     title = f"The manifold: the {thing} that the decoder draws at each code"
     axes = axes or new_figure(7, 7.3, title, caption).add_subplot()
-    picture = tile(images.reshape(n, n, IMAGE_DIM)[::-1])
+    picture = tile(images.reshape(n, n, *images.shape[1:])[::-1])
     axes.imshow(picture, cmap="Greys", extent=(0, n, 0, n), vmin=0, vmax=1)
     ticks = (-1.5, -1, -0.5, 0, 0.5, 1, 1.5)
     places = np.interp(ticks, z_values, np.arange(n) + 0.5)
@@ -177,10 +202,15 @@ def plot_manifold(images, z_values, caption="", axes=None, thing="digit"):
 
 
 def tile(images):
-    """Lay images (rows, columns, 784) out as one picture (rows * 28, columns * 28), first row on top."""
-    rows, columns, _ = images.shape
-    height, width = IMAGE_SHAPE
-    return images.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+    """Lay images (rows, columns, ...) out as one picture, first row on top.
+
+    An image is (784,), (height, width) or (height, width, 3); the picture is (rows * height, columns * width) or has 3
+    colours as well.
+    """
+    rows, columns, *shape = images.shape
+    height, width, *colours = IMAGE_SHAPE if shape == [IMAGE_DIM] else shape
+    apart = images.reshape(rows, columns, height, width, *colours)
+    return apart.swapaxes(1, 2).reshape(rows * height, columns * width, *colours)
 
 
 def plot_training_curves(history, caption="", axes=None):
@@ -207,13 +237,13 @@ def plot_training_curves(history, caption="", axes=None):
 
 
 def plot_reconstructions(images, reconstructions, samples, caption="", axes=None, thing="digit"):
-    """Images (n, 784), their decoded z_mean (n, 784), and decoded draws from q(z|x), samples (draws, n, 784)."""
+    """Images (n, ...), their decoded z_mean (n, ...), and decoded draws from q(z|x), samples (draws, n, ...)."""
     rows = np.stack([images, reconstructions, *samples])
     height = 0.8 + 6.6 * len(rows) / max(len(images), 5)
     axes = axes or new_figure(8, height, f"Held-out {thing}s and what comes back", caption).add_subplot()
     axes.imshow(tile(rows), cmap="Greys", vmin=0, vmax=1)
     names = ["image x", "decoded z_mean"] + [f"decoded draw {i + 1}" for i in range(len(samples))]
-    row_height = IMAGE_SHAPE[0]
+    row_height = axes.images[0].get_array().shape[0] // len(rows)
     axes.set_yticks((np.arange(len(rows)) + 0.5) * row_height - 0.5, names, fontsize=11)
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -223,9 +253,10 @@ def plot_reconstructions(images, reconstructions, samples, caption="", axes=None
 
 
 def plot_prior_samples(images, caption="", axes=None, thing="digit"):
-    """Decoded codes from the prior: images (n, 784), n a square number, in a square."""
+    """Decoded codes from the prior: images (n, ...), n a square number, in a square."""
     side = math.isqrt(len(images))
     axes = axes or new_figure(7, 7.3, f"New {thing}s: z drawn from the prior, decoded", caption).add_subplot()
-    axes.imshow(tile(images[: side * side].reshape(side, side, IMAGE_DIM)), cmap="Greys", vmin=0, vmax=1)
+    square = images[: side * side].reshape(side, side, *images.shape[1:])
+    axes.imshow(tile(square), cmap="Greys", vmin=0, vmax=1)
     axes.set_axis_off()
     return axes.figure

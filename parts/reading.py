@@ -1,21 +1,37 @@
 """Files that may come from anywhere: what is asked for is read, within bounds, and nothing else happens.
 
-A file that is read here is an ordinary one (a pipe would wait for ever), and opened once. The arrays of an .npz file
-are looked at before they are read: a small file may claim to hold more than the memory.
+A file that is read here is an ordinary one (a pipe would wait for ever). Arrays are looked at before they are read: a
+small file may claim to hold more than the memory.
 """
 
+import contextlib
 import errno
+import gzip
 import json
 import math
 import os
+import re
 import stat
 import warnings
 import zipfile
+import zlib
+from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
 
 from parts import UserError
+
+IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}  # by the third byte of the file
+
+
+def free_memory():
+    """How many bytes a program can still take here, as far as Linux tells; infinity elsewhere."""
+    free = math.inf
+    with contextlib.suppress(OSError, TypeError, ValueError):
+        free = 1024 * int(re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
+        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()))  # a container's own limit, or "max"
+    return free
 
 
 def open_file(path):
@@ -25,6 +41,15 @@ def open_file(path):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is no ordinary file")
     return open(descriptor, "rb")
+
+
+@contextlib.contextmanager
+def opened_unpacked(path):
+    """A context that opens an ordinary file to read its bytes, unpacked if gzip packed them. Raises OSError."""
+    with open_file(path) as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        yield gzip.GzipFile(fileobj=file) if packed else file
 
 
 def is_there(path, what, advice):
@@ -62,32 +87,87 @@ def read_arrays(path, wanted, at_most=2**30):
     and infinity where a kind is declared, and MemoryError for what is larger.
     """
     arrays = {}
+    with opened_npz(path) as (archive, members):
+        for name in members & {*wanted}:
+            with archive.open(f"{name}.npy") as member:
+                shape, dtype = header(member)
+            if wanted[name] is not None and not is_as_declared(shape, dtype, *wanted[name]):
+                raise ValueError(f"{name} has dtype {dtype} and shape {shape}")
+            at_most -= math.prod(shape) * dtype.itemsize
+            if at_most < 0:
+                raise MemoryError
+            with archive.open(f"{name}.npy") as member:
+                arrays[name] = npy.read_array(member, allow_pickle=False)
+            if wanted[name] is not None and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+                raise ValueError(f"{name} is not finite")
+    return arrays
+
+
+@contextlib.contextmanager
+def opened_npz(path):
+    """A context that opens an .npz file: its ZipFile, and the names of its arrays. Raises OSError or ValueError."""
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive, warnings.catch_warnings(action="ignore"):
-            members = {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
-            for name in members & {*wanted}:
-                with archive.open(f"{name}.npy") as member:
-                    at_most -= check_header(member, name, wanted[name])
-                if at_most < 0:
-                    raise MemoryError
-                with archive.open(f"{name}.npy") as member:
-                    arrays[name] = npy.read_array(member, allow_pickle=False)
-                if wanted[name] is not None and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
-                    raise ValueError(f"{name} is not finite")
+            yield archive, {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
     except (OSError, ValueError, MemoryError):
         raise
     except Exception as error:  # a damaged or encrypted archive fails in many ways
         raise ValueError(f"it is damaged: {error}") from error
-    return arrays
 
 
-def check_header(file, name, declared):
-    """How many bytes an array in an open .npy file says to take. Raises ValueError unless it is as declared."""
+def list_arrays(path):
+    """The arrays of an .npz file, {name: (shape, dtype)}, sorted by name. Raises OSError or ValueError."""
+    found = {}
+    with opened_npz(path) as (archive, members):
+        for name in sorted(members):
+            with archive.open(f"{name}.npy") as member:
+                found[name] = header(member)
+    return found
+
+
+def header(file):
+    """The shape and the dtype that an open .npy file claims to hold. Raises ValueError."""
     version = npy.read_magic(file)
     shape, _, dtype = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
-    if declared is not None:
-        kinds, expected = declared
-        fits = len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
-        if dtype.kind not in kinds or not fits:
-            raise ValueError(f"{name} has dtype {dtype} and shape {shape}")
-    return math.prod(shape) * dtype.itemsize
+    return shape, dtype
+
+
+def is_as_declared(shape, dtype, kinds, expected):
+    """Whether an array has one of the kinds, and the shape that is expected; see read_arrays."""
+    fits = len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
+    return dtype.kind in kinds and fits
+
+
+def read_npy(path, at_most):
+    """The array of an .npy file of at most so many bytes. Raises OSError, ValueError, or MemoryError where it has more.
+
+    Never unpickles.
+    """
+    with open_file(path) as file:
+        shape, dtype = header(file)
+        if math.prod(shape) * dtype.itemsize > at_most:
+            raise MemoryError
+        file.seek(0)
+        return npy.read_array(file, allow_pickle=False)
+
+
+def read_idx(path, at_most):
+    """The array of an IDX file, packed with gzip or not, the format of MNIST's own four files.
+
+    Raises OSError or ValueError for a file of another kind or length, and MemoryError for more than `at_most` bytes.
+    """
+    try:
+        with opened_unpacked(path) as file:
+            start = file.read(4)
+            if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES or not 1 <= start[3] <= 4:
+                raise ValueError("it does not begin as an IDX file")
+            sizes = np.frombuffer(file.read(4 * start[3]), ">u4").tolist()
+            claimed = math.prod(sizes) * np.dtype(IDX_TYPES[start[2]]).itemsize
+            if claimed > at_most:
+                raise MemoryError
+            content = bytearray(claimed)  # an array of it can be written to
+            if file.readinto(content) != claimed or file.read(1):
+                raise ValueError(f"it claims to hold {claimed:,} bytes after its header, and does not")
+            return np.frombuffer(content, IDX_TYPES[start[2]]).reshape(sizes)
+    except (EOFError, zlib.error) as error:  # gzip
+        raise ValueError(f"it is damaged: {error}") from error

@@ -116,7 +116,7 @@ NOT_A_REPLAY = {
     "no moments": {"moments": np.zeros(0), "loss": np.zeros(0), "z": np.zeros((0, 5, 2))},
     "lengths": {"loss": np.ones(4)},
     "labels too few": {"labels": np.arange(4)},
-    "labels too large": {"labels": np.full(5, 10)},
+    "labels too large": {"labels": np.full(5, 62)},
     "labels below zero": {"labels": np.full(5, -1)},
     "no labels": {"z": np.zeros((3, 0, 2)), "labels": np.zeros(0, int)},
     "NaN": {"z": np.full((3, 5, 2), np.nan)},

@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 
 from parts import evidence
-from parts.data import CLASSES
+from parts.converting import MOST_CLASSES
 from parts.reading import read_arrays
 
 HERE = Path(__file__).resolve().parent
@@ -204,7 +204,7 @@ class Replay(keras.callbacks.Callback):
         n, labels = len(replay.moments), replay.labels
         if not n or {n} != {len(replay.loss), len(replay.z)} or record["z"].shape[1:] != (len(labels), 2):
             raise ValueError(f"{path} is not a record of a training: its parts differ in length.")
-        if labels.min() < 0 or labels.max() >= CLASSES:
+        if labels.min() < 0 or labels.max() >= MOST_CLASSES:
             raise ValueError(f"{path} is not a record of a training: its labels are none.")
         return replay
 

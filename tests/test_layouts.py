@@ -1,0 +1,501 @@
+"""The layouts in which people keep images: each, written as its public data sets have it, gives the same images."""
+
+import gzip
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vae_mnist
+from parts import UserError, layouts
+from parts.data import DIGITS, load_data
+from parts.layouts import Role
+
+
+@pytest.fixture
+def arrays():
+    """Strokes in ten classes: x_train (40, 28, 28), y_train (40,), x_test (20, 28, 28), y_test (20,), all uint8."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 10
+    images = np.zeros((60, 28, 28), "uint8")
+    for image, label in zip(images, labels, strict=True):
+        image[4 + label : 8 + label, 6:22] = rng.integers(100, 256, (4, 16))
+    images[:, 5, 5] = 255
+    return {"x_train": images[:40], "y_train": labels[:40], "x_test": images[40:], "y_test": labels[40:]}
+
+
+def colour(x):
+    return np.repeat(x[..., None], 3, axis=-1)
+
+
+def idx(array):
+    sizes = b"".join(struct.pack(">I", size) for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype("uint8").tobytes()
+
+
+def write_npz(change):
+    def write(a, place):
+        np.savez(place / "mine.npz", **change(a))
+        return place / "mine.npz"
+
+    return write
+
+
+def write_idx(prefix="", pack=bytes, ending="", dash="-"):
+    def write(a, place):
+        turn = 1 if prefix else 0  # EMNIST's columns come first
+        for part, name in (("train", "train"), ("test", "t10k" if not prefix else "test")):
+            x = a[f"x_{part}"].swapaxes(1, 2) if turn else a[f"x_{part}"]
+            (place / f"{prefix}{name}-images{dash}idx3-ubyte{ending}").write_bytes(pack(idx(x)))
+            (place / f"{prefix}{name}-labels{dash}idx1-ubyte{ending}").write_bytes(pack(idx(a[f"y_{part}"])))
+        return place
+
+    return write
+
+
+def write_four_npz(a, place):
+    for part in ("train", "test"):
+        np.savez(place / f"k49-{part}-imgs.npz", a[f"x_{part}"])
+        np.savez(place / f"k49-{part}-labels.npz", a[f"y_{part}"])
+    return place
+
+
+def write_four_npy(a, place):
+    for key, array in a.items():
+        np.save(place / f"{key}.npy", array)
+    return place
+
+
+def write_pictures(suffix, **how):
+    def write(a, place):
+        for part in ("train", "test"):
+            for number, (x, y) in enumerate(zip(a[f"x_{part}"], a[f"y_{part}"], strict=True)):
+                folder = place / ("training" if part == "train" else "testing") / str(y)
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(x).save(folder / f"{number}{suffix}", **how)
+        return place
+
+    return write
+
+
+def write_tables(a, place, separator=",", titled=True, last=False):
+    for part in ("train", "test"):
+        x, y = a[f"x_{part}"].reshape(-1, 784), a[f"y_{part}"][:, None]
+        rows = np.concatenate([x, y] if last else [y, x], axis=1)
+        pixels = [f"pixel{i}" for i in range(784)]
+        names = separator.join([*pixels, '"label"'] if last else ['"label"', *pixels])
+        np.savetxt(place / f"{part}.csv", rows, "%d", separator, header=names if titled else "", comments="")
+    return place
+
+
+def medmnist(a):
+    x, y = {"train": a["x_train"], "test": a["x_test"]}, {"train": a["y_train"], "test": a["y_test"]}
+    parts = {"train": "train", "val": "test", "test": "test"}
+    return {f"{part}_images": colour(x[of]) for part, of in parts.items()} | {
+        f"{part}_labels": y[of][:, None] for part, of in parts.items()
+    }
+
+
+WHOLE = {  # how each writes the four arrays, and what is said of it
+    "Keras": (write_npz(lambda a: a), ""),
+    "flat": (write_npz(lambda a: {k: v.reshape(len(v), -1) if k[0] == "x" else v for k, v in a.items()}), ""),
+    "channel last": (write_npz(lambda a: {k: v[..., None] if k[0] == "x" else v for k, v in a.items()}), ""),
+    "channel first": (write_npz(lambda a: {k: v[:, None] if k[0] == "x" else v for k, v in a.items()}), ""),
+    "capitals": (write_npz(lambda a: {k.replace("x_", "X_"): v for k, v in a.items()}), ""),
+    "words joined": (write_npz(lambda a: {f"{k[2:]}{k[0].upper()}": v for k, v in a.items()}), ""),
+    "colour": (
+        write_npz(lambda a: {k: colour(v) if k[0] == "x" else v for k, v in a.items()}),
+        "colour made grey",
+    ),
+    "MedMNIST": (write_npz(medmnist), "val_images, val_labels left out; colour made grey"),
+    "labels in a column": (write_npz(lambda a: {k: v[:, None] if k[0] == "y" else v for k, v in a.items()}), ""),
+    "labels one-hot": (write_npz(lambda a: {k: np.eye(10)[v] if k[0] == "y" else v for k, v in a.items()}), ""),
+    "labels as floats": (write_npz(lambda a: {k: v.astype("f4") if k[0] == "y" else v for k, v in a.items()}), ""),
+    "labels as text": (write_npz(lambda a: {k: v.astype(str) if k[0] == "y" else v for k, v in a.items()}), ""),
+    "labels as bytes": (write_npz(lambda a: {k: v.astype("S") if k[0] == "y" else v for k, v in a.items()}), ""),
+    "floats to 255": (
+        write_npz(lambda a: {k: v.astype("f4") for k, v in a.items()}),
+        "floats from 0 to 255 taken as whole grey values",
+    ),
+    "IDX": (write_idx(), ""),
+    "IDX packed": (write_idx(pack=gzip.compress, ending=".gz"), ""),
+    "IDX with a dot": (write_idx(dash="."), ""),
+    "EMNIST": (
+        write_idx("emnist-digits-", gzip.compress, ".gz"),
+        "EMNIST's transposed images turned",
+    ),
+    "Kuzushiji-49": (write_four_npz, ""),
+    "four npy": (write_four_npy, ""),
+    "PNG in folders": (write_pictures(".png"), ""),
+    "BMP in folders": (write_pictures(".bmp"), ""),
+    "tables": (write_tables, ""),
+    "tables without names": (lambda a, place: write_tables(a, place, titled=False), ""),
+    "tables, label last": (lambda a, place: write_tables(a, place, ";", last=True), ""),
+    "tables, label last, no names": (lambda a, place: write_tables(a, place, "\t", titled=False, last=True), ""),
+    "tables cut by spaces": (lambda a, place: write_tables(a, place, " ", titled=False), ""),
+}
+
+
+@pytest.mark.parametrize(("write", "said"), WHOLE.values(), ids=WHOLE)
+def test_a_whole_data_set_is_read_in_every_layout(write, said, arrays, tmp_path):
+    dataset = load_data(write(arrays, tmp_path))
+    assert (dataset.classes, "; ".join(dataset.said)) == (DIGITS, said)
+    for part in ("train", "test"):
+        images, labels = getattr(dataset, f"x_{part}"), getattr(dataset, f"y_{part}")
+        order = np.lexsort((*(255 * images[:]).round().T, labels))  # pictures come in the order of their classes
+        expected = arrays[f"x_{part}"].reshape(-1, 784)
+        first = np.lexsort((*expected.T.astype(float), arrays[f"y_{part}"]))
+        np.testing.assert_array_equal((255 * images[:]).round()[order], expected[first])
+        np.testing.assert_array_equal(labels[order], arrays[f"y_{part}"][first])
+
+
+def a_torchvision_root(a, place):
+    (place / "MNIST" / "raw").mkdir(parents=True)
+    write_idx()(a, place / "MNIST" / "raw")
+    write_idx(pack=gzip.compress, ending=".gz")(a, place / "MNIST" / "raw")
+    return place
+
+
+def test_torchvision_keeps_each_file_twice_in_a_folder_of_its_own(arrays, tmp_path):
+    dataset = load_data(a_torchvision_root(arrays, tmp_path))
+    assert (len(dataset.x_train), len(dataset.x_test)) == (40, 20)
+
+
+def test_one_of_several_data_sets_in_a_folder_is_named_by_its_files(arrays, tmp_path):
+    for name in ("emnist-letters-", "emnist-digits-"):
+        write_idx(name)(arrays, tmp_path)
+    with pytest.raises(UserError, match=r"cannot be told which of emnist-digits, emnist-letters to take"):
+        load_data(tmp_path)
+    assert len(load_data(tmp_path / "emnist-letters").x_train) == 40
+
+
+PARTS_ALONE = {
+    "one array": (write_npz(lambda a: {"arr_0": a["x_train"]}), False),
+    "savez of two": (write_npz(lambda a: {"arr_0": a["x_train"], "arr_1": a["y_train"]}), True),
+    "Keras's, no labels": (write_npz(lambda a: {"x_train": a["x_train"], "more": np.zeros(3)}), False),
+    "images and labels": (write_npz(lambda a: {"images": a["x_train"], "labels": a["y_train"]}), True),
+    "dSprites": (
+        write_npz(
+            lambda a: {"imgs": a["x_train"] // 100, "latents_classes": np.zeros((40, 6)), "metadata": np.array({})}
+        ),
+        False,
+    ),
+    "Quick, Draw!": (
+        lambda a, place: np.save(place / "cat.npy", a["x_train"].reshape(-1, 784)) or place / "cat.npy",
+        0,
+    ),
+    "one IDX file": (lambda a, place: (place / "x.idx").write_bytes(idx(a["x_train"])) and place / "x.idx", False),
+    "images of a pair": (lambda a, place: write_idx()(a, place) / "train-images-idx3-ubyte", True),
+    "labels of a pair": (lambda a, place: write_idx()(a, place) / "train-labels-idx1-ubyte", True),
+    "one table": (lambda a, place: write_tables(a, place) / "train.csv", True),
+    "classes in folders": (lambda a, place: write_pictures(".png")(a, place) / "training", True),
+    "a folder of one class": (lambda a, place: write_pictures(".png")(a, place) / "training" / "3", False),
+}
+
+
+@pytest.mark.parametrize(("write", "labelled"), PARTS_ALONE.values(), ids=PARTS_ALONE)
+def test_without_a_held_out_part_a_sixth_is_drawn_by_the_seed(write, labelled, arrays, tmp_path):
+    path = write(arrays, tmp_path)
+    one, other = load_data(path), load_data(path, seed=1)
+    n = len(one.x_train) + len(one.x_test)
+    assert len(one.x_test) == max(1, n // 6)
+    assert f"no held-out part: {n // 6 or 1} of {n} held out, drawn by the seed 0" in one.said
+    assert bool(one.classes) == bool(labelled)
+    assert ("no labels: one colour" in one.said) == (not labelled)
+    whole = [{row.tobytes() for row in np.concatenate([d.x_train[:], d.x_test])} for d in (one, other)]
+    assert whole[0] == whole[1], "each image is there once, whatever the seed"
+    assert len(whole[0]) == n
+    if n > 10:
+        assert not np.array_equal(one.x_test, other.x_test)
+    if labelled:  # a label stays with its image
+        rows = 4 + one.y_train
+        assert all(image.reshape(28, 28)[row + 2, 6] > 0 for image, row in zip(one.x_train[:], rows, strict=True))
+
+
+def test_kaggles_test_table_without_labels_is_left_out(arrays, tmp_path):
+    write_tables(arrays, tmp_path)
+    rows = (tmp_path / "test.csv").read_text().splitlines()
+    (tmp_path / "test.csv").write_text("\n".join(row.split(",", 1)[1] for row in rows))
+    assert load_data(tmp_path).said[0] == "test.csv, which has no labels, left out"
+
+
+def test_names_of_classes_are_those_of_folders_or_labels(arrays, tmp_path):
+    for name in ("cat", "dog", "10", "9"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.fromarray(arrays["x_train"][number]).save(tmp_path / name / f"{number}.jpg")
+    (tmp_path / "dog" / "broken.png").write_bytes(b"\x89PNG")
+    (tmp_path / "dog" / "Thumbs.db").write_bytes(b"")
+    (tmp_path / "README.txt").write_text("about")
+    (tmp_path / ".DS_Store").write_bytes(b"")
+    dataset = load_data(tmp_path)
+    assert dataset.classes == ("9", "10", "cat", "dog")
+    assert dataset.said[0] == "3 files left out that are no picture"
+    np.savez(tmp_path / "two.npz", images=arrays["x_train"], labels=np.where(arrays["y_train"] > 4, 7, -3))
+    assert load_data(tmp_path / "two.npz").classes == ("-3", "7")
+
+
+def test_pictures_of_every_kind_show_ink_on_paper(tmp_path):
+    """A black square on white, as a file of each kind; and on nothing, in 16 bits, in the colours of a palette."""
+    square = np.full((56, 56), 255, "uint8")
+    square[14:42, 14:42] = 0
+    expected = np.zeros((28, 28))
+    expected[7:21, 7:21] = 1
+    grey = Image.fromarray(square)
+    clear = Image.new("RGBA", (56, 56), (0, 0, 0, 0))
+    clear.paste((0, 0, 0, 255), (14, 14, 42, 42))
+    wide = Image.new("L", (112, 56), 255)
+    wide.paste(0, (42, 14, 70, 42))  # centred, at half the size
+    pictures = {
+        "grey.png": grey,
+        "colour.png": grey.convert("RGB"),
+        "palette.gif": grey.convert("P"),
+        "bits.png": grey.convert("1"),
+        "clear.png": clear,
+        "deep.png": Image.fromarray(square.astype("uint16") * 257),
+        "grey.jpg": grey,
+        "light.png": Image.fromarray(255 - square),  # light on dark already
+    }
+    for name, picture in pictures.items():
+        picture.save(tmp_path / name)
+        image, _ = layouts.read_picture(tmp_path / name)
+        assert np.abs(image / 255 - expected).max() < (0.2 if name.endswith("jpg") else 0.01), name
+    wide.save(tmp_path / "wide.png")
+    image, _ = layouts.read_picture(tmp_path / "wide.png")
+    assert np.abs(image / 255 - np.pad(expected[::2, ::2], 7)).mean() < 0.03
+    grey.resize((300, 300)).save(turned := tmp_path / "turned.jpg", exif=exif_turned(grey))
+    assert layouts.read_picture(turned) is not None
+    said = [layouts.read_picture(tmp_path / name)[1] for name in ("clear.png", "deep.png", "colour.png", "light.png")]
+    small = "pictures of other sizes made 28 x 28"
+    assert said == [
+        ["transparent places made white", "dark on light inverted", small],
+        ["16 bits made 8", "dark on light inverted", small],
+        ["colour made grey", "dark on light inverted", small],
+        [small],
+    ]
+
+
+def exif_turned(picture):
+    exif = picture.getexif()
+    exif[0x0112] = 6  # the camera was turned
+    return exif
+
+
+def test_a_large_image_is_averaged_and_a_small_one_grows(tmp_path):
+    checks = np.zeros((4, 112, 112), "uint8")
+    checks[:, ::2] = 255  # finer than 28 x 28 can show: grey
+    np.save(tmp_path / "large.npy", checks)
+    large = load_data(tmp_path / "large.npy")
+    np.testing.assert_allclose(large.x_test[0].reshape(28, 28)[1:-1, 1:-1], 0.5, atol=0.02)
+    assert large.said[0] == "112 x 112 made 28 x 28"
+    eight = np.zeros((4, 64), "uint8")
+    eight[:, :32] = 255  # the upper half
+    np.save(tmp_path / "small.npy", eight)
+    grown = load_data(tmp_path / "small.npy").x_test[0].reshape(28, 28)
+    assert grown[:12].min() == 1
+    assert grown[16:].max() == 0
+
+
+def test_truths_and_zeros_and_ones_become_black_and_white(arrays, tmp_path):
+    for name, x in (("bool", arrays["x_train"] > 99), ("ones", (arrays["x_train"] > 99).astype("int64"))):
+        np.save(tmp_path / f"{name}.npy", x)
+        dataset = load_data(tmp_path / f"{name}.npy")
+        assert dataset.said[0] == "0 and 1 made 0 and 255"
+        assert set(np.unique(dataset.x_train[:])) == {0, 1}
+
+
+CONVERTED = {  # a file of each format, made as its public data sets are
+    "mine.mat": "import scipy.io; scipy.io.savemat('FILE', dict(images=x, labels=y))",
+    "mine.pkl": "import pickle; pickle.dump((x, y), open('FILE', 'wb'))",
+    "mnist.pkl.gz": "import gzip, pickle; pickle.dump(((x, y), (x, y), (x[:5], y[:5])), gzip.open('FILE', 'wb'))",
+    "mine.h5": "import h5py; file = h5py.File('FILE', 'w'); file['images'] = x; file['labels'] = y; file.close()",
+    "mine.pt": "import torch; torch.save((torch.tensor(x), torch.tensor(y)), 'FILE')",
+    "mine.tfrecord": """
+import io, tensorflow as tf
+def png(image):
+    Image.fromarray(image).save(file := io.BytesIO(), "png")
+    return file.getvalue()
+with tf.io.TFRecordWriter('FILE') as file:
+    for image, label in zip(x, y):
+        image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[png(image)]))
+        label = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
+        row = tf.train.Example(features=tf.train.Features(feature=dict(image=image, label=label)))
+        file.write(row.SerializeToString())
+""",
+    "mine.parquet": """
+import io, pandas
+def png(image):
+    Image.fromarray(image).save(file := io.BytesIO(), "png")
+    return file.getvalue()
+pandas.DataFrame(dict(image=[dict(bytes=png(image), path="") for image in x], label=y)).to_parquet('FILE')
+""",
+}
+NEEDS = {"mine.pt": "torch", "mine.tfrecord": "tensorflow", "mine.parquet": "pyarrow"}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_other_formats_are_refused_with_lines_that_convert_them(name, arrays, tmp_path):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    np.savez(tmp_path / "arrays.npz", x=arrays["x_train"], y=arrays["y_train"])
+    start = "import numpy; from PIL import Image; x, y = numpy.load('arrays.npz').values()\n"
+    run(start + CONVERTED[name].replace("FILE", name), tmp_path)
+    with pytest.raises(UserError) as error:
+        load_data(tmp_path / name)
+    sentence = str(error.value)
+    assert sentence.startswith(f"{tmp_path / name} is not read here: convert it")
+    assert ("if you trust it" in sentence) == (".p" in name and "parquet" not in name)
+    run("\n".join(sentence.split("`")[1::2]), tmp_path)
+    dataset = load_data(tmp_path / "mine.npz")
+    images = {
+        row.tobytes() for row in (255 * np.concatenate([dataset.x_train[:], dataset.x_test])).round().astype("u1")
+    }
+    assert {row.tobytes() for row in arrays["x_train"].reshape(-1, 784)} == images
+    assert dataset.classes == DIGITS
+
+
+def run(program, folder):
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_pickle_inside_is_never_run(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "exploded"),)
+
+    np.savez(tmp_path / "bomb.npz", images=np.array([Bomb()] * 3, dtype=object))
+    np.save(tmp_path / "bomb.npy", np.array([Bomb()] * 3, dtype=object))
+    for name in ("bomb.npz", "bomb.npy"):
+        with pytest.raises(UserError):
+            load_data(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()
+
+
+REFUSED = {
+    "one picture": (lambda a, p: Image.fromarray(a["x_train"][0]).save(p / "a.png"), "a.png", "is one picture"),
+    "one image": (lambda a, p: np.save(p / "a.npy", a["x_train"][:1]), "a.npy", "holds one image"),
+    "one picture in a folder": (lambda a, p: Image.fromarray(a["x_train"][0]).save(p / "a.png"), "", "holds one image"),
+    "an empty folder": (lambda a, p: None, "", "holds no data file and no picture, but nothing"),
+    "a folder of texts": (lambda a, p: (p / "a.txt").write_text("x"), "", "but a.txt"),
+    "a zip": (lambda a, p: shutil.make_archive(p / "a", "zip", p), "a.zip", "is an archive: unpack it"),
+    "latents alone": (
+        lambda a, p: np.savez(p / "a.npz", z=np.zeros((3, 2))),
+        "a.npz",
+        r"holds z \(3, 2\) float64",
+    ),
+    "two sets of images": (
+        lambda a, p: np.savez(p / "a.npz", cats=a["x_train"], dogs=a["x_test"]),
+        "a.npz",
+        "cannot be told which of cats, dogs to take",
+    ),
+    "a table of flowers": (lambda a, p: (p / "a.csv").write_text("5.1,3.5,1.4,0.2,setosa\n"), "a.csv", "has 5 columns"),
+    "a table of names alone": (
+        lambda a, p: (p / "a.csv").write_text(",".join(["label", *("p" * 784)])),
+        "a.csv",
+        "no rows below",
+    ),
+    "a row too short": (
+        lambda a, p: (p / "a.csv").write_text("\n".join([",".join("0" * 785), ",".join("0" * 700)])),
+        "a.csv",
+        "rows differ in length",
+    ),
+    "a word among numbers": (
+        lambda a, p: (p / "a.csv").write_text("\n".join([",".join("1" * 785), ",".join(["1", *"2" * 782, "x", "2"])])),
+        "a.csv",
+        "not a readable table of images",
+    ),
+    "a row without an end": (lambda a, p: (p / "a.csv").write_bytes(b"1," * 2**20), "a.csv", "million characters"),
+    "half a packed table": (
+        lambda a, p: (p / "a.csv.gz").write_bytes(gzip.compress(b"1," * 999)[:-9]),
+        "a.csv.gz",
+        "not a",
+    ),
+    "an IDX file cut short": (lambda a, p: (p / "a").write_bytes(idx(a["x_train"])[:-1]), "a", "claims to hold 31,3"),
+    "an IDX file too long": (
+        lambda a, p: (p / "a").write_bytes(idx(a["x_train"]) + b"x"),
+        "a",
+        "claims to hold 31,360",
+    ),
+    "an IDX file of 2^60 bytes": (
+        lambda a, p: (p / "a").write_bytes(b"\0\0\x08\2" + b"\x7f\xff\xff\xff" * 2),
+        "a",
+        "memory",
+    ),
+    "an array of 2^60 bytes": (
+        lambda a, p: (p / "a.npy").write_bytes(npy_that_claims((2**40, 28, 28))),
+        "a.npy",
+        "does not fit into the memory",
+    ),
+    "sizes that differ": (
+        lambda a, p: np.savez(p / "a.npz", **{**a, "x_test": np.full((20, 8, 8), 9, "u1")}),
+        "a.npz",
+        r"training images of \(28, 28\) and test images of \(8, 8\)",
+    ),
+}
+
+
+def npy_that_claims(shape):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode()
+
+
+@pytest.mark.parametrize(("write", "name", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_taken_is_told_as_it_was_found(write, name, sentence, arrays, tmp_path):
+    write(arrays, tmp_path)
+    with pytest.raises(UserError, match=sentence) as error:
+        load_data(tmp_path / name)
+    assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_among_pictures_is_left_out_and_a_link_in_circles_ends(arrays, tmp_path):
+    write_pictures(".png")(arrays, tmp_path)
+    os.mkfifo(tmp_path / "training" / "3" / "pipe.png")
+    (tmp_path / "training" / "3" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    dataset = load_data(tmp_path)
+    assert (len(dataset.x_train), dataset.said) == (40, ("1 file left out that is no picture",))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x_train", Role("", "train", "images")),
+        ("trainY", Role("", "train", "labels")),
+        ("emnist-letters-train-images-idx3-ubyte.gz", Role("emnist-letters", "train", "images")),
+        ("t10k-labels.idx1-ubyte", Role("", "test", "labels")),
+        ("k49-test-imgs.npz", Role("k49", "test", "images")),
+        ("val_images", Role("", "val", "images")),
+        ("latents_classes", Role("latents", None, "labels")),
+    ],
+)
+def test_a_name_says_what_an_array_is(name, expected):
+    assert layouts.role(name) == expected
+
+
+def test_a_home_is_found_and_each_conversion_is_said_and_recorded(arrays, run_python, tmp_path):
+    """Letters in colour, of 32 x 32, in a folder below the home: as a user sees it."""
+    for number, letter in enumerate("ABCDEFGHIJKLM"):
+        (tmp_path / "letters" / letter).mkdir(parents=True)
+        for copy in range(4):
+            picture = Image.fromarray(colour(arrays["x_train"][number])).resize((32, 32))
+            picture.save(tmp_path / "letters" / letter / f"{copy}.png")
+    options = ("--epochs", "1", "--hidden-dim", "8", "--evidence-images", "0")
+    done = run_python(vae_mnist.__file__, "--data", "~/letters", *options, HOME=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    said = [
+        "colour made grey",
+        "pictures of other sizes made 28 x 28",
+        "no held-out part: 8 of 52 held out, drawn by the seed 0",
+    ]
+    assert f"letters: 44 training and 8 held-out images\nOn the way: {'; '.join(said)}\n" in done.stdout
+    record = json.loads((tmp_path / "figures" / "letters" / "metrics.json").read_text())
+    assert (record["converted"], record["classes"]) == (said, list("ABCDEFGHIJKLM"))
+    assert Path(tmp_path / "figures" / "letters" / "latent_scatter.png").exists()
