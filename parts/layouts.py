@@ -9,7 +9,6 @@ import contextlib
 import math
 import os
 import re
-import zlib
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -114,7 +113,7 @@ def find(path):
             start = file.read(4)
         if start[:3] == b"\0\0\x08":
             return in_idx(path)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     if path.suffix.lower() in TABLES or path.name.lower().endswith(".csv.gz"):
         images, labels = read_table(path)
@@ -286,7 +285,7 @@ def read_table(path):
                 if free < 0:
                     raise MemoryError
                 block = [*islice(rows, 1000)]
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable table of images ({error}): give one row an image.") from error
     if not pixels:
         raise UserError(f"{path} holds no rows below the names of its columns: give one row an image.")

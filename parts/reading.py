@@ -14,7 +14,6 @@ import re
 import stat
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +43,23 @@ def open_file(path):
 
 
 @contextlib.contextmanager
+def damage_told():
+    """A context in which whatever a library raises for a damaged file becomes a ValueError."""
+    try:
+        yield
+    except (OSError, ValueError, MemoryError):
+        raise
+    except Exception as error:  # in many ways: of zlib, of a header that is no Python, of an encrypted archive
+        raise ValueError(f"it is damaged: {' '.join(str(error).split())[:100]}") from error
+
+
+@contextlib.contextmanager
 def opened_unpacked(path):
-    """A context that opens an ordinary file to read its bytes, unpacked if gzip packed them. Raises OSError."""
-    with open_file(path) as file:
+    """A context that opens an ordinary file to read its bytes, unpacked if gzip packed them.
+
+    Raises OSError, and ValueError for what happens in the context with a damaged file.
+    """
+    with damage_told(), open_file(path) as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         yield gzip.GzipFile(fileobj=file) if packed else file
@@ -106,13 +119,9 @@ def read_arrays(path, wanted, at_most=2**30):
 @contextlib.contextmanager
 def opened_npz(path):
     """A context that opens an .npz file: its ZipFile, and the names of its arrays. Raises OSError or ValueError."""
-    try:
-        with open_file(path) as file, zipfile.ZipFile(file) as archive, warnings.catch_warnings(action="ignore"):
-            yield archive, {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
-    except (OSError, ValueError, MemoryError):
-        raise
-    except Exception as error:  # a damaged or encrypted archive fails in many ways
-        raise ValueError(f"it is damaged: {error}") from error
+    quiet = warnings.catch_warnings(action="ignore")
+    with damage_told(), open_file(path) as file, zipfile.ZipFile(file) as archive, quiet:
+        yield archive, {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
 
 
 def list_arrays(path):
@@ -143,7 +152,7 @@ def read_npy(path, at_most):
 
     Never unpickles.
     """
-    with open_file(path) as file:
+    with damage_told(), open_file(path) as file, warnings.catch_warnings(action="ignore"):
         shape, dtype = header(file)
         if math.prod(shape) * dtype.itemsize > at_most:
             raise MemoryError
@@ -156,18 +165,15 @@ def read_idx(path, at_most):
 
     Raises OSError or ValueError for a file of another kind or length, and MemoryError for more than `at_most` bytes.
     """
-    try:
-        with opened_unpacked(path) as file:
-            start = file.read(4)
-            if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES or not 1 <= start[3] <= 4:
-                raise ValueError("it does not begin as an IDX file")
-            sizes = np.frombuffer(file.read(4 * start[3]), ">u4").tolist()
-            claimed = math.prod(sizes) * np.dtype(IDX_TYPES[start[2]]).itemsize
-            if claimed > at_most:
-                raise MemoryError
-            content = bytearray(claimed)  # an array of it can be written to
-            if file.readinto(content) != claimed or file.read(1):
-                raise ValueError(f"it claims to hold {claimed:,} bytes after its header, and does not")
-            return np.frombuffer(content, IDX_TYPES[start[2]]).reshape(sizes)
-    except (EOFError, zlib.error) as error:  # gzip
-        raise ValueError(f"it is damaged: {error}") from error
+    with opened_unpacked(path) as file:
+        start = file.read(4)
+        if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES or not 1 <= start[3] <= 4:
+            raise ValueError("it does not begin as an IDX file")
+        sizes = np.frombuffer(file.read(4 * start[3]), ">u4").tolist()
+        claimed = math.prod(sizes) * np.dtype(IDX_TYPES[start[2]]).itemsize
+        if claimed > at_most:
+            raise MemoryError
+        content = np.empty(claimed, "uint8")  # takes memory as far as it is filled
+        if file.readinto(content) != claimed or file.read(1):
+            raise ValueError(f"it claims to hold {claimed:,} bytes after its header, and does not")
+        return content.view(IDX_TYPES[start[2]]).reshape(sizes)

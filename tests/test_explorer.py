@@ -1,19 +1,24 @@
 """The explorer in a real browser: what it computes against Keras, and every control as a reader would use it."""
 
+import base64
 import json
 import math
 import re
 import shutil
 import sys
 import time
+import zlib
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import ROOT, TWO_EPOCHS, decode, encode, learn
 from keras import ops
 
 import vae_mnist
 from parts import evidence, explorer, pictures
+from parts.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
 import lab
@@ -834,3 +839,214 @@ def test_json_cannot_leave_its_element():
     text = explorer.json_for_html({"name": hostile})
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text)["name"] == hostile
+
+
+def test_many_classes_have_buttons_by_their_names_and_none_has_no_button(visit, trained, sample):
+    names = tuple(f"<b>{number}</b>" for number in range(47))
+    many = sample._replace(x_test=sample.x_test[:94], y_test=np.arange(94) % 47, classes=names)
+    page = visit(explorer.page(trained[0], many, pictures.class_colours(47)))
+    assert tuple(page.locator("#pick-class button").all_inner_texts()) == names
+    page.locator("#pick-class button").nth(46).click()
+    page.locator("#pick-digit button").nth(1).click()
+    assert page.locator("#pick-digit button").nth(1).get_attribute("aria-label") == "Held-out <b>46</b>, number 2"
+    none = visit(explorer.page(trained[0], many._replace(y_test=np.zeros(94, int), classes=()), COLOURS))
+    assert none.locator("#pick-class button").count() == none.locator("#plane-legend .key").count() == 0
+    assert none.locator("#pick-digit button").count() == explorer.PICKS_PER_CLASS
+    assert page.said == none.said == []
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Training in the page
+# ---------------------------------------------------------------------------------------------------------------
+
+# Gradients of one batch, and the layers after so many steps on it; layers as {name: {kernel, bias}}, lists of numbers.
+LEARN = """([x, input, epsilon, beta, steps]) => {
+  const learner = new Learner(copyOfLayers(explorer.model.layers));
+  const [pixels, seen, draws] = [x, input, epsilon].map((values) => Float32Array.from(values));
+  const plain = (layers) => Object.fromEntries(LAYERS.map((name) => [name,
+    { kernel: [...layers[name].kernel], bias: [...layers[name].bias] }]));
+  const { reconstruction, kl, gradients } = learner.gradient(pixels, seen, draws, beta);
+  for (let k = 0; k < steps; k++) learner.apply(learner.gradient(pixels, seen, draws, beta).gradients);
+  return { reconstruction, kl, gradients: plain(gradients), layers: plain(learner.layers) };
+}"""
+
+
+def flat(layers, names):
+    """Kernel and bias of each layer in turn, one list of arrays."""
+    return [np.array(layers[name][part]).ravel() for name in names for part in ("kernel", "bias")]
+
+
+@pytest.fixture(scope="module")
+def small(visit, replay, sample):
+    """The page of a model of 16 units, which trained for two epochs."""
+    return visit(explorer.page(replay.trained, sample, COLOURS))
+
+
+CASES = {"vae": (1.0, True), "beta": (2.5, True), "autoencoder": (0.0, False)}
+
+
+@pytest.mark.parametrize(("beta", "noise"), CASES.values(), ids=CASES)
+def test_the_pages_gradients_and_steps_are_those_of_keras(beta, noise, small, replay, sample):
+    """With beta 0 and no noise on z, it is Keras's plain autoencoder: the decoder's crossentropy at z_mean."""
+    vae, rng, steps = vae_mnist.build_vae(hidden_dim=16), np.random.default_rng(0), 10
+    for variable, value in zip(vae.trainable_variables, replay.trained.trainable_variables, strict=True):
+        variable.assign(value)
+    encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
+    x = sample.x_test[:20]
+    seen = (rng.uniform(size=x.shape) < x).astype("float32")
+    epsilon = rng.standard_normal((20, 2)).astype("float32") * noise
+    optimizer = vae_mnist.learning.make_optimizer(RECIPES["default"]._replace(linear_decay=False), 1)
+    optimizer.learning_rate = keras.optimizers.schedules.PolynomialDecay(0.01, 2700, end_learning_rate=0.001)
+    optimizer.build(vae.trainable_variables)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            z_mean, z_log_var = encoder(seen)
+            x_hat = decoder(z_mean + ops.exp(z_log_var / 2) * epsilon if noise else z_mean)
+            reconstruction = ops.mean(vae_mnist.reconstruction_loss(x, x_hat))
+            kl = ops.mean(vae_mnist.kl_divergence(z_mean, z_log_var))
+            loss = reconstruction + beta * kl
+        wanted = tape.gradient(loss, vae.trainable_variables, unconnected_gradients="zero")
+        return [ops.convert_to_numpy(gradient) for gradient in wanted], float(reconstruction), float(kl)
+
+    arguments = [x.ravel().tolist(), seen.ravel().tolist(), epsilon.ravel().tolist(), beta, steps]
+    found = small.evaluate(LEARN, arguments)
+    expected, reconstruction, kl = gradients()
+    assert (found["reconstruction"], found["kl"]) == pytest.approx((reconstruction, kl), rel=1e-5)
+    names = ("encoder_h", "z_mean", "z_log_var", "decoder_h", "decoder_output")
+    for own, theirs in zip(flat(found["gradients"], names), expected, strict=True):
+        np.testing.assert_allclose(own, theirs.ravel(), atol=1e-4 * max(np.abs(theirs).max(), 1e-12))
+    before = [ops.convert_to_numpy(variable) for variable in vae.trainable_variables]
+    for _ in range(steps):
+        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients()[0]], vae.trainable_variables)
+    for own, variable, start in zip(flat(found["layers"], names), vae.trainable_variables, before, strict=True):
+        moved = np.abs(variable - start).max()
+        np.testing.assert_allclose(own, ops.convert_to_numpy(variable).ravel(), atol=1e-3 * max(moved, 1e-6))
+        if beta or "log_var" not in variable.path:
+            assert moved > 1e-3
+    assert small.evaluate("explorer.model.layers.z_mean.bias[0]") == pytest.approx(float(before[3][0]), rel=1e-6)
+
+
+def test_new_weights_learn_in_the_page_to_a_loss_by_steps(small):
+    """The page's own network of 32 units, from new weights, on the images that it carries: 150 steps."""
+    loss = small.evaluate(
+        """async () => {
+          const { images, heldOut } = JSON.parse(byId("contents").textContent).training;
+          const [bytes, held] = await Promise.all([unpackDeflated(images), unpackDeflated(heldOut)]);
+          const server = new TrainingServer({ images: bytes, heldOut: held, layers: newLayers(32, 2) });
+          const grey = Float32Array.from(held, (value) => value / 255);
+          const before = server.learner.evaluate(grey);
+          for (let k = 0; k < 150; k++) server.learner.step(server.batch());
+          const after = server.learner.evaluate(grey);
+          return [before, after].map(({ reconstruction, kl }) => reconstruction + kl);
+        }"""
+    )
+    assert loss[0] > 400
+    assert 150 < loss[1] < 195, "the average digit alone costs 206"
+
+
+def test_the_page_carries_images_to_train_on_and_others_that_are_held_out(page, sample):
+    training = json.loads(page.locator("#contents").text_content())["training"]
+    unpacked = [zlib.decompress(base64.b64decode(training[name])) for name in ("images", "heldOut")]
+    images, held_out = (np.frombuffer(part, "u1").reshape(-1, 784) for part in unpacked)
+    places = np.linspace(0, len(sample.x_train) - 1, training["count"]).astype(int)
+    np.testing.assert_array_equal(images, (255 * sample.x_train[:][places]).round())
+    whole = (255 * sample.x_test).round().astype("u1")
+    place = {image.tobytes(): label for image, label in zip(whole, sample.y_test, strict=True)}
+    assert [place[image.tobytes()] for image in held_out] == training["labels"]
+
+
+def test_a_page_grows_to_its_limit_and_not_beyond(trained, sample, monkeypatch):
+    size = len(explorer.page(trained[0], sample, COLOURS).encode())
+    monkeypatch.setattr(explorer, "PAGE_LIMIT", size - 200_000)
+    html = explorer.page(trained[0], sample, COLOURS)
+    assert size - 240_000 < len(html.encode()) <= size - 200_000
+    monkeypatch.setattr(explorer, "PAGE_LIMIT", 10_000)
+    assert '"training": null' in explorer.page(trained[0], sample, COLOURS)
+
+
+def test_training_moves_the_whole_page_and_leads_back(visit, replay, sample):
+    page = visit(explorer.page(replay.trained, sample, COLOURS))
+    start = page.evaluate("[...explorer.model.decode([0, 0])]")
+    codes = page.evaluate("explorer.codes.z.length")
+    encoded = page.locator("#q-numbers").inner_text()
+    page.locator("#train-start").click()
+    until(page, "explorer.training?.steps > 20", 60)
+    assert page.locator("#train-start").inner_text() == "Pause"
+    for preset, beta, noise in (("autoencoder", "0", False), ("strong", "4", True), ("vae", "1", True)):
+        page.locator(f"#preset-{preset}").click()
+        until(page, f"byId('train-beta').value === '{beta}'")
+        assert page.locator("#train-sample-noise").is_checked() == noise
+        assert page.locator(f"#preset-{preset}").get_attribute("aria-pressed") == "true"
+    page.locator("#train-input-noise").uncheck()
+    until(page, "byId('train-what').textContent === 'A setting of your own.'")
+    assert page.evaluate("[...explorer.model.decode([0, 0])]") != start
+    page.locator("#train-start").click()
+    until(page, "explorer.posterior !== null", 90)  # that of the model as it is now
+    assert page.locator("#q-numbers").inner_text() != encoded
+    assert page.evaluate("explorer.codes.z.length") == 2 * min(1000, codes // 2)
+    page.locator("#train-back").click()
+    until(page, f"explorer.codes.z.length === {codes}")
+    assert page.evaluate("[...explorer.model.decode([0, 0])]") == start
+    until(page, f"byId('q-numbers').textContent === '{encoded}'")
+    assert page.said == []
+
+
+def test_a_page_of_more_latents_trains_too(visit, sample):
+    vae = vae_mnist.build_vae(latent_dim=5, hidden_dim=16)
+    page = visit(explorer.page(vae, sample, COLOURS))
+    assert page.locator("#train-plane").is_hidden()
+    page.locator("#train-new").click()
+    until(page, "explorer.training?.steps > 5", 60)
+    assert "held out" in page.locator("#train-numbers").inner_text()
+    assert page.said == []
+
+
+def test_a_group_of_buttons_is_one_stop_of_the_tab_key_and_arrows_move_inside(page):
+    stops = "[...document.querySelectorAll('#pick-class button, #pick-digit button')].filter((b) => b.tabIndex === 0)"
+    assert page.evaluate(f"{stops}.length") == 2
+    page.locator("#pick-class button").nth(3).focus()
+    for key, label in (("ArrowRight", "4"), ("ArrowLeft", "3"), ("Home", "0"), ("ArrowLeft", "9"), ("ArrowDown", "0")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.textContent") == label
+    assert page.evaluate(f"{stops}[0].textContent") == "0"
+
+
+def test_what_is_painted_is_no_longer_of_the_class_that_was_picked(page):
+    pressed = "document.querySelectorAll('#pick-class [aria-pressed=true], #pick-digit [aria-pressed=true]').length"
+    assert page.evaluate(pressed) == 2
+    paper = page.locator("#paper")
+    paper.click(position={"x": 60, "y": 60})
+    assert page.evaluate(pressed) == 0
+
+
+def test_a_number_that_is_rounded_to_0_has_no_minus(page):
+    assert page.evaluate("[formatted(-0.001), formatted(-0.01), formatted(0), formatted(NaN)]") == [
+        "0.00",
+        "−0.01",
+        "0.00",
+        "–",
+    ]
+
+
+def test_all_q_together_are_their_mean_and_its_distance_from_the_prior(small):
+    """One q alone has a closed form, and two far apart have its mean less log 2, as each holds half of the mass."""
+    found = small.evaluate(
+        """() => {
+          const one = { mean: [0.5, -1], logVar: [-0.5, 0.3] };
+          const two = { mean: [3, 0, -3, 0], logVar: [-3, -3, -3, -3] };
+          const kl = (q) => new Aggregate(q, 8, 400).klToPrior;
+          return [kl(one), klDivergence(one), kl(two), klDivergence({ mean: [3, 0], logVar: [-3, -3] })];
+        }"""
+    )
+    assert found[0] == pytest.approx(found[1], abs=0.01)
+    assert found[2] == pytest.approx(found[3] - math.log(2), abs=0.02)
+
+
+def test_the_clouds_are_shown_before_and_after_training(visit, replay, sample):
+    page = visit(explorer.page(replay.trained, sample, COLOURS))
+    page.locator("#train-clouds").check()
+    until(page, "byId('train-clouds-numbers').textContent.startsWith('The mean of 1000 clouds is')", 60)
+    page.locator("#train-clouds").uncheck()
+    until(page, "byId('train-clouds-numbers').textContent === ''")
+    assert page.said == []

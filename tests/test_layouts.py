@@ -340,7 +340,10 @@ pandas.DataFrame(dict(image=[dict(bytes=png(image), path="") for image in x], la
 NEEDS = {"mine.pt": "torch", "mine.tfrecord": "tensorflow", "mine.parquet": "pyarrow"}
 
 
-@pytest.mark.parametrize("name", CONVERTED)
+SLOW = {"mine.pt", "mine.tfrecord"}  # each imports what it needs twice
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CONVERTED])
 def test_other_formats_are_refused_with_lines_that_convert_them(name, arrays, tmp_path):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
@@ -499,3 +502,53 @@ def test_a_home_is_found_and_each_conversion_is_said_and_recorded(arrays, run_py
     record = json.loads((tmp_path / "figures" / "letters" / "metrics.json").read_text())
     assert (record["converted"], record["classes"]) == (said, list("ABCDEFGHIJKLM"))
     assert Path(tmp_path / "figures" / "letters" / "latent_scatter.png").exists()
+
+
+def damaged(content, rng):
+    """A file's content with some bytes changed, most often near its start, cut out, put in, or left out at the end."""
+    content = bytearray(content)
+    place, length = int(rng.integers(len(content))), int(rng.integers(1, 100))
+    match rng.integers(5):
+        case 0:
+            for _ in range(rng.integers(1, 8)):
+                content[rng.integers(min(400, len(content)))] = rng.integers(256)
+        case 1:
+            for _ in range(rng.integers(1, 50)):
+                content[rng.integers(len(content))] = rng.integers(256)
+        case 2:
+            del content[place:]
+        case 3:
+            del content[place : place + 20 * length]
+        case 4:
+            content[place:place] = rng.bytes(length)
+    return bytes(content)
+
+
+FILES = {
+    "a.npy": lambda a, path: np.save(path, a["x_train"]),
+    "a.npz": lambda a, path: np.savez_compressed(path, **a),
+    "a.idx": lambda a, path: path.write_bytes(idx(a["x_train"])),
+    "a.gz": lambda a, path: path.write_bytes(gzip.compress(idx(a["x_train"]))),
+    "a.csv": lambda a, path: np.savetxt(path, a["x_train"].reshape(-1, 784), "%d", ","),
+    "a.png": lambda a, path: Image.fromarray(a["x_train"][0]).save(path),
+    "a.jpg": lambda a, path: Image.fromarray(a["x_train"][0]).save(path),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_files_load_or_are_refused_in_a_sentence(name, arrays, tmp_path):
+    """150 of each kind, of which most are refused; none ends in anything else, or waits."""
+    FILES[name](arrays, tmp_path / name)
+    good, rng = (tmp_path / name).read_bytes(), np.random.default_rng(0)
+    if picture := name.endswith(("png", "jpg")):
+        for number in range(3):
+            (tmp_path / f"{number}-{name}").write_bytes(good)
+    sentences = []
+    for _ in range(150):
+        (tmp_path / name).write_bytes(damaged(good, rng))
+        try:
+            load_data(tmp_path if picture else tmp_path / name)
+        except UserError as error:
+            sentences.append(str(error))
+    assert picture or len(sentences) > 30
+    assert not any("\n" in sentence for sentence in sentences)

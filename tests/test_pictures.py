@@ -107,13 +107,13 @@ SEEN_BY = {
 
 @pytest.mark.parametrize("eye", SEEN_BY)
 def test_class_colours_stay_apart_for_colour_blind_readers(eye):
-    """Ten units of CIE76 are several just-noticeable differences; digits that lie side by side have twice that."""
+    """One unit of CIE76 is about a difference that one just notices."""
     rgb = np.array([matplotlib.colors.to_rgb(colour) for colour in pictures.CLASS_COLOURS])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     colours = lab(np.clip(linear @ SEEN_BY[eye].T, 0, 1))
     distance = np.linalg.norm(colours[:, None] - colours, axis=-1)
-    assert distance[~np.eye(10, dtype=bool)].min() > 10
-    assert min(distance[a, b] for group in ((3, 5, 8), (4, 7, 9)) for a in group for b in group if a < b) > 20
+    assert distance[~np.eye(10, dtype=bool)].min() > (47 if eye == "normal" else 29)
+    assert min(distance[a, b] for group in ((3, 5, 8), (4, 7, 9)) for a in group for b in group if a < b) > 31
 
 
 def test_prior_quantiles_are_those_of_a_standard_normal():
@@ -199,3 +199,35 @@ def test_pictures_of_a_set_that_lacks_classes(trained, sample):
     few = sample._replace(x_test=sample.x_test[:3], y_test=sample.y_test[:3])
     figures = pictures.draw(trained[0], few)
     assert figures["reconstructions.png"].axes[0].images[0].get_array().shape == (5 * 28, 3 * 28)
+
+
+def test_sets_of_many_classes_or_of_none_are_drawn(trained, sample):
+    names = tuple(f"class {number}" for number in range(47))
+    many = sample._replace(y_test=np.arange(1000) % 47, classes=names)
+    figures = pictures.draw(trained[0], many)
+    assert set(names) <= {text.get_text() for text in figures["latent_scatter.png"].axes[0].texts}
+    colours = pictures.class_colours(47)
+    assert len(set(colours)) == 47
+    assert tuple(colours[:10]) == pictures.CLASS_COLOURS
+    shown = figures["reconstructions.png"].axes[0].images[0].get_array()[:28]
+    columns = [int(np.flatnonzero((many.x_test == image).all(axis=1))[0]) for image in columns_of(shown)]
+    assert [many.y_test[column] for column in columns] == [0, 4, 8, 13, 17, 21, 25, 29, 33, 38, 42, 46]
+
+    none = sample._replace(y_test=np.zeros(1000, "int64"), classes=())
+    figures = pictures.draw(trained[0], none)
+    scatter = figures["latent_scatter.png"].axes[0]
+    assert len(np.unique(scatter.collections[0].get_facecolors(), axis=0)) == 1
+    assert {text.get_text() for text in scatter.texts} == {"1σ", "2σ", "3σ", "manifold"}
+    shown = figures["reconstructions.png"].axes[0].images[0].get_array()[:28]
+    np.testing.assert_array_equal(columns_of(shown), sample.x_test[:12])
+
+
+def columns_of(row):
+    """The images (n, 784) in a row of them (28, 28 n)."""
+    return row.reshape(28, -1, 28).swapaxes(0, 1).reshape(-1, 784)
+
+
+def test_tiles_may_have_any_size_and_colour():
+    images = np.random.default_rng(0).uniform(size=(4, 5, 6, 3))
+    picture = pictures.plot_prior_samples(images).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(picture[5:, 6:], images[3])

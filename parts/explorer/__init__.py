@@ -13,6 +13,7 @@ import json
 import math
 import re
 import statistics
+import zlib
 from pathlib import Path
 
 import keras
@@ -24,9 +25,12 @@ from parts.converting import MOST_CLASSES
 from parts.reading import read_arrays
 
 HERE = Path(__file__).resolve().parent
-NAMES = "model posterior drawing view digit plane sample loss game replay prior latents main"  # each needs those before
+# Each needs those before it.
+NAMES = "model learning posterior drawing view digit plane sample loss game training replay prior latents main"
 SCRIPTS = [f"{name}.js" for name in NAMES.split()]
 PICKS_PER_CLASS = 24
+PAGE_LIMIT = 3_500_000  # bytes, which decide how many images the page carries to train on
+HELD_OUT = 1000  # images that show what such a training learns
 SHOWN_CODES = 10_000
 # The arrays of a replay, as reading.read_arrays wants them declared; n images have codes z (moments, n, 2).
 REPLAY_PARTS = {"moments": ("f", (None,)), "z": ("f", (None, None, None)), "loss": ("f", (None,))}
@@ -38,9 +42,9 @@ def page(vae, dataset, colours, replay=None, origin="", seed=0):
 
     vae: a functional model with the layers `encoder` (x (batch, 784) -> z_mean, z_log_var, each (batch, latent_dim))
     and `decoder` (z -> probabilities (batch, 784)). dataset: name, x_test (n, 784) float32 in [0, 1], y_test (n,),
-    whole numbers that index `colours`, the CSS colours "#rrggbb" of the classes, and classes, their names. replay: a
-    Replay that has seen the training of a model with two latents, or None. origin: where the model is from, in words.
-    seed: which of the held-out images are shown, where there are many, and in which order.
+    whole numbers that index `colours`, the CSS colours "#rrggbb" of the classes, and classes, their names, if they
+    have classes. replay: a Replay that has seen the training of a model with two latents, or None. origin: where the
+    model is from, in words. seed: which of the held-out images are shown, where there are many, and in which order.
     """
     encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
     shown = np.random.default_rng(seed).permutation(len(dataset.x_test))[:SHOWN_CODES]
@@ -54,7 +58,7 @@ def page(vae, dataset, colours, replay=None, origin="", seed=0):
         "origin": origin,
         "heldOut": len(dataset.x_test),
         "colours": list(colours),
-        "names": list(dataset.classes),
+        "names": list(dataset.classes) or ["image"],
         "layers": {
             name: {part: encoded(getattr(layer, part), "<f4") for part in ("kernel", "bias")}
             for name, layer in layers.items()
@@ -65,6 +69,8 @@ def page(vae, dataset, colours, replay=None, origin="", seed=0):
         "halfWidth": max(6, math.ceil(np.abs(z_mean).max() + 1)),
         "replay": replay.contents() if plane and replay is not None else None,
     }
+    html = assemble(contents | {"training": None})
+    contents["training"] = training_images(dataset, shown, PAGE_LIMIT - len(html.encode()))
     return assemble(contents)
 
 
@@ -101,6 +107,34 @@ def fixed_draws(latent_dim, count=SAMPLES):
     if 4 * latent_dim <= count:
         return np.linalg.solve(np.linalg.cholesky(draws.T @ draws / count), draws.T).T
     return draws / np.sqrt(np.mean(draws**2, axis=0))
+
+
+def training_images(dataset, shown, room):
+    """What the page can train on: images, as many as fit into so many bytes, and held-out ones with their labels.
+
+    shown: indices of the held-out images, in the order in which they are taken. None where there is no room.
+    """
+    held_out = shown[:HELD_OUT]
+    rest = deflated(dataset.x_test[held_out])
+    room -= len(rest) + 10_000  # for the labels, and the names of all
+
+    def some(count):
+        return deflated(dataset.x_train[np.linspace(0, len(dataset.x_train) - 1, count).astype(int)])  # some are sorted
+
+    count = len(dataset.x_train)
+    tried = min(count, 500)
+    count = min(count, int(0.97 * room * tried / len(some(tried))))
+    while count >= 100 and len(images := some(count)) > room:
+        count = int(0.97 * count)
+    if count < 100:
+        return None
+    labels = dataset.y_test[held_out].tolist()
+    return {"images": images, "count": count, "heldOut": rest, "labels": labels}
+
+
+def deflated(images):
+    """Images (n, 784) from 0 to 1 as base64 text of their bytes, packed with zlib."""
+    return base64.b64encode(zlib.compress(np.round(255 * images).astype("uint8").tobytes(), 9)).decode()
 
 
 def encoded(values, dtype):

@@ -77,7 +77,10 @@ function digitPanel(app) {
   let picked = null;
   const background = digitCanvas();
 
-  const show = () => app.setDigit(toMnistForm(strokes, picked));
+  const show = () => {
+    if (strokes.length) markPicked(null); // what is painted is no longer the digit that was picked, nor of its class
+    app.setDigit(toMnistForm(strokes, picked));
+  };
   const clear = () => {
     [strokes, picked] = [[], null];
     markPicked(null);
@@ -120,11 +123,15 @@ function digitPanel(app) {
   // Picking: a button for each class, and under them the digits of the class that is chosen.
   const shelf = byId("pick-digit");
   let thumbnails = [];
+  const classes = byId("pick-class");
+  let open = null; // the class whose digits are on the shelf
   const markPicked = (button) => {
     for (const other of shelf.children) other.ariaPressed = String(other === button);
+    for (const other of classes.children) other.ariaPressed = String(button !== null && other.textContent === app.names[open]);
   };
   const openClass = (label) => {
-    for (const button of byId("pick-class").children) button.ariaPressed = String(button.textContent === app.names[label]);
+    open = label;
+    for (const button of classes.children) button.ariaPressed = String(button.textContent === app.names[label]);
     const picks = app.picks.filter((pick) => pick.label === label);
     thumbnails = picks.map(({ image }) => ({ image, canvas: digitCanvas() }));
     const buttons = thumbnails.map(({ image, canvas }, place) => {
@@ -138,12 +145,14 @@ function digitPanel(app) {
       return button;
     });
     shelf.replaceChildren(...buttons);
+    oneStop(shelf);
   };
-  for (const label of app.classes) {
+  for (const label of app.classes.length > 1 ? app.classes : []) {
     const button = element("button", {}, app.names[label]);
     button.addEventListener("click", () => openClass(label));
-    byId("pick-class").append(button);
+    classes.append(button);
   }
+  oneStop(classes);
   app.pick = (pick) => {
     openClass(pick.label);
     const button = shelf.children[app.picks.filter(({ label }) => label === pick.label).indexOf(pick)];

@@ -26,9 +26,29 @@ function themeRgb(name) {
   return [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
 }
 
-/** A number with a real minus sign, or a dash where there is none. */
+/** A number with a real minus sign, unless it is rounded to 0, or a dash where there is none. */
 function formatted(value, digits = 2) {
-  return Number.isFinite(value) ? value.toFixed(digits).replace("-", "−") : "–";
+  if (!Number.isFinite(value)) return "–";
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}
+
+/** Make a group of buttons one stop of the Tab key: inside it, arrows move on. Call it again for new buttons. */
+function oneStop(group) {
+  const stop = (chosen) => {
+    for (const button of group.children) button.tabIndex = button === chosen ? 0 : -1;
+  };
+  const buttons = [...group.children];
+  stop(buttons.find((button) => button.ariaPressed === "true") ?? buttons[0]);
+  group.onfocusin = ({ target }) => stop(target);
+  group.onkeydown = (event) => {
+    const place = buttons.indexOf(document.activeElement);
+    const goals = { ArrowRight: place + 1, ArrowDown: place + 1, ArrowLeft: place - 1, ArrowUp: place - 1 };
+    const goal = { ...goals, Home: 0, End: buttons.length - 1 }[event.key];
+    if (place < 0 || goal === undefined) return;
+    event.preventDefault();
+    buttons.at(goal % buttons.length).focus();
+  };
 }
 
 /** A code as "(0.12, −1.30)". */
@@ -120,9 +140,9 @@ function drawPrior(context, view) {
   context.setLineDash([]);
 }
 
-/** Which colour belongs to which class, as small squares and names. */
+/** Which colour belongs to which class, as small squares and names; nothing for a single class. */
 function fillLegend(place, classes, names, colours) {
-  for (const label of classes) {
+  for (const label of classes.length > 1 ? classes : []) {
     const square = element("span", { className: "key" });
     square.style.setProperty("--key", colours[label]);
     place.append(element("span", {}, square, names[label]));

@@ -21,7 +21,7 @@ function latentsPanel(app) {
   byId("latents-back").addEventListener("click", back);
   return {
     draw(topics) {
-      if (topics.has("digit")) z = app.digit.q.mean;
+      if (topics.has("digit") && !topics.has("model")) z = app.digit.q.mean;
       if (!["digit", "latents", "theme"].some((topic) => topics.has(topic))) return;
       sliders.forEach(({ show }, i) => show(z[i]));
       drawDigit(byId("latents-digit"), app.model.decode(z));

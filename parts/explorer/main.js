@@ -27,10 +27,15 @@ function unpackPicks({ images, labels }) {
   return labels.map((label, k) => ({ label, image: pixels.subarray(k * PIXELS, (k + 1) * PIXELS) }));
 }
 
+const SHOWS_THE_MODEL = ["digit", "view", "pointer", "walk", "sample", "prior", "latents"];
+const SPACINGS = [0.05, 0.025, 0.0125]; // of the posterior's grids, one after the other
+
 function startExplorer() {
   const contents = JSON.parse(byId("contents").textContent);
   const model = new Model(unpackLayers(contents.layers), contents.epsilons);
+  const plane = model.latentDim === 2;
   const panels = [];
+  let stopPreparing = null;
   let waiting = new Set(); // what has changed since the last frame
 
   const app = {
@@ -57,6 +62,26 @@ function startExplorer() {
       app.mine = null;
       app.changed("digit");
     },
+    /** The model has learned: its layers now, and the codes of the digits that the plane shows. */
+    setLayers(layers, codes) {
+      for (const [name, layer] of Object.entries(layers)) {
+        model.layers[name].kernel.set(layer.kernel);
+        model.layers[name].bias.set(layer.bias);
+      }
+      [app.posterior, app.refined] = [null, false];
+      app.codes = codes;
+      app.changed("model");
+    },
+    /** Compute the true posterior of the model as it is now, in the background. */
+    preparePosterior() {
+      if (!plane) return;
+      stopPreparing?.();
+      stopPreparing = preparePosterior(model, contents.halfWidth, SPACINGS, (posterior) => {
+        app.posterior = posterior;
+        app.refined = posterior.grid.spacing === SPACINGS.at(-1);
+        app.changed("digit");
+      });
+    },
     /** Something has changed: draw it with the next frame. */
     changed(topic) {
       if (waiting.size === 0) requestAnimationFrame(draw);
@@ -67,6 +92,7 @@ function startExplorer() {
   function draw() {
     const topics = waiting;
     waiting = new Set();
+    if (topics.has("model")) for (const topic of SHOWS_THE_MODEL) topics.add(topic);
     if (topics.has("digit")) lookAt(app.digit.x);
     for (const panel of panels) panel.draw(topics);
   }
@@ -76,13 +102,13 @@ function startExplorer() {
     app.digit = { x, q, loss: app.judge.loss(x, q), truth: app.posterior?.of(x) };
   }
 
-  const plane = model.latentDim === 2;
   const show = (className, visible) => {
     for (const part of document.getElementsByClassName(className)) part.hidden = !visible;
   };
   show("needs-plane", plane);
   show("needs-sliders", !plane);
   show("needs-replay", app.replay !== null);
+  show("needs-training", contents.training !== null);
   document.querySelector("main").classList.toggle("no-replay", app.replay === null);
   byId("origin").textContent =
     `784 pixels, ${model.hiddenDim} hidden units, ${model.latentDim} ${model.latentDim === 1 ? "latent" : "latents"}; ` +
@@ -91,6 +117,7 @@ function startExplorer() {
   const build = [digitPanel, samplePanel, lossPanel, priorPanel];
   build.push(...(plane ? [planePanel, gamePanel] : [latentsPanel]));
   if (app.replay) build.push(replayPanel);
+  if (contents.training) build.push((app) => trainingPanel(app, contents.training));
   panels.push(...build.map((makePanel) => makePanel(app)));
   app.changed("theme");
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -98,14 +125,7 @@ function startExplorer() {
     app.changed("theme");
   });
 
-  if (plane) {
-    const spacings = [0.05, 0.025, 0.0125];
-    preparePosterior(model, contents.halfWidth, spacings, (posterior) => {
-      app.posterior = posterior;
-      app.refined = posterior.grid.spacing === spacings.at(-1);
-      app.changed("digit");
-    });
-  }
+  app.preparePosterior();
   return app;
 }
 

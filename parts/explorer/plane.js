@@ -4,8 +4,7 @@
 const WALK_STEPS = 11;
 
 function planePanel(app) {
-  const reach = 1.04 * app.codes.z.reduce((most, value) => Math.max(most, Math.abs(value)), 3.3);
-  const view = new View([byId("plane-dots"), byId("plane")], Math.min(reach, 4), () => app.changed("view"));
+  const view = new View([byId("plane-dots"), byId("plane")], Math.min(reachOf(app.codes), 4), () => app.changed("view"));
   const walkCanvases = Array.from({ length: WALK_STEPS }, digitCanvas);
   const manifold = new Manifold(app.model);
   const wander = byId("wander");
@@ -18,7 +17,7 @@ function planePanel(app) {
     app.pointer = view.toCode(place);
     app.changed("pointer");
   };
-  const whole = () => view.show([0, 0], 2 * reach);
+  const whole = () => view.show([0, 0], 2 * reachOf(app.codes));
   const walkTo = (z) => {
     walk = walk.length === 1 ? [...walk, z] : [z];
     app.changed("walk");
@@ -128,6 +127,7 @@ function planePanel(app) {
   return {
     draw(topics) {
       if (topics.has("theme")) manifold.forget();
+      if (topics.has("model")) manifold.renew();
       if (["view", "theme", "walk", "prior"].some((topic) => topics.has(topic))) drawBase();
       if (["view", "theme", "digit", "pointer"].some((topic) => topics.has(topic))) drawOverlay();
       if (topics.has("pointer") || topics.has("theme")) {
@@ -152,10 +152,17 @@ function planePanel(app) {
   };
 }
 
-/** Decoded digits as tiles under a view, a few milliseconds of them a frame. */
+/** How far from 0 the codes go, with a margin; at least as far as the prior's circles. */
+function reachOf({ z }) {
+  return 1.04 * z.reduce((most, value) => Math.max(most, Math.abs(value)), 3.3);
+}
+
+/** Decoded digits as tiles under a view, a few milliseconds of them a frame, each about so many pixels wide. */
 class Manifold {
-  constructor(model) {
+  constructor(model, width = 34) {
     this.model = model;
+    this.width = width;
+    this.version = 0; // of the model
     this.tiles = new Map();
   }
 
@@ -163,9 +170,14 @@ class Manifold {
     this.tiles.clear();
   }
 
+  /** The model has changed: decode all tiles anew, but show the old ones until then. */
+  renew() {
+    this.version++;
+  }
+
   /** Draw the tiles that there are; returns whether some are still missing. */
   draw(context, view) {
-    const step = 2 ** Math.round(Math.log2(34 / view.scale));
+    const step = 2 ** Math.round(Math.log2(this.width / view.scale));
     const until = performance.now() + 6;
     const [low, high] = [view.toCode([0, view.height]), view.toCode([view.width, 0])];
     const size = step * view.scale;
@@ -176,13 +188,14 @@ class Manifold {
       for (let column = Math.floor(low[0] / step); column * step < high[0]; column++) {
         const key = `${step} ${row} ${column}`;
         let tile = this.tiles.get(key);
-        if (!tile && performance.now() < until) {
-          tile = digitCanvas();
-          drawDigit(tile, this.model.decode([(column + 0.5) * step, (row + 0.5) * step]));
+        if (tile?.version !== this.version && performance.now() < until) {
+          tile ??= { canvas: digitCanvas() };
+          drawDigit(tile.canvas, this.model.decode([(column + 0.5) * step, (row + 0.5) * step]));
+          tile.version = this.version;
           this.tiles.set(key, tile);
         }
-        if (tile) context.drawImage(tile, view.screenX(column * step), view.screenY((row + 1) * step), size, size);
-        else missing = true;
+        if (tile) context.drawImage(tile.canvas, view.screenX(column * step), view.screenY((row + 1) * step), size, size);
+        if (tile?.version !== this.version) missing = true;
       }
     }
     return missing;

@@ -416,18 +416,20 @@ function serveLogPartition({ data: { layers, halfWidth, spacings } }) {
   }
 }
 
-/** Prepares the posterior in a worker, coarse first; calls ready(posterior) for each grid. */
+/** Prepares the posterior in a worker, coarse first; calls ready(posterior) for each grid. Returns what stops it. */
 function preparePosterior(model, halfWidth, spacings, ready) {
   const sources = ["model.js", "posterior.js"].map((id) => document.getElementById(id).textContent);
   const url = URL.createObjectURL(new Blob([...sources, "onmessage = serveLogPartition;"]));
   const worker = new Worker(url);
   let left = spacings.length;
+  const stop = () => {
+    worker.terminate();
+    URL.revokeObjectURL(url);
+  };
   worker.onmessage = ({ data: { grid, logPartition } }) => {
     ready(new Posterior(model, grid, logPartition));
-    if (--left === 0) {
-      worker.terminate();
-      URL.revokeObjectURL(url);
-    }
+    if (--left === 0) stop();
   };
   worker.postMessage({ layers: model.layers, halfWidth, spacings });
+  return stop;
 }

@@ -3,12 +3,7 @@
 
 const KEPT_DRAWS = 8;
 
-/** A draw of N(0, 1), by Box and Muller. */
-function normal() {
-  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-}
-
-const normalCode = (latentDim) => Array.from({ length: latentDim }, normal);
+const normalCode = (latentDim) => Array.from({ length: latentDim }, () => normal());
 
 function samplePanel(app) {
   let epsilons = Array.from({ length: KEPT_DRAWS }, () => normalCode(app.model.latentDim)); // the newest first
@@ -49,11 +44,13 @@ function samplePanel(app) {
       if (!topics.has("digit") && !topics.has("sample") && !topics.has("theme")) return;
       const { x, q } = app.digit;
       const z = sampleLatent(q, epsilons[0]);
+      const drawn = app.model.decode(z);
       const reconstruction = app.model.decode(q.mean);
       drawDigit(byId("sample-input"), x);
       drawDigit(byId("sample-mean"), reconstruction);
       drawDifference(byId("sample-difference"), x, reconstruction);
-      drawDigit(byId("sample-drawn"), app.model.decode(z));
+      drawDigit(byId("sample-drawn"), drawn);
+      drawDigit(byId("sample-tossed"), drawn.map((probability) => (Math.random() < probability ? 1 : 0)));
       fillTable(q, z);
     },
   };
