@@ -19,8 +19,8 @@ from parts import printable
 from parts.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE
 
 # Ten colours, from 0 to 9, that stay apart for colour-blind readers: the smallest CIE76 distance between two of them is
-# 29 as deuteranopes and protanopes see them, and 47 as others do. (Searched for; a search for the smallest of all alone
-# reaches 38, with blues and yellows only.) Digits that look alike, and so lie side by side, have those that differ most.
+# 29 as deuteranopes and protanopes see them, and 47 as others do. (Searched for; a search for the smallest of all
+# alone reaches 38, with blues and yellows only.) Digits that look alike, and so lie side by side, differ most.
 CLASS_COLOURS = (
     "#3c5a78", "#87c3b4", "#1ed278", "#3c1eff", "#963c3c", "#e11e00", "#ff00ff", "#3c4bb4", "#ffa500", "#ff87f0",
 )  # fmt: skip

@@ -1050,3 +1050,28 @@ def test_the_clouds_are_shown_before_and_after_training(visit, replay, sample):
     page.locator("#train-clouds").uncheck()
     until(page, "byId('train-clouds-numbers').textContent === ''")
     assert page.said == []
+
+
+def test_the_address_holds_the_state_and_a_link_brings_it_back(visit, replay, sample):
+    page = visit(explorer.page(replay.trained, sample, COLOURS))
+    page.locator("#pick-class button").nth(7).click()
+    page.locator("#pick-digit button").nth(2).click()
+    page.locator("#preset-strong").click()
+    page.evaluate("explorer.pointer = [0.5, -1.25], explorer.changed('pointer')")
+    page.locator("#train-panel").scroll_into_view_if_needed()
+    until(page, "location.hash.includes('beta=4') && location.hash.includes('digit=7.2')")
+    assert "at=0.50,-1.25&digit=7.2&beta=4&z-noise=1&input-noise=1" in page.evaluate("location.hash")
+    link = page.url
+    other = page.context.new_page()
+    other.goto(link.replace("beta=4", "beta=0.5") + "&panel=loss-panel")
+    assert other.evaluate("explorer.pointer") == [0.5, -1.25]
+    assert other.locator("#pick-class [aria-pressed=true]").inner_text() == "7"
+    assert other.locator("#train-beta").input_value() == "0.5"
+    assert 0 <= other.locator("#loss-panel").bounding_box()["y"] < 900
+    other.locator("#paper").click(position={"x": 60, "y": 60})  # a painting is no part of a link
+    until(other, "!location.hash.includes('digit=')")
+    for wrong in ("#at=x,y&digit=99.1&beta=-3&panel=nowhere", "#at=1", "#=&&="):
+        other.goto("about:blank")
+        other.goto(link.split("#")[0] + wrong)
+        assert other.locator("#train-beta").input_value() == "1"
+    assert page.said == []

@@ -26,7 +26,7 @@ from parts.reading import read_arrays
 
 HERE = Path(__file__).resolve().parent
 # Each needs those before it.
-NAMES = "model learning posterior drawing view digit plane sample loss game training replay prior latents main"
+NAMES = "model learning posterior drawing view digit plane sample loss game training replay prior latents address main"
 SCRIPTS = [f"{name}.js" for name in NAMES.split()]
 PICKS_PER_CLASS = 24
 PAGE_LIMIT = 3_500_000  # bytes, which decide how many images the page carries to train on

@@ -78,6 +78,7 @@ function digitPanel(app) {
   const background = digitCanvas();
 
   const show = () => {
+    if (strokes.length || !picked) app.shownPick = null;
     if (strokes.length) markPicked(null); // what is painted is no longer the digit that was picked, nor of its class
     app.setDigit(toMnistForm(strokes, picked));
   };
@@ -139,6 +140,7 @@ function digitPanel(app) {
       const button = element("button", { ariaLabel: `Held-out ${app.names[label]}, number ${place + 1}`, ariaPressed: "false" }, canvas);
       button.addEventListener("click", () => {
         [strokes, picked] = [[], image];
+        app.shownPick = picks[place];
         markPicked(button);
         show();
       });

@@ -50,6 +50,7 @@ function startExplorer() {
     codes: contents.codes && unpackCodes(contents.codes),
     replay: contents.replay && unpackReplay(contents.replay),
     digit: null, // { x, q, loss, truth }
+    shownPick: null, // the pick that it is, unless it was painted
     mine: null, // a q of the reader's own, in place of the encoder's
     pointer: [0, 0],
     prior: [],
@@ -119,6 +120,7 @@ function startExplorer() {
   if (app.replay) build.push(replayPanel);
   if (contents.training) build.push((app) => trainingPanel(app, contents.training));
   panels.push(...build.map((makePanel) => makePanel(app)));
+  panels.push(followAddress(app));
   app.changed("theme");
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     themeColours.clear();

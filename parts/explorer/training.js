@@ -158,6 +158,8 @@ function trainingPanel(app, { images, count, heldOut, labels }) {
     app.changed("training");
     send({ switches });
   };
+  app.switches = () => ({ ...settings });
+  app.setSwitches = set;
   const say = (text) => (byId("train-note").textContent = text);
 
   startButton.addEventListener("click", () => run(!running));
