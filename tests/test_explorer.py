@@ -17,7 +17,7 @@ from conftest import ROOT, TWO_EPOCHS, decode, encode, learn
 from keras import ops
 
 import vae_mnist
-from parts import evidence, explorer, pictures
+from parts import data, evidence, explorer, pictures
 from parts.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
@@ -1074,4 +1074,19 @@ def test_the_address_holds_the_state_and_a_link_brings_it_back(visit, replay, sa
         other.goto("about:blank")
         other.goto(link.split("#")[0] + wrong)
         assert other.locator("#train-beta").input_value() == "1"
+    assert page.said == []
+
+
+def test_a_page_of_clothes_speaks_of_images(visit, replay, sample):
+    page = visit(explorer.page(replay.trained, sample._replace(classes=data.GARMENTS), COLOURS))
+    page.locator("#paper").click(position={"x": 60, "y": 60})
+    for button in ("#preset-autoencoder", "#preset-vae"):
+        page.locator(button).click()
+    words = page.evaluate(
+        "document.body.innerText + [...document.querySelectorAll('[aria-label]')].map((e) => e.ariaLabel)"
+    )
+    assert "digit" not in words.lower()
+    assert "an image" in words
+    assert " a image" not in words
+    assert "Pick a held-out image" in words
     assert page.said == []

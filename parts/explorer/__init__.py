@@ -22,6 +22,7 @@ from keras import ops
 
 from parts import evidence
 from parts.converting import MOST_CLASSES
+from parts.data import DIGITS
 from parts.reading import read_arrays
 
 HERE = Path(__file__).resolve().parent
@@ -55,6 +56,7 @@ def page(vae, dataset, colours, replay=None, origin="", seed=0):
     plane = z_mean.shape[-1] == 2
     contents = {
         "dataset": dataset.name,
+        "thing": "digit" if tuple(dataset.classes) == DIGITS else "image",
         "origin": origin,
         "heldOut": len(dataset.x_test),
         "colours": list(colours),

@@ -178,7 +178,7 @@ function digitPanel(app) {
         context.drawImage(background, 0, 0, PAPER, PAPER);
       }
       byId("undo").disabled = strokes.length === 0;
-      byId("paper-caption").textContent = picked ? "a held-out digit; paint on it" : "your strokes";
+      byId("paper-caption").textContent = worded(picked ? "a held-out digit; paint on it" : "your strokes");
       context.strokeStyle = themeColour("ink");
       traceStrokes(context, strokes, picked ? PEN * 10 : 18);
       if (pen.shown) {

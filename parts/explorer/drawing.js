@@ -3,6 +3,25 @@
 
 const byId = (id) => document.getElementById(id);
 
+let thing = "digit"; // what the images show, as the page is told
+
+/** A text about digits, in words that suit the images of this page. */
+function worded(text) {
+  if (thing === "digit") return text;
+  const article = text.replace(/\b([Aa]) (?=digit)/g, "$1n ");
+  return article.replace(/\b([Dd])igit/g, (_, first) => (first === "D" ? "Image" : "image"));
+}
+
+/** The same for all texts and labels that stand in the page. */
+function rewordPage() {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const { parentElement: place, data } = texts.currentNode;
+    if (!["SCRIPT", "STYLE"].includes(place.tagName) && /digit/i.test(data)) texts.currentNode.data = worded(data);
+  }
+  for (const labelled of document.querySelectorAll("[aria-label]")) labelled.ariaLabel = worded(labelled.ariaLabel);
+}
+
 /** A new element with properties, and children that are elements or text. Text never becomes markup. */
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);

@@ -260,7 +260,7 @@ function gamePanel(app) {
       byId(`gauge-${who}`).hidden = !truth;
       if (truth) byId(`gauge-${who}`).style.left = `${gaugePlace(logEvidence - loss.elbo)}%`;
     }
-    byId("verdict").textContent = verdict(own, encoder);
+    byId("verdict").textContent = worded(verdict(own, encoder));
     byId("hard-digit").disabled = !app.posterior;
     const q = mine();
     drawDigit(byId("game-mean"), app.model.decode(q.mean));

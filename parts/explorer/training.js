@@ -196,9 +196,8 @@ function trainingPanel(app, { images, count, heldOut, labels }) {
     byId("train-input-noise").checked = settings.inputNoise;
     for (const name of Object.keys(PRESETS)) byId(`preset-${name}`).ariaPressed = String(chosen() === name);
     const plain = settings.beta === 0 && !settings.sampleNoise;
-    byId("train-what").textContent =
-      PRESETS[chosen()]?.sentence ??
-      (plain ? "No noise on z and no KL: this is a plain autoencoder, with noise on its input." : "A setting of your own.");
+    const noisy = "No noise on z and no KL: this is a plain autoencoder, with noise on its input.";
+    byId("train-what").textContent = worded(PRESETS[chosen()]?.sentence ?? (plain ? noisy : "A setting of your own."));
   };
 
   return {
@@ -232,8 +231,8 @@ class TrainingPlane {
   showClouds(clouds) {
     this.clouds = clouds;
     byId("train-clouds-numbers").textContent = clouds
-      ? `The mean of ${clouds.mean.length / 2} clouds is ${formatted(new Aggregate(clouds, 6).klToPrior, 2)} nats (KL divergence) from the prior:` +
-        " the nearer to 0, the more a draw from N(0, I) is like the code of a digit."
+      ? worded(`The mean of ${clouds.mean.length / 2} clouds is ${formatted(new Aggregate(clouds, 6).klToPrior, 2)} nats (KL divergence) from the prior:` +
+        " the nearer to 0, the more a draw from N(0, I) is like the code of a digit.")
       : "";
     this.app.changed("train-view");
   }
