@@ -43,7 +43,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from parts import console, data, devices, evidence, explorer, feeding, learning, pictures, saved
+from parts import console, data, evidence, explorer, feeding, learning, pictures, saved
 from parts.recipes import RECIPES
 from parts.session import Session
 
@@ -167,19 +167,21 @@ def compile_vae(vae, recipe, n_images):
 
 
 def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose="auto", callbacks=(), initial_epoch=0):
-    """Train a compiled VAE to reproduce its own input; x_train and x_test are (n, 784) float32 in [0, 1].
+    """Train a compiled VAE to reproduce its own input; x_train and x_test are (n, 784) floats in [0, 1].
 
-    x_train may also be data.Images, which are kept in bytes until their turn comes. `seed` decides the order of the
+    Both may also be data.Images, which are kept in bytes until their turn comes. `seed` decides the order of the
     batches and all noise, in each epoch anew.
     `callbacks` are Keras callbacks of your own; their logs hold all the numbers that the history holds. A training
     that was cut off goes on with `initial_epoch`, the number of epochs that are done.
     Returns the history, {name: one number per epoch}, in nats per image: `loss`, `reconstruction_loss` and `kl_loss`,
     and the same with `val_` for the held-out x_test. Each is a mean over images, with one noise sample an image.
-    Raises UserError when the loss or a weight becomes NaN or infinite.
+    Raises UserError for other images, for a learning rate that has run out, as that of a trained model has (compile_vae
+    gives it a new one), and when the loss or a weight becomes NaN or infinite.
     """
     if verbose == "auto":
         verbose = console.verbosity()
     batches = feeding.Batches(x_train, recipe.batch_size, seed)
+    learning.check_learning_rate(vae.optimizer, len(batches) * (recipe.epochs - initial_epoch), callbacks)
     ours = [learning.SeedEachEpoch(batches, seed), learning.StopIfDiverged(), learning.KLLossInLogs()]
     fitted = vae.fit(
         feeding.for_fit(batches),
@@ -245,7 +247,8 @@ def evaluate_evidence(vae, x, seed=0):
 def load_vae(path):
     """The VAE in a file that this script saved, with its optimizer. Raises UserError for any other file.
 
-    The network is built anew, and the file gives its numbers: nothing in it is run, wherever it comes from.
+    The network is built anew, and the file gives its numbers: nothing in it is run, wherever it comes from. To train
+    it further, call compile_vae first.
     """
     stored = saved.read(path)
     vae = build_vae(stored.recipe, stored.latent_dim, stored.hidden_dim)
@@ -262,21 +265,22 @@ def load_vae(path):
 def run(args):
     """Load, build, train, evaluate, draw, save: what one command does. Returns the record (metrics.json)."""
     with Session(args) as session:  # its devices, its folder, --resume, Ctrl-C, the record: parts/session.py
-        dataset = session.begin(data.load_data(args.data))
-        if args.load is not None:
-            vae = load_vae(args.load)
-        else:
-            with devices.all_devices():
+        dataset = session.begin(data.load_data(args.data, args.seed))
+        with session.all_devices():
+            if args.load is not None:
+                vae = load_vae(args.load)
+            else:
                 vae = build_vae(session.recipe, args.latent_dim, args.hidden_dim, args.seed)
+            if args.trains:  # also a loaded model, with --epochs
                 compile_vae(vae, session.recipe, len(dataset.x_train))
                 saving = session.saving_each_epoch(vae, evaluate_elbo)  # callbacks; with --resume, where to go on
                 train(vae, dataset.x_train, dataset.x_test, session.recipe, args.seed, **saving)
-            vae = session.on_one_device(vae)
+        vae = session.on_one_device(vae)
 
         held_out = evaluate_elbo(session.check(vae), dataset.x_test, samples=10, seed=args.seed)
         known = evaluate_evidence(vae, dataset.x_test[: args.evidence_images], args.seed)
         figures = pictures.draw(vae, dataset, session.history, session.origin, args.seed, session.stopped)
-        page = explorer.page(vae, dataset, pictures.CLASS_COLOURS, session.replay, session.origin, args.seed)
+        page = explorer.page(vae, dataset, pictures.class_colours(62), session.replay, session.origin, args.seed)
         return session.save(vae, figures, page, held_out, known)
 
 

@@ -6,20 +6,21 @@ import keras
 import numpy as np
 
 from parts import UserError, devices, processes
+from parts.data import IMAGE_DIM, Images
 
 
 class Batches(keras.utils.PyDataset):
-    """The pairs (x, x) of batches of images x, data.Images or (n, 784) float32 in [0, 1], for `fit`.
+    """The pairs (x, x) of batches of images x, data.Images or (n, 784) floats in [0, 1], for `fit`: float32.
 
     With a seed, `shuffle` gives each epoch an order that the seed and the epoch's number decide; without one, the
     images keep their order. Where several devices share a batch, each has as many images of it, and the few images
     that are left over at the end have no turn.
-    Raises UserError where there are fewer images than devices.
+    Raises UserError where there are fewer images than devices, and for an x of another kind.
     """
 
     def __init__(self, x, batch_size, seed=None):
         super().__init__()
-        shared_by = devices.sharing()
+        x, shared_by = checked(x), devices.sharing()
         if len(x) < shared_by:
             raise UserError(f"{len(x)} images are fewer than the {shared_by} devices that would share them: give more.")
         self.x, self.seed = x, seed
@@ -32,12 +33,30 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, number):
         places = self.order[number * self.batch_size :][: self.batch_size]
-        x = self.x[processes.own_share(places)]
+        x = self.x[processes.own_share(places)].astype("float32", copy=False)
         return x, x
 
     def shuffle(self, epoch):
         """Draw the order of an epoch, counted from 0."""
         self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.x))[: self.n]
+
+
+def checked(x):
+    """The images x themselves; raises UserError unless they are data.Images or (n, 784) floats in [0, 1]."""
+    x = x if isinstance(x, Images) else np.asarray(x)
+    if len(x.shape) != 2 or x.shape[1] != IMAGE_DIM:
+        flat = IMAGE_DIM in (math.prod(x.shape[1:]), math.prod(x.shape))  # of many images, or of one
+        advice = f"call reshape(-1, {IMAGE_DIM})" if flat else "make them 28 by 28 pixels"
+        raise UserError(f"The images have shape {x.shape}, not (n, {IMAGE_DIM}): {advice}.")
+    if isinstance(x, Images):
+        return x
+    if x.dtype.kind != "f":
+        divide = "divide them by 255, or give data.Images(x), which does that batch by batch"
+        raise UserError(f"The images have dtype {x.dtype}, not floats from 0 to 1: if they go to 255, {divide}.")
+    low, high = (x.min(), x.max()) if len(x) else (0, 0)  # NaN, if one of them is; neither needs a copy of them
+    if not 0 <= low <= high <= 1:
+        raise UserError(f"The images have values from {low} to {high}, and must be from 0 to 1: scale them.")
+    return x
 
 
 def for_fit(batches):

@@ -8,6 +8,7 @@ loaded from there.
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 from parts import UserError
 from parts.data import MNIST_SAMPLE
-from parts.reading import read_json
+from parts.reading import open_file, read_json
 
 try:
     import fcntl
@@ -34,11 +35,11 @@ ASIDE, JOURNAL, OLD = ".vae_mnist", "journal.json", "old"
 
 
 @contextlib.contextmanager
-def opened(output, dataset, loaded=False, together=contextlib.nullcontext):
+def opened(output, dataset, loaded=False, together=contextlib.nullcontext, start=None):
     """Choose the folder of a run, make it, and keep other runs out of it; a context that gives a Place.
 
     output: what --output says, or None; dataset: a data.Dataset; loaded: whether the model is one trained before;
-    together: see replace_all.
+    together: see replace_all; start: see `choose`.
     What a killed run left is settled first. A folder that was made for the run, and in which it wrote nothing, goes
     again. Raises UserError where the folder cannot be used, or a file in it cannot be replaced.
     """
@@ -50,7 +51,7 @@ def opened(output, dataset, loaded=False, together=contextlib.nullcontext):
             before = None
             while folder != before:  # what a killed run left there decides where this run goes
                 finish(folder)
-                folder, before = choose(output, dataset, loaded), folder
+                folder, before = choose(output, dataset, loaded, start), folder
             new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
             folder.mkdir(parents=True, exist_ok=True)
             stack.callback(remove_if_empty, new)
@@ -96,11 +97,13 @@ def remove_if_empty(folders):
             folder.rmdir()
 
 
-def choose(output, dataset, loaded=False):
+def choose(output, dataset, loaded=False, start=None):
     """The folder to write to: nothing but a training on the full MNIST replaces one, and no loaded model a trained one.
 
     Without --output it is figures/ for MNIST, and folders below it for other data and for a model that is loaded. An
     --output is taken as it is, unless it holds what may not be replaced; then it is a folder below it.
+    start: of a loaded model that is trained further, the `digest` of its file. Such a training replaces one that
+    started there, too, and no other.
     """
     folder = Path(output or "figures")  # --output "" is what a shell makes of a variable that is not set
     below = "sample" if dataset.name == MNIST_SAMPLE else folder_name(dataset.name)
@@ -110,7 +113,7 @@ def choose(output, dataset, loaded=False):
         folder /= "loaded"
     while not dataset.full and not loaded and holds_trained(folder, full_mnist=True):
         folder /= below
-    while loaded and holds_trained(folder):
+    while loaded and holds_trained(folder) and not started_from(folder, start):
         folder /= "loaded"
     return folder
 
@@ -128,6 +131,20 @@ def holds_trained(folder, full_mnist=False):
         return record["model"] is None and (record["full_mnist"] or not full_mnist)
     except (OSError, ValueError, KeyError, TypeError):
         return any((folder / name).is_file() for name in FILES)
+
+
+def digest(path):
+    """The SHA-256 of a file, as hexadecimal digits. Raises OSError."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def started_from(folder, start):
+    """Tell whether `folder` holds what was trained further from the model file with the digest `start`, and not it."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        record = read_json(folder / RECORD)
+        return record["started_from"]["sha256"] == start != digest(folder / MODEL)
+    return False
 
 
 @contextlib.contextmanager
@@ -190,14 +207,15 @@ def finish(folder):
 def save(folder, figures, page, vae, replay, record, together=contextlib.nullcontext):
     """Put the files of a run into its folder, all at once; those that an earlier run had beyond them go.
 
-    figures: {file name: Figure}; page: the explorer's HTML; vae and replay: the model and its explorer.Replay, which
-    are written if they were trained in this run; record: a dict, as session.Session makes it. The state of a training
-    goes when that training has ended. together: see replace_all. Returns the paths of the files. Raises UserError when
-    the disk refuses; the earlier files are then still there.
+    figures: {file name: Figure}; page: the explorer's HTML, or None; vae and replay: the model and its
+    explorer.Replay, which are written if they were trained in this run; record: a dict, as session.Session makes it.
+    The state of a training goes when that training has ended. together: see replace_all. Returns the paths of the
+    files. Raises UserError when the disk refuses; the earlier files are then still there.
     """
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     writers = {name: figure.savefig for name, figure in figures.items()}
-    writers[EXPLORER] = lambda path: path.write_text(page, encoding="utf-8")
+    if page is not None:
+        writers[EXPLORER] = lambda path: path.write_text(page, encoding="utf-8")
     writers[RECORD] = lambda path: path.write_text(text, encoding="utf-8")
     if record["model"] is None:
         writers |= {MODEL: vae.save, REPLAY: replay.save}

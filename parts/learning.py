@@ -118,6 +118,26 @@ def make_optimizer(recipe, steps):
             raise ValueError(f"No optimizer is called {other!r}: 'adam' or 'nadam'.")
 
 
+def check_learning_rate(optimizer, steps, callbacks=()):
+    """Raise UserError where a training of so many more steps would go on when its learning rate has fallen to 0.
+
+    Raises it, too, where one of the callbacks would set a learning rate that falls by itself, which Keras refuses in
+    the middle of the training.
+    """
+    rate = optimizer.get_config()["learning_rate"]
+    if not isinstance(rate, dict):  # a number: it stays
+        return
+    left = rate["config"]["decay_steps"] - int(ops.convert_to_numpy(optimizer.iterations))  # of several devices, too
+    if left < steps:
+        out = "has run out" if left <= 0 else f"runs out after {left} of {steps} steps"
+        anew = "compile_vae(vae, recipe, len(x_train)) first, which gives it a new schedule"
+        raise UserError(f"This model's learning rate {out}: call {anew}.")
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler):
+            advice = "compile the model with recipe._replace(linear_decay=False)"
+            raise UserError(f"{type(callback).__name__} cannot set a learning rate that falls by itself: {advice}.")
+
+
 def compile_options(steps):
     """How to compile a model that trains `steps` steps an epoch: keyword arguments of `keras.Model.compile`.
 

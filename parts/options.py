@@ -13,25 +13,34 @@ VERSION = "2.0"
 # What may be asked for at most; seeds from 2**31 have no place in PyTorch's.
 LARGEST = {"epochs": 10**6, "batch_size": 2**16, "latent_dim": 2**10, "hidden_dim": 2**14}
 LARGEST |= {"seed": 2**31 - 1, "evidence_images": 10**9}
-# The options about what is trained, beside the data and the seed; --load takes none of them.
-TRAINING_OPTIONS = ("recipe", "epochs", "batch_size", "learning_rate", "latent_dim", "hidden_dim", "resume")
+# Of the options about a training: those of the network, and those that --load takes together with --epochs alone.
+SIZES, TRAINING_OPTIONS = ("latent_dim", "hidden_dim"), ("recipe", "batch_size", "learning_rate", "resume")
 
 
 def parse_args(argv):
     """Parse the options, a list of strings; exits with status 2 and one sentence for what is wrong in them.
 
     Returns the options as attributes. `recipe` is a whole Recipe, with the epochs, batch size and learning rate that
-    were asked for.
+    were asked for. `trains` tells whether there is a training: of a model of its own, or of the one that is loaded.
     """
     parser = make_parser()
     args = parser.parse_args(argv)
+    args.trains = args.load is None or args.epochs is not None
     if args.load is not None:
-        given = [name for name in TRAINING_OPTIONS if getattr(args, name) != parser.get_default(name)]
-        if given:
-            parser.error(f"--load does not train, so --{given[0].replace('_', '-')} has no effect: leave it out")
+        refuse(SIZES, args, parser, "the model of --load has its own sizes, so {} has no effect: leave it out")
+    if not args.trains:
+        why = "--load without --epochs does not train, so {} has no effect: give --epochs too, or leave it out"
+        refuse(TRAINING_OPTIONS, args, parser, why)
     changes = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate")}
     args.recipe = RECIPES[args.recipe]._replace(**{name: value for name, value in changes.items() if value is not None})
     return args
+
+
+def refuse(names, args, parser, sentence):
+    """Exit with a sentence, in which {} is the option, if one of the options `names` was given."""
+    for name in names:
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(sentence.format(f"--{name.replace('_', '-')}"))
 
 
 def make_parser():
@@ -59,7 +68,8 @@ def make_parser():
     add("--evidence-images", metavar="N", type=whole_number("evidence_images", 0), default=1000, help=known)
     add("--resume", action="store_true", help="go on with a training that was cut off, with the options it had")
     add("--output", metavar="FOLDER", help="where to write (default: figures, or a folder below it for other data)")
-    add("--load", metavar="FILE", help="draw the pictures of this trained vae.keras; do not train (default: train)")
+    pictures = "draw the pictures of this trained vae.keras; with --epochs, train it further (default: a new model)"
+    add("--load", metavar="FILE", help=pictures)
     add("--version", action="version", version=versions())
     return parser
 

@@ -23,14 +23,15 @@ from parts.explorer import REPLAY_PARTS
 from parts.reading import parse_json, read_arrays, read_json
 
 HERE = Path(__file__).resolve().parent
-DIGESTS = ("program", "content of the data")  # the entries of a plan that say nothing to a reader
+DIGESTS = ("program", "content of the data", "model at the start")  # the entries of a plan that say nothing to a reader
 MAY_DIFFER = ("device", "version of python", "version of matplotlib")  # between machines that train together
 
 
-def plan_of(settings, seed, device, dataset):
+def plan_of(settings, seed, device, dataset, start=None):
     """All that decides the numbers of a training, {name: value}; two trainings with equal plans are the same.
 
-    settings: a dict, as session.Session makes it; device: what devices.describe says; dataset: a data.Dataset.
+    settings: a dict, as session.Session makes it; device: what devices.describe says; dataset: a data.Dataset; start:
+    the digest of the model file from which the training goes on, or None.
     """
     content, program = hashlib.sha256(), hashlib.sha256()
     x_train = getattr(dataset.x_train, "pixels", dataset.x_train)
@@ -43,7 +44,7 @@ def plan_of(settings, seed, device, dataset):
     versions = {f"version of {name}": value for name, value in device["versions"].items()}
     where = {"backend": device["backend"], "device": device["device"], "data": dataset.name}
     where["floatx"] = keras.config.floatx()
-    digests = dict(zip(DIGESTS, (program.hexdigest(), content.hexdigest()), strict=True))
+    digests = dict(zip(DIGESTS, (program.hexdigest(), content.hexdigest(), start), strict=True))
     return {"recipe": settings["recipe"]["name"], **where, **recipe, **sizes, "seed": seed, **versions, **digests}
 
 

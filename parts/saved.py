@@ -22,6 +22,7 @@ from parts.options import LARGEST
 from parts.reading import is_there, open_file, parse_json
 from parts.recipes import RECIPES, Recipe
 
+WANTED = ("model file", "give --load a vae.keras that this script wrote")
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
 CONFIG_LIMIT = 1_000_000  # bytes; ours takes 10,000
 WEIGHT_LIMIT = 1e4  # a trained weight is some units at most
@@ -74,7 +75,7 @@ def read(path):
     """
     path = Path(path)
     folder.finish(path.parent)
-    is_there(path, "model file", "give --load a vae.keras that this script wrote")
+    is_there(path, *WANTED)
     with told(path):
         config, metadata, arrays = read_members(path)
         layers = [*outline(config["config"])]
@@ -88,6 +89,17 @@ def read(path):
         sizes_fit = hidden_dim <= LARGEST["hidden_dim"] and latent_dim <= LARGEST["latent_dim"]
         expect(sizes_fit, "its sizes are beyond those of --help")
         return Saved(path, recipe, latent_dim, hidden_dim, layers, weights, optimizer)
+
+
+def start_of(path):
+    """What a record says of the model file from which a training goes on: its name and its digest.
+
+    What a killed run left to be done in the folder is done first. Raises UserError where there is no file.
+    """
+    path = Path(path)
+    folder.finish(path.parent)
+    is_there(path, *WANTED)
+    return {"model": path.name, "sha256": folder.digest(path)}
 
 
 def check(vae, x):

@@ -18,7 +18,9 @@ from parts import UserError, console, devices, explorer, folder, learning, proce
 class Session:
     """A context around one run. args: the command's options, as options.parse_args gives them.
 
-    recipe: that of the options, with a batch that the devices can share. origin: where the model is from, in words.
+    recipe: that of the options, with a batch that the devices can share; of a loaded model, its network is as it is.
+    started_from: of a loaded model that is trained further, what saved.start_of says; else None. origin: where the
+    model is from, in words.
     Of the training, once there was one: history, {name: one number per epoch}; stopped, "stopped after epoch N of M" or
     None; replay, an explorer.Replay or None.
     """
@@ -27,7 +29,7 @@ class Session:
         self.args, self.recipe = args, args.recipe
         self.signals = stopping.Signals(self.what_is_left)
         self.first, self.trained = True, False
-        self.place = self.progress = self.replay = self.files = None
+        self.place = self.progress = self.replay = self.files = self.started_from = None
         self.around = contextlib.ExitStack()  # what ends with the run
 
     def __enter__(self):
@@ -50,8 +52,10 @@ class Session:
 
     def choose_devices(self):
         """Bring the processes of this training together, if there are several, and describe what computes."""
-        if processes.wanted() and self.args.load is not None:
-            raise UserError(f"--load does not train, so one process is enough: unset {processes.VARIABLES}.")
+        if processes.wanted() and not self.args.trains:
+            raise UserError(
+                f"--load without --epochs does not train, so one process is enough: unset {processes.VARIABLES}."
+            )
         startup.check_settings()
         self.first = processes.join()
         self.signals.listen()  # again, as JAX takes SIGTERM for itself when processes join
@@ -63,7 +67,7 @@ class Session:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             advice = "look at JAX_PLATFORMS and CUDA_VISIBLE_DEVICES"
             raise UserError(f"No device answers ({reason}): {advice}.") from error
-        if number > 1 and self.args.load is None:
+        if number > 1 and self.args.trains:
             batch = devices.round_up(self.recipe.batch_size, number)
             self.recipe = self.recipe._replace(batch_size=batch)
             where = f" in {processes.count()} processes" if processes.count() > 1 else ""
@@ -72,27 +76,44 @@ class Session:
 
     def begin(self, dataset):
         """Open the folder of the run, say what computes and on which images, and seed the weights; returns dataset."""
-        loaded = self.args.load is not None
+        self.dataset, loaded = dataset, self.args.load is not None
+        if loaded and self.args.trains:
+            self.started_from = saved.start_of(self.args.load)
         if self.first:
-            self.open(self.args.output, dataset, loaded)
+            self.open(*self.where)
         print(console.opening(self.device, dataset), flush=True)
-        options = {name: str(value) for name, value in vars(self.args).items() if name not in ("data", "output")}
-        processes.check_same_everywhere(options)
+        paths = ("data", "output", "load")
+        options = {name: str(value) for name, value in vars(self.args).items() if name not in paths}
+        processes.check_same_everywhere({**options, "load": self.start})
         with startup.quiet():  # on each backend, Keras imports TensorFlow here, if it is installed
             keras.utils.set_random_seed(self.args.seed)
-        self.dataset = dataset
         self.replay = explorer.load_replay(self.args.load) if loaded else None
         return dataset
 
+    @property
+    def start(self):
+        """The digest of the model file from which the training goes on, or None."""
+        return self.started_from and self.started_from["sha256"]
+
+    @property
+    def where(self):
+        """What decides the folder of this run: the first arguments of folder.choose."""
+        return self.args.output, self.dataset, self.args.load is not None
+
     def open(self, output, dataset, loaded=False):
         """Choose the folder of this run, and keep it for itself until the end."""
-        self.place = self.around.enter_context(folder.opened(output, dataset, loaded, self.signals.wait))
+        opened = folder.opened(output, dataset, loaded, self.signals.wait, self.start)
+        self.place = self.around.enter_context(opened)
 
     @property
     def folder(self):
         return self.place.path if self.place else None
 
     # -- The training --------------------------------------------------------------------------------------------------
+
+    def all_devices(self):
+        """A context in which the model computes: on all devices, if it trains."""
+        return devices.all_devices() if self.args.trains else contextlib.nullcontext()
 
     def saving_each_epoch(self, vae, evaluate):
         """The arguments of `train` that save each epoch: callbacks and, with --resume, the epoch that it goes on from.
@@ -101,9 +122,11 @@ class Session:
         """
         args, dataset = self.args, self.dataset
         self.replay = explorer.Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate)
-        plan = resume.plan_of(self.settings(), args.seed, self.device, dataset)
+        if args.load is not None:
+            self.keep_network(vae)
+        plan = resume.plan_of(self.settings(vae), args.seed, self.device, dataset, self.start)
         processes.check_same_everywhere({name: plan[name] for name in plan if name not in resume.MAY_DIFFER})
-        place = self.folder or folder.choose(args.output, dataset)
+        place = self.folder or folder.choose(*self.where, self.start)
         signals = self.signals if processes.count() == 1 else None  # others could not know that this one stops
         self.progress = resume.Progress(place / folder.UNFINISHED, plan, self.replay, signals, self.place)
         epochs_done = 0
@@ -112,17 +135,26 @@ class Session:
             processes.check_same_everywhere({"history": self.progress.history})
         return {"callbacks": [self.replay, self.progress], "initial_epoch": epochs_done}
 
-    def settings(self):
+    def keep_network(self, vae):
+        """Let the recipe say what the network of a loaded model is, and tell where the one asked for has another."""
+        noisy = any(isinstance(layer, learning.StochasticBinarisation) for layer in vae.layers)
+        if noisy != self.recipe.binarised_input:
+            has, name = "noise" if noisy else "no noise", self.recipe.name
+            print(f"{self.started_from['model']} has {has} on its input, unlike --recipe {name}, and stays as it is.")
+        self.recipe = self.recipe._replace(binarised_input=noisy, spread_weights=False)  # its weights are not drawn
+
+    def settings(self, vae):
         """What is trained, as the record says it."""
-        sizes = {"latent_dim": self.args.latent_dim, "hidden_dim": self.args.hidden_dim}
+        encoder_h = vae.get_layer("encoder").get_layer("encoder_h")
+        sizes = {"latent_dim": vae.get_layer("decoder").input_shape[-1], "hidden_dim": encoder_h.units}
         return {"recipe": self.recipe._asdict(), **sizes}
 
     def on_one_device(self, vae):
-        """The trained model on one device. A process that is not the first ends here: it has helped."""
-        self.trained = True
+        """The model on one device. A process that is not the first ends here: it has helped with the training."""
+        self.trained = self.args.trains
         if not self.first:
             raise SystemExit(0)
-        return vae if devices.available() == 1 else devices.on_one_device(vae)
+        return devices.on_one_device(vae) if self.trained and devices.available() > 1 else vae
 
     def check(self, vae):
         """The model, if it is one to evaluate, draw and save; else raises UserError."""
@@ -131,9 +163,10 @@ class Session:
 
     @property
     def origin(self):
-        if self.args.load is not None:
+        if not self.args.trains:
             return f"model {Path(self.args.load).name}"
-        return "; ".join(filter(None, [f"trained on {self.dataset.name}", self.stopped]))
+        further = f"going on from {self.started_from['model']}" if self.started_from else None
+        return "; ".join(filter(None, [f"trained on {self.dataset.name}", further, self.stopped]))
 
     @property
     def history(self):
@@ -155,10 +188,13 @@ class Session:
         record = {
             "dataset": dataset.name,
             "full_mnist": dataset.full,
-            "model": None if args.load is None else Path(args.load).name,
+            "classes": list(dataset.classes),
+            "converted": list(dataset.said),
+            "model": None if args.trains else Path(args.load).name,
+            "started_from": self.started_from,
             **self.device,
             "seed": args.seed,
-            "settings": self.settings() if progress else {},
+            "settings": self.settings(vae) if progress else {},
             "epochs": progress.epochs if progress else 0,
             "stopped": self.stopped,
             "seconds": round(progress.seconds, 1) if progress else 0.0,

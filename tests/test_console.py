@@ -1,6 +1,7 @@
 """The command `python vae_mnist.py`: its options, its files, its record, its words, and its answers to bad input."""
 
 import base64
+import hashlib
 import json
 import re
 import shutil
@@ -8,10 +9,10 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from conftest import learn
+from conftest import encode, learn
 
 import vae_mnist
-from parts import console, data, devices, folder, options
+from parts import console, data, devices, explorer, folder, options
 from parts.recipes import RECIPES
 
 FILES = sorted([*folder.PICTURES, "explorer.html", "metrics.json", "replay.npz", "vae.keras"])
@@ -101,6 +102,32 @@ def test_load_draws_the_pictures_of_a_trained_model(finished, small_npz, tmp_pat
         assert (tmp_path / name).read_bytes() == (output / name).read_bytes(), "the same seed draws the same"
 
 
+def test_load_with_epochs_trains_the_model_further(finished, small_npz, tmp_path, capsys):
+    """With another recipe than its own, into a folder below its own: its file stays as it is."""
+    output = shutil.copytree(finished[0], tmp_path / "run")
+    content = (output / "vae.keras").read_bytes()
+    line = f"--load {output / 'vae.keras'} --recipe author --epochs 2 --batch-size 50 --seed 5 --evidence-images 0"
+    assert run_command(line, small_npz, output) == 0
+    assert "vae.keras has noise on its input, unlike --recipe author, and stays as it is.\n" in capsys.readouterr().out
+    assert (output / "vae.keras").read_bytes() == content
+    further = output / "loaded"
+    assert sorted(path.name for path in further.iterdir()) == FILES
+    record = json.loads((further / "metrics.json").read_text())
+    assert record["started_from"] == {"model": "vae.keras", "sha256": hashlib.sha256(content).hexdigest()}
+    assert (record["model"], record["epochs"], len(record["history"]["loss"])) == (None, 2, 2)
+    recipe = RECIPES["author"]._asdict() | {"epochs": 2, "batch_size": 50, "binarised_input": True}
+    assert record["settings"] == {"recipe": recipe, "latent_dim": 2, "hidden_dim": 16}
+    assert shown(further)["origin"] == "trained on small.npz; going on from vae.keras"
+
+    before, after = (vae_mnist.load_vae(folder / "vae.keras") for folder in (output, further))
+    x = data.load_data(small_npz).x_test
+    replay = explorer.Replay.load(further / "replay.npz")
+    np.testing.assert_allclose(replay.z[0], encode(before, x)[0], atol=0.01)  # it began with the weights of the file
+    assert np.abs(encode(after, x)[0] - encode(before, x)[0]).max() > 0.01
+    assert (type(after.optimizer).__name__, int(after.optimizer.iterations)) == ("Adam", 2 * 200 / 50)
+    assert "StochasticBinarisation" in {type(layer).__name__ for layer in after.layers}
+
+
 def shown(output):
     """What the explorer in a folder was filled with."""
     page = (output / "explorer.html").read_text(encoding="utf-8")
@@ -117,12 +144,12 @@ def test_explorer_holds_the_model_and_the_replay_beside_it(finished, small_npz, 
     assert trained["replay"]["moments"] == pytest.approx([0, 0.25, 0.5, 0.75, 1, 2]), "four steps an epoch"
     assert trained["replay"]["losses"][-2:] == pytest.approx(record["history"]["val_loss"]), "the numbers of the record"
 
-    assert run_command(f"--load {output / 'vae.keras'}", small_npz, tmp_path / "loaded") == 0
+    assert run_command(f"--load {output / 'vae.keras'} --evidence-images 0", small_npz, tmp_path / "loaded") == 0
     loaded = shown(tmp_path / "loaded")
     assert loaded["layers"] == trained["layers"]
     assert loaded["replay"]["moments"] == trained["replay"]["moments"]
     shutil.copy(output / "vae.keras", tmp_path)
-    assert run_command(f"--load {tmp_path / 'vae.keras'}", small_npz, tmp_path / "alone") == 0
+    assert run_command(f"--load {tmp_path / 'vae.keras'} --evidence-images 0", small_npz, tmp_path / "alone") == 0
     assert shown(tmp_path / "alone")["replay"] is None
 
 
@@ -217,7 +244,8 @@ runpy.run_path(script, run_name="__main__")
         ("--help", 0, "usage: vae_mnist.py"),
         ("--version", 0, rf"vae_mnist [\d.]+ \(Python [\d.]+, keras {re.escape(keras.__version__)}, tensorflow"),
         ("--epochs 0", 2, "vae_mnist: argument --epochs: must be a whole number from 1 to 1,000,000, not '0' .*\n$"),
-        ("--load x.keras --epochs 3", 2, "vae_mnist: --load does not train, so --epochs has no effect"),
+        ("--load x.keras --recipe author", 2, "vae_mnist: --load without --epochs does not train, so --recipe has no"),
+        ("--load x.keras --epochs 3 --hidden-dim 8", 2, "vae_mnist: the model of --load .*, so --hidden-dim has"),
     ],
 )
 def test_options_are_answered_before_anything_heavy_is_imported(line, status, printed, run_python):
@@ -275,8 +303,11 @@ def test_without_network_the_sample_is_used_and_named_everywhere(run_python, tmp
         f"--seed {2**32}",
         "--no-such-option",
         "--ep 3",
-        "--load vae.keras --epochs 3",
+        "--load vae.keras --latent-dim 3",
+        "--load vae.keras --epochs 3 --latent-dim 3",
         "--load vae.keras --recipe author",
+        "--load vae.keras --batch-size 5",
+        "--load vae.keras --learning-rate 0.1",
         "--load vae.keras --resume",
         "--evidence-images -1",
         "--recipe hers",
@@ -297,7 +328,7 @@ BAD_RUNS = {  # case: (options, a word that the message holds)
     "a folder in the way": ("--output {folder}/blocked", "vae.keras (it is a folder)"),
     "a long name": (f"--output {{folder}}/{'x' * 300}", "(File name too long)"),
     "a NUL": ("--output {folder}/x\0", "(embedded null byte)"),
-    "no data": ("--data {folder}/text.keras", "not a readable .npz"),
+    "no data": ("--data {folder}/text.keras", "not a readable file of images"),
     "missing data": ("--data {folder}/none.npz", "no data file"),
     "missing model": ("--load {folder}/none.keras", "no model file"),
     "no model": ("--load {folder}/text.keras", "no VAE"),
@@ -348,7 +379,7 @@ def test_help_shows_each_option_with_its_default(capsys):
         "seed": "0",
         "evidence-images": "1000",
         "output": "figures, or a folder below it for other data",
-        "load": "train",
+        "load": "a new model",
     }
 
 

@@ -2,12 +2,13 @@
 
 import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
-from parts import feeding, learning
+from parts import UserError, feeding, learning
 from parts.data import Images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (130, 784)).astype("uint8")
@@ -25,6 +26,41 @@ def test_an_epoch_is_each_image_once_beside_itself(x):
     assert images.dtype == np.float32
     assert not (images == WHOLE).all(), "shuffled"
     np.testing.assert_array_equal(images[np.lexsort(images.T)], WHOLE[np.lexsort(WHOLE.T)])
+
+
+OTHERS = {
+    "bytes": (PIXELS, r"dtype uint8, not floats from 0 to 1: .* divide them by 255, or give data\.Images"),
+    "0 and 1": (PIXELS > 99, "dtype bool, not floats"),
+    "up to 255": (255 * WHOLE, r"values from 0\.0 to 255\.0, and must be from 0 to 1: scale them"),
+    "below 0": (2 * WHOLE - 1, r"values from -1\.0 to 1\.0"),
+    "NaN": (np.where(PIXELS == 7, np.nan, WHOLE), "values from nan to nan"),
+    "infinity": (np.where(PIXELS == 7, np.inf, WHOLE), r"values from 0\.0 to inf"),
+    "squares": (WHOLE.reshape(-1, 28, 28), r"shape \(130, 28, 28\), not \(n, 784\): call reshape\(-1, 784\)"),
+    "one image": (WHOLE[0], r"shape \(784,\), not \(n, 784\): call reshape\(-1, 784\)"),
+    "another size": (WHOLE[:, :100], r"shape \(130, 100\), not \(n, 784\): make them 28 by 28"),
+    "squares in bytes": (Images(PIXELS.reshape(-1, 28, 28)), r"shape .* call reshape\(-1, 784\)"),
+}
+
+
+@pytest.mark.parametrize(("x", "sentence"), OTHERS.values(), ids=OTHERS)
+def test_other_images_are_refused_in_one_sentence(x, sentence):
+    with pytest.raises(UserError, match=f"^The images have {sentence}.*\\.$"):
+        feeding.Batches(x, 50)
+
+
+def test_looking_at_the_images_makes_no_copy_of_them():
+    """Two million rows would be 6 GB as float32; here all are the same row, which takes no room."""
+    for x in (Images(np.broadcast_to(PIXELS[:1], (2_000_000, 784))), np.broadcast_to(WHOLE[:1], (100_000, 784))):
+        tracemalloc.start()
+        batches = feeding.Batches(x, 50)
+        assert tracemalloc.get_traced_memory()[1] < 9 * len(x), "a place in the order takes 8 bytes"
+        tracemalloc.stop()
+        assert batches.x is x
+
+
+def test_floats_of_another_size_come_as_float32():
+    (x, _) = feeding.Batches(WHOLE.astype("float64"), 50)[0]
+    np.testing.assert_array_equal(x, WHOLE[:50], strict=True)
 
 
 def test_held_out_images_keep_their_order():

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,24 @@ def test_a_folder_below_is_no_more_replaced_than_the_one_above(tmp_path):
     put_run(tmp_path / "sample")
     assert folder.choose(str(tmp_path), MINE, loaded=True) == tmp_path / "loaded" / "loaded"
     assert folder.choose(str(tmp_path), SAMPLE) == tmp_path / "sample" / "sample"
+
+
+def test_a_model_that_is_trained_further_replaces_only_what_started_from_it(tmp_path):
+    put_run(tmp_path)
+    (tmp_path / "vae.keras").write_text("the model")
+    own = folder.digest(tmp_path / "vae.keras")
+
+    def chosen(start):
+        return folder.choose(str(tmp_path), MINE, True, start)
+
+    below = tmp_path / "loaded"
+    assert chosen(own) == below
+    put_run(below, started_from={"model": "vae.keras", "sha256": own})
+    (below / "vae.keras").write_text("what came of it")
+    assert chosen(own) == below, "the same again, or a training that was stopped and goes on"
+    assert chosen("0" * 64) == chosen(folder.digest(below / "vae.keras")) == chosen(None) == below / "loaded"
+    shutil.copy(tmp_path / "vae.keras", below)
+    assert chosen(own) == below / "loaded", "never over the model itself"
 
 
 @pytest.mark.parametrize("loaded", [False, True], ids=["trained", "loaded"])

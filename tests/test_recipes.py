@@ -96,6 +96,21 @@ def test_a_step_of_the_heads_is_shorter(sample):
         assert distance == pytest.approx(share * FIRST_STEP * 1e-3, rel=1e-2), path
 
 
+def test_a_training_longer_than_its_schedule_is_refused():
+    """A schedule of 100 steps; a training that was cut off after 60 of them has 40 left."""
+    optimizer = learning.make_optimizer(RECIPES["default"], steps=100)
+    spent = "has run out"
+    for done, steps, sentence in ((100, 1, spent), (101, 1, spent), (60, 41, "runs out after 40 of 41")):
+        optimizer.iterations.assign(done)
+        with pytest.raises(UserError, match=f"learning rate {sentence}"):
+            learning.check_learning_rate(optimizer, steps)
+    for done, steps in ((0, 100), (60, 40), (99, 1), (100, 0)):
+        optimizer.iterations.assign(done)
+        learning.check_learning_rate(optimizer, steps)
+    steady = learning.make_optimizer(RECIPES["author"], steps=1)
+    learning.check_learning_rate(steady, 10**9, [keras.callbacks.ReduceLROnPlateau()])
+
+
 def test_an_unknown_optimizer_is_an_error():
     with pytest.raises(ValueError, match="'sgd'"):
         learning.make_optimizer(RECIPES["default"]._replace(optimizer="sgd"), steps=10)

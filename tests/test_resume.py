@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from conftest import Command, results
+from conftest import Command, build, results
 
 import vae_mnist
 from parts import UserError, devices, explorer, folder, resume, stopping
@@ -227,6 +227,42 @@ def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp
     assert progress.stopped == "stopped after epoch 1 of 4"
     assert progress.epochs == progress.kept == len(progress.history["val_loss"]) == 1
     assert replay.moments[-1] == 1.0
+
+
+def test_a_model_that_is_trained_further_is_stopped_and_goes_on(small_npz, tmp_path, monkeypatch, capsys):
+    """Stopped in the third of four epochs, as by Ctrl-C, and resumed, it ends bit for bit as one that was not."""
+    training = vae_mnist.train
+    monkeypatch.setattr(vae_mnist.learning, "compile_options", lambda steps: {"run_eagerly": True})  # for so few steps
+    monkeypatch.setattr(vae_mnist.pictures, "draw", lambda *given: {})
+    monkeypatch.setattr(vae_mnist.explorer, "page", lambda *given: "")
+
+    def stopped(*given, callbacks, **rest):
+        def ask(batch, logs):
+            if callbacks[-1].epochs == 2:
+                callbacks[-1].signals.asked = signal.SIGINT
+
+        ask = vae_mnist.keras.callbacks.LambdaCallback(on_train_batch_begin=ask)
+        return training(*given, callbacks=[ask, *callbacks], **rest)
+
+    def further(model, output, *more):
+        line = f"--epochs 4 --batch-size 100 --evidence-images 0 --data {small_npz}"
+        paths = ["--load", str(tmp_path / model), "--output", str(tmp_path / output)]
+        return vae_mnist.main([*line.split(), *paths, *more])
+
+    for name in ("one", "other"):
+        build(RECIPE, 200, hidden_dim=8).save(tmp_path / f"{name}.keras")
+    assert further("one.keras", "whole") == 0
+    monkeypatch.setattr(vae_mnist, "train", stopped)
+    assert further("one.keras", "cut") == 128 + signal.SIGINT
+    monkeypatch.setattr(vae_mnist, "train", training)
+    assert json.loads((tmp_path / "cut" / "metrics.json").read_text())["stopped"] == "stopped after epoch 2 of 4"
+    (tmp_path / "copy").mkdir()
+    shutil.copy(tmp_path / "cut" / "unfinished.npz", tmp_path / "copy")
+    capsys.readouterr()
+    assert further("other.keras", "copy", "--resume") == 2
+    assert "cannot go on here: its model at the start is another; give" in capsys.readouterr().err
+    assert further("one.keras", "cut", "--resume") == 0
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

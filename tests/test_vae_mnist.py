@@ -229,6 +229,24 @@ def test_callbacks_of_ones_own_see_every_number(sample):
     assert spy.seen["epoch"] == set(history) == spy.seen["batch"] | {"val_" + name for name in spy.seen["batch"]}
 
 
+def test_keras_own_callbacks_work_beside_ours(sample, tmp_path):
+    """Nothing gets better by 1e9 nats: EarlyStopping ends after two epochs, and each epoch halves the rate."""
+    calls = keras.callbacks
+    never = {"monitor": "val_loss", "min_delta": 1e9}
+    checkpoint = calls.ModelCheckpoint(tmp_path / "best.keras", monitor="val_loss", save_best_only=True)
+    halve = calls.ReduceLROnPlateau(factor=0.5, patience=1, **never)
+    stop = calls.EarlyStopping(patience=2, **never)
+    x, x_test = sample.x_train[:100], sample.x_test[:50]
+    steady = RECIPES["default"]._replace(linear_decay=False, epochs=9)
+    vae, history = learn(steady, x, x_test, [halve, stop, checkpoint], hidden_dim=4)
+    assert len(history["loss"]) == 3
+    assert history["learning_rate"] == pytest.approx([0.01, 0.01, 0.005]), "what each epoch had"
+    assert float(vae.optimizer.learning_rate) == pytest.approx(0.0025)
+    assert vae_mnist.load_vae(tmp_path / "best.keras").count_params() == vae.count_params()
+    with pytest.raises(UserError, match=r"ReduceLROnPlateau cannot set .* recipe._replace\(linear_decay=False\)\.$"):
+        learn(steady._replace(linear_decay=True), x, x_test, [halve], hidden_dim=4)
+
+
 def test_divergence_is_an_error_with_one_sentence(sample):
     with pytest.raises(UserError, match="learning-rate"):
         learn(TWO_EPOCHS._replace(learning_rate=1e30), sample.x_train[:500])
@@ -289,6 +307,16 @@ def test_elbo_against_keras_own_evaluate(trained, sample):
     assert by_keras["reconstruction_loss"] == pytest.approx(elbo["reconstruction_loss"], abs=4 * error)
 
 
+@pytest.mark.parametrize("spoil", [lambda x: x.reshape(-1, 28, 28), lambda x: 255 * x])
+def test_images_of_another_kind_are_refused_before_the_training(spoil, sample):
+    """See test_feeding; here that both parts are looked at."""
+    vae, x = build(TWO_EPOCHS, 10, hidden_dim=4), sample.x_train[:10]
+    for parts in ((spoil(x), x), (x, spoil(x))):
+        with pytest.raises(UserError, match="The images have"):
+            vae_mnist.train(vae, *parts, TWO_EPOCHS, verbose=0)
+    assert int(vae.optimizer.iterations) == 0
+
+
 # -- Saving and loading ----------------------------------------------------------------------------------------------
 
 
@@ -315,7 +343,7 @@ def test_saved_model_loads_in_another_process_in_safe_mode(trained, sample, tmp_
     assert result["fresh"], "the loaded model still draws fresh noise"
 
 
-def test_a_loaded_model_trains_on_with_its_own_optimizer(sample, tmp_path):
+def test_a_loaded_model_has_its_optimizer_and_trains_on_with_a_new_schedule(sample, tmp_path):
     recipe = RECIPES["default"]._replace(epochs=2)
     vae, history = learn(recipe, sample.x_train)
     assert int(vae.optimizer.iterations) == 2 * 40
@@ -325,7 +353,10 @@ def test_a_loaded_model_trains_on_with_its_own_optimizer(sample, tmp_path):
     assert (loaded.optimizer.head_step, loaded.optimizer.beta_2) == (recipe.head_step, recipe.beta_2)
     for before, after in zip(vae.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(before), ops.convert_to_numpy(after))
+    with pytest.raises(UserError, match=r"learning rate has run out: call compile_vae\(.*\) first"):
+        vae_mnist.train(loaded, sample.x_train, None, recipe, verbose=0)
+    vae_mnist.compile_vae(loaded, recipe, len(sample.x_train))
     more = vae_mnist.train(loaded, sample.x_train, None, recipe, verbose=0)
-    assert int(loaded.optimizer.iterations) == 4 * 40
+    assert int(loaded.optimizer.iterations) == 2 * 40
     assert more["loss"][0] < history["loss"][0]
     assert more["kl_loss"][0] > 0
