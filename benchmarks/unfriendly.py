@@ -200,6 +200,10 @@ def cases():
     }.items():
         backend = {"JAX_PLATFORMS": "jax", "KERAS_TORCH_DEVICE": "torch"}.get(name, "tensorflow")
         yield f"line: {name}={value}", TRAIN, None, "", {"KERAS_BACKEND": backend} | {name: value}
+    for backend in ("tensorflow", "jax", "torch"):
+        environment = {"KERAS_BACKEND": backend, "PYTHONWARNINGS": "error"}
+        yield f"line: warnings are errors on {backend}", TRAIN, None, "", environment
+        yield f"line: warnings are errors on {backend}, for a model", LOAD, None, "", environment
     for number in (1, 2):
         full = f"import os; os.dup2(os.open('/dev/full', os.O_WRONLY), {number})"
         yield f"line: descriptor {number} is full", TRAIN, None, full, {}
@@ -231,9 +235,10 @@ def seen(place):
 
 def judge(status, out, err, before, after, place):
     """What is not as it should be, or None."""
-    err = "\n".join(line for line in err.splitlines() if line and "__array__" not in line)
     if "Traceback" in err or "Traceback" in out:
         return "a traceback"
+    if re.search(r"\w+Warning: ", err):
+        return "a warning of a library"
     unknown_flag = "Unknown flag" in err and "FLAGS" in place.name
     if unknown_flag or "its files are not affected" in err:
         return None

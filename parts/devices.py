@@ -19,7 +19,7 @@ import sys
 import keras
 from keras import ops
 
-from parts import startup
+from parts import processes, startup
 
 
 def describe():
@@ -130,11 +130,12 @@ def assign_on_each(variable, value):
 
 
 def on_one_device(vae):
-    """A copy, with its optimizer, on one device of a model that was trained on several."""
+    """A copy, with its optimizer, on one device of a model that was trained on several. Other processes may go."""
     copy = type(vae).from_config(vae.get_config())
     copy.compile_from_config(vae.get_compile_config())
     copy.optimizer.build(copy.trainable_variables)
     variables = [*copy.variables, *copy.optimizer.variables]
     for ours, theirs in zip(variables, [*vae.variables, *vae.optimizer.variables], strict=True):
         ours.assign(ops.convert_to_numpy(theirs))
+    processes.part()
     return copy

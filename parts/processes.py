@@ -1,7 +1,7 @@
 """One training on several machines, a process on each: JAX alone, told by Keras's own environment variables.
 
-The first process prints and writes; the others help it to train. `join` brings them together before the run. All else
-is as in one process with several devices (see parts/devices.py).
+The first process prints and writes; the others help it to train. `join` brings them together before the run, and `part`
+lets them go after the training. All else is as in one process with several devices (see parts/devices.py).
 """
 
 import hashlib
@@ -21,7 +21,6 @@ VARIABLES = f"{ADDRESSES}, {NUMBER}, {RANK}"
 PATIENCE = 240  # seconds to wait for the other processes at the start
 GOODBYE = 10  # seconds to wait for the others to have read what is wrong, before JAX ends them for our absence
 HEARTBEAT = 20  # seconds of silence after which a process counts as lost
-DAY = 24 * 3600  # seconds for which a process that has helped waits for the first one to draw and write
 
 
 def wanted():
@@ -58,7 +57,7 @@ def join():
         os.environ.setdefault("no_grpc_proxy", ",".join(hosts))  # a proxy for the web would not reach them
     print(f"Waiting for the other processes ({','.join(addresses)}).", flush=True)
 
-    times = {"heartbeat_timeout_seconds": HEARTBEAT, "shutdown_timeout_seconds": DAY}
+    times = {"heartbeat_timeout_seconds": HEARTBEAT, "shutdown_timeout_seconds": PATIENCE}
     known = inspect.signature(jax.distributed.initialize).parameters  # JAX 0.4 has neither
 
     def initialize():
@@ -71,7 +70,7 @@ def join():
 
     failure = in_thread(initialize, PATIENCE)
     if isinstance(failure, TimeoutError):  # JAX would have some more patience, and then end without a sentence
-        advice = f"start each of them, and check {VARIABLES}"
+        advice = f"start each of them, with a number of its own, and check {VARIABLES}"
         print(f"vae_mnist: not all processes came within {PATIENCE} seconds: {advice}.", file=sys.stderr, flush=True)
         os._exit(2)
     if failure:
@@ -82,6 +81,14 @@ def join():
     if jax.process_index():
         print(f"This is process {jax.process_index()}: process 0 prints and writes all there is.", flush=True)
     return jax.process_index() == 0
+
+
+def part():
+    """Let the other processes go, which wait for this one at their ends: JAX would end it when one of them dies."""
+    if count() > 1:
+        import jax
+
+        in_thread(jax.distributed.shutdown, PATIENCE)
 
 
 def own_share(rows):

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from parts import UserError
@@ -21,9 +22,11 @@ INSTALL = "install what is needed with `pip install -r requirements.txt`, and ru
 def import_keras(announce=False):
     """Import Keras on the backend that is chosen (see chosen_backend), without the lines that its libraries print.
 
-    announce: say on stdout what the program is waiting for. Where the import fails, the program ends with one sentence
-    and exit status 2: an import has no caller that could tell the user.
+    announce: this is the command: say on stdout what it is waiting for, and see calm_warnings. Where the import fails,
+    the program ends with one sentence and exit status 2: an import has no caller that could tell the user.
     """
+    if announce:
+        calm_warnings()
     if "keras" not in sys.modules:
         backend = chosen_backend()
         os.environ["KERAS_BACKEND"] = backend
@@ -106,6 +109,19 @@ def quiet():
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+def calm_warnings():
+    """Let no warning of the libraries end a run, as `python -W error` would: for theirs, Python's own rules hold.
+
+    Nor is it shown that Keras goes on without XLA where there is none, as with TF_DETERMINISTIC_OPS=1.
+    """
+    if any(action == "error" for action, *_ in warnings.filters):
+        theirs = r"(?!(__main__|vae_mnist|parts)\b)"  # the names of all modules but ours
+        warnings.filterwarnings("default", module=theirs)
+        for quiet_kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.filterwarnings("ignore", category=quiet_kind, module=theirs)
+    warnings.filterwarnings("ignore", "Model doesn't support `jit_compile=True`", module="keras")
 
 
 @contextlib.contextmanager

@@ -83,7 +83,8 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.slow), "jax"])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_devices_learn_what_one_learns(backend, run_python):
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = {"KERAS_BACKEND": backend, "XLA_FLAGS": FLAGS[backend], "PYTHONPATH": paths}
@@ -123,6 +124,10 @@ def test_the_command_takes_both_devices_and_resumes_on_them(backend, small_npz, 
     assert status == 0, err
     assert "Epoch 3/8" not in out
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
+    further = f"--data {small_npz} --load cut/vae.keras --epochs 2 --batch-size 19 --evidence-images 0 --output further"
+    status, out, err = Command(further, tmp_path, BEFORE[backend], **how).end()
+    assert status == 0, err
+    assert "20 images a step, 10 on each\n" in out
 
 
 def test_fewer_images_than_devices_are_refused(monkeypatch):
@@ -177,28 +182,46 @@ def pair(tmp_path):
     return start
 
 
-def test_two_processes_learn_what_two_devices_learn_and_the_first_alone_writes(pair, small_npz, tmp_path):
+# The first process draws when the second has ended: `part` lets it go, and what becomes of it is no matter any more.
+DRAWS_LATER = """
+import time
+from pathlib import Path
+from parts import pictures
+draw = pictures.draw
+def later(*arguments):
+    while not Path("the second has ended").exists():
+        time.sleep(0.1)
+    return draw(*arguments)
+pictures.draw = later
+"""
+
+
+def test_two_processes_and_two_devices_learn_what_one_learns_and_the_first_alone_writes(pair, small_npz, tmp_path):
     options = f"--data {small_npz} --epochs 3 --batch-size 50 --hidden-dim 16 --evidence-images 0"
     pytest.importorskip("jax")
-    first, second = pair(f"{options} --output first", f"{options} --output second")
-    status, out, err = first.end()
-    assert status == 0, err
-    assert "in 2 processes, 50 images a step, 25 on each" in out
+    first, second = pair(f"{options} --output first", f"{options} --output second", before=(DRAWS_LATER, ""))
     status, out, err = second.end()
     assert status == 0, err
     assert "This is process 1: process 0 prints and writes all there is." in out
     assert "Epoch" not in out
+    (tmp_path / "the second has ended").touch()
+    status, out, err = first.end()
+    assert status == 0, err
+    assert "in 2 processes, 50 images a step, 25 on each" in out
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["first"]
     record = json.loads((tmp_path / "first" / "metrics.json").read_text())
 
-    flags = {"KERAS_BACKEND": "jax", "XLA_FLAGS": FLAGS["jax"]}
-    assert Command(f"{options} --output devices", tmp_path, **flags).end()[0] == 0
-    alone = json.loads((tmp_path / "devices" / "metrics.json").read_text())
-    for name, numbers in alone["history"].items():
-        np.testing.assert_allclose(record["history"][name], numbers, rtol=1e-4, err_msg=name)
-    assert record["held_out"]["elbo"] == pytest.approx(alone["held_out"]["elbo"], rel=1e-4)
+    for flags in ("", FLAGS["jax"]):  # one device, and two
+        environment = {"KERAS_BACKEND": "jax", "XLA_FLAGS": flags}
+        assert Command(f"{options} --output alone", tmp_path, **environment).end()[0] == 0
+        alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())
+        assert ("2 x CPU" in alone["device"]) == bool(flags)
+        for name, numbers in alone["history"].items():
+            np.testing.assert_allclose(record["history"][name], numbers, rtol=1e-4, err_msg=name)
+        assert record["held_out"]["elbo"] == pytest.approx(alone["held_out"]["elbo"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_reported_and_its_epochs_are_kept(pair, small_npz, tmp_path):
     options = f"--data {small_npz} --epochs 100000 --hidden-dim 8 --output run"
     first, second = pair(options, options)
@@ -279,7 +302,7 @@ def test_a_process_that_waits_in_vain_says_so(small_npz, tmp_path):
         ("jax", "", {"PROCESS_ID": "0"}, "The processes did not come together (coordinator_address"),
         ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:9", "NUM_PROCESSES": "two"}, "The processes did not come together"),
         ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:99999"}, "KERAS_DISTRIBUTION_JOB_ADDRESSES has the port 99999"),
-        ("jax", "--load vae.keras", {"NUM_PROCESSES": "2"}, "--load does not train, so one process is enough"),
+        ("jax", "--load vae.keras", {"NUM_PROCESSES": "2"}, "--load without --epochs does not train, so one"),
     ],
 )
 def test_what_is_wrong_with_the_environment_is_said_in_one_sentence(

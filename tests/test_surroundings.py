@@ -7,6 +7,7 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+from conftest import Command
 from matplotlib.figure import Figure
 
 import vae_mnist
@@ -265,6 +266,59 @@ def test_what_a_library_says_of_its_flags_before_it_dies_is_shown(backend, varia
     assert "no_such_flag" in done.stderr
 
 
+# As TF_DETERMINISTIC_OPS=1 and `python -W error` have it, after the imports.
+WARNED = """
+import tensorflow, warnings
+tensorflow.config.experimental.enable_op_determinism()
+warnings.simplefilter("error")
+"""
+
+
+def test_no_warning_of_keras_is_shown_or_ends_a_run(small_npz, tmp_path):
+    """It warns of weights that NumPy asks it for, and that it goes on without XLA."""
+    options = f"--data {small_npz} --epochs 1 --hidden-dim 8 --evidence-images 0 --output run"
+    status, _, err = Command(options, tmp_path, WARNED, xla=True).end()
+    assert (status, err) == (0, "")
+
+
+def test_warnings_of_ours_stay_errors_where_the_user_has_them_so(run_python):
+    program = """
+import warnings
+from parts import startup
+for action in ("error", "default"):
+    with warnings.catch_warnings():
+        warnings.simplefilter(action)
+        startup.calm_warnings()
+        for module in ("parts.session", "__main__", "keras.src.ops", "numpy", "partsman", "builtins"):
+            for kind in (UserWarning, DeprecationWarning):
+                try:
+                    warnings.warn_explicit(f"{module} {kind.__name__} {action}", kind, "file", 1, module)
+                except Warning as warning:
+                    print(warning)
+"""
+    done = run_python("-c", program)
+    expected = [
+        f"{name} {kind}Warning error" for name in ("parts.session", "__main__") for kind in ("User", "Deprecation")
+    ]
+    assert done.stdout.splitlines() == expected
+    shown = re.findall(r"^file:1: (\w+): (\S+) \w+ (\w+)$", done.stderr, flags=re.M)
+    modules = ("parts.session", "__main__", "keras.src.ops", "numpy", "partsman", "builtins")
+    once = [("UserWarning", module, "error") for module in modules[2:]]
+    assert shown == once + [
+        (kind, module, "default") for module in modules for kind in ("UserWarning", "DeprecationWarning")
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_a_run_with_warnings_as_errors_ends_well(backend, run_python, small_npz):
+    pytest.importorskip(backend)
+    options = f"--data {small_npz} --epochs 1 --hidden-dim 8 --evidence-images 5 --output run"
+    done = run_python(vae_mnist.__file__, *options.split(), KERAS_BACKEND=backend, PYTHONWARNINGS="error")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
 def test_torch_that_takes_no_loss_from_nan_is_told_as_diverged(run_python, small_npz):
     pytest.importorskip("torch")
     options = f"--data {small_npz} --epochs 2 --hidden-dim 8 --learning-rate 1e30"
