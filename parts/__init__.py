@@ -8,6 +8,9 @@
     evidence   log p(x), the evidence, next to the ELBO that bounds it
     pictures   the figures: each function takes the model and the data, or arrays, and returns a Figure
     explorer   a page to play with the trained model in a browser, and the replay of its training
+    examine    what a run says of our network, of one that somebody wrote elsewhere: it takes two functions
+    findings   what looks wrong with a network, by name: tests with limits that sound networks keep
+    dense      whether a network is one that the explorer can play
     saved      model files: the numbers are read, checked, and put into a network that is built anew
 
     session    one run of the command, from its first line to its last, with the modules below

@@ -83,8 +83,8 @@ def opening(device, dataset):
     return "\n".join(lines)
 
 
-def summary(record, files):
-    """The last lines of a run: the held-out ELBO and its parts, the evidence, and the files (paths) written."""
+def numbers(record):
+    """The held-out ELBO of a record and its parts, and the evidence: a line each, in a list."""
     held_out, known = record["held_out"], record["evidence"]
     lines = [
         f"Held-out ELBO {held_out['elbo']:.2f} nats per image"
@@ -99,6 +99,12 @@ def summary(record, files):
             gap = known["exact"] - known["elbo"]
             line += f", exact log p(x) {known['exact']:.2f}; the gap of {gap:.2f} nats is KL(q(z|x) || p(z|x))"
         lines.append(line)
+    return lines
+
+
+def summary(record, files):
+    """The last lines of a run: the held-out ELBO and its parts, the evidence, and the files (paths) written."""
+    lines = numbers(record)
     if not any(path.name == "manifold.png" for path in files):
         lines.append("latent_scatter.png and manifold.png need two latent dimensions: this model has another number.")
     lines.append("Wrote " + ", ".join(map(str, files)))

@@ -22,6 +22,14 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 BLOCK = 10_000  # images that are looked at, or converted, at a time
 
 
+def to_numpy(value):
+    """An array of any library as a NumPy array."""
+    if hasattr(value, "detach"):  # PyTorch
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value  # NumPy has no bfloat16
+    return np.asarray(value)
+
+
 def in_order(paths):
     """Paths in the order of their names, with 2 before 10."""
     return sorted(paths, key=lambda path: name_order(path.name))

@@ -15,6 +15,7 @@ from parts import console, data, evidence, folder, pictures, recipes
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import backends
+import examined
 import explorer as explorer_speed
 import platforms
 import race
@@ -32,6 +33,7 @@ RACE = json.loads((ROOT / "benchmarks" / "race.json").read_text())
 BACKENDS = json.loads((ROOT / "benchmarks" / "backends.json").read_text())
 PLATFORMS = json.loads((ROOT / "benchmarks" / "platforms.json").read_text())
 PARTS = json.loads((ROOT / "benchmarks" / "recipe.json").read_text())
+EXAMINED = json.loads((ROOT / "benchmarks" / "examined.json").read_text())
 TORCH_STEP = json.loads((ROOT / "benchmarks" / "torch_step.json").read_text())
 FILES = sorted([*folder.PICTURES, folder.EXPLORER, folder.MODEL, folder.RECORD, folder.REPLAY])
 AUTHOR = 150.44  # nats per image: his notebook, epoch 50
@@ -68,10 +70,11 @@ def test_evidence_table_is_that_of_the_record():
         (explorer_speed.table(EXPLORER), MEASURED),
         (backends.tables(BACKENDS), MEASURED),
         (torch_step.table(TORCH_STEP), MEASURED),
+        (examined.table(EXAMINED), MEASURED),
         (platforms.table(PLATFORMS), MEASURED),
         (recipe.table(PARTS), DOCS["recipe"]),
     ],
-    ids=["README", "seeds", "race", "explorer", "backends", "torch_step", "platforms", "recipe"],
+    ids=["README", "seeds", "race", "explorer", "backends", "torch_step", "examined", "platforms", "recipe"],
 )
 def test_tables_are_those_of_the_recorded_results(lines, text):
     assert [line for line in lines if line not in text.splitlines()] == []
@@ -158,6 +161,16 @@ def test_kills_are_counted_as_recorded():
         assert all("was there" in outcome for outcome in counts["then"])
     share = f"{100 * record['keeping the state']['share']:.1f} %"
     assert f"Keeping the state of the training takes {share} of its time" in " ".join(MEASURED.split())
+
+
+def test_networks_of_others_were_examined_as_it_says():
+    """Each as published, on the full MNIST; what it calls wrong is what they are known to give."""
+    assert {*EXAMINED} == {*examined.NETWORKS}
+    for name, run in EXAMINED.items():
+        assert (run["dataset"], run["evidence"]["images"]) == ("MNIST", 1000)
+        assert (run["epochs"], run["train_images"]) == (examined.EPOCHS[name], examined.IMAGES[name])
+        assert [finding.split()[0:2] for finding in run["findings"]] == [["The", "decoder's"]] * (name == "Flax")
+    assert EXAMINED["Flax"]["read_as"]["decode"] == "logits"
 
 
 def test_race_counts_the_multiplications_of_an_image():

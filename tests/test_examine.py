@@ -1,0 +1,807 @@
+"""`examine`: its numbers against independent ones, each finding on a network that is broken so, and what it refuses."""
+
+import json
+import math
+import re
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+from threadpoolctl import threadpool_limits
+
+import vae_mnist
+from parts import UserError, dense, evidence, explorer, findings, folder
+from parts.examine import Network, as_pictures, examine, images_of, judge
+
+PIXELS = 196  # of the digits at half their size, on which the networks here train
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Networks in NumPy
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def sigmoid(logits):
+    return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+
+
+class Numpy:
+    """A VAE in NumPy, trained by Adam: x -> h relu -> z_mean, z_log_var; z -> h relu -> sigmoid.
+
+    beta: the weight of the KL loss. shared: one epsilon for all images and steps. scale: that of the reconstruction.
+    """
+
+    @threadpool_limits.wrap(limits=1)  # the products are small
+    def __init__(self, x, latent_dim=2, hidden=32, steps=600, beta=1.0, shared=False, scale=1.0, seed=0):
+        rng, pixels = np.random.default_rng(seed), x.shape[1]
+        sizes = [(pixels, hidden), (hidden, latent_dim), (hidden, latent_dim), (latent_dim, hidden), (hidden, pixels)]
+        limits = [math.sqrt(6 / sum(size)) for size in sizes]
+        self.layers = [
+            [rng.uniform(-limit, limit, size).astype("float32"), np.zeros(size[1], "float32")]
+            for size, limit in zip(sizes, limits, strict=True)
+        ]
+        epsilon = rng.standard_normal((1, latent_dim), "float32")
+        moments = [[[0 * part, 0 * part] for part in layer] for layer in self.layers]
+        for step in range(1, steps + 1):
+            batch = x[rng.integers(0, len(x), 100)]
+            noise = epsilon if shared else rng.standard_normal((100, latent_dim), "float32")
+            rate = 3e-3 * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            gradients = self.gradients(batch, noise, beta, scale)
+            for layer, kept, gradient in zip(self.layers, moments, gradients, strict=True):
+                for part, (m, v), g in zip(layer, kept, gradient, strict=True):
+                    m += 0.1 * (g - m)
+                    v += 0.001 * (g * g - v)
+                    part -= rate * m / (np.sqrt(v) + 1e-7)
+
+    def gradients(self, x, noise, beta, scale):
+        (w1, b1), (w2, b2), (w3, b3), (w4, b4), (w5, b5) = self.layers
+        h = np.maximum(x @ w1 + b1, 0)
+        z_mean, z_log_var = h @ w2 + b2, h @ w3 + b3
+        sigma = np.exp(z_log_var / 2)
+        z = z_mean + sigma * noise
+        h_decoder = np.maximum(z @ w4 + b4, 0)
+        to_x = scale * (sigmoid(h_decoder @ w5 + b5) - x) / len(x)
+        to_h = (to_x @ w5.T) * (h_decoder > 0)
+        to_z = to_h @ w4.T
+        to_mean = to_z + beta * z_mean / len(x)
+        to_log_var = to_z * noise * sigma / 2 + beta * (sigma**2 - 1) / 2 / len(x)
+        back = (to_mean @ w2.T + to_log_var @ w3.T) * (h > 0)
+        pairs = ((x, back), (h, to_mean), (h, to_log_var), (z, to_h), (h_decoder, to_x))
+        return [(left.T @ right, right.sum(axis=0)) for left, right in pairs]
+
+    def encode(self, x):
+        h = np.maximum(x.reshape(len(x), -1) @ self.layers[0][0] + self.layers[0][1], 0)
+        return tuple(h @ kernel + bias for kernel, bias in self.layers[1:3])
+
+    def logits(self, z):
+        (w4, b4), (w5, b5) = self.layers[3:]
+        return np.maximum(z @ w4 + b4, 0) @ w5 + b5
+
+    def decode(self, z):
+        return sigmoid(self.logits(z))
+
+    def draw(self, x, rng=None, epsilon=None):
+        z_mean, z_log_var = self.encode(x)
+        epsilon = rng.standard_normal(z_mean.shape, "float32") if epsilon is None else epsilon
+        return z_mean, z_log_var, z_mean + np.exp(z_log_var / 2) * epsilon
+
+
+def halved(x):
+    """Images (n, 784) at half their size, (n, 196)."""
+    return x[:].reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, PIXELS)
+
+
+@pytest.fixture(scope="module")
+def digits(sample):
+    return halved(sample.x_train)
+
+
+@pytest.fixture(scope="module")
+def held_out(sample):
+    return halved(sample.x_test)[:500]
+
+
+@pytest.fixture(scope="module")
+def sound(digits):
+    return Numpy(digits)
+
+
+def seen(encode, decode, x):
+    """What looks wrong, and the numbers behind it."""
+    network = Network(encode, decode, x.shape[1:])
+    found, measured = judge(network, x)
+    for sentence in found:
+        assert re.search(r"\d", sentence), "each rests on a number"
+        assert sentence.endswith(".")
+        assert sentence.count(". ") == 0
+    return found, measured, network
+
+
+def one(found, start):
+    """The one sentence that was found."""
+    assert len(found) == 1, found
+    assert found[0].startswith(start), found
+    return found[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The numbers
+# ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def examined(trained, sample, tmp_path_factory):
+    """Our own VAE, two epochs old, as keras models that somebody gives: its record, and the folder."""
+    vae, place = trained[0], tmp_path_factory.mktemp("examined") / "mine"
+    halves = vae.get_layer("encoder"), vae.get_layer("decoder")
+    return examine(*halves, sample.x_test[:100], sample.y_test[:100], folder=place), place
+
+
+def test_the_numbers_are_those_of_our_own_run(examined, trained, sample):
+    record, _ = examined
+    vae, x = trained[0], sample.x_test[:100]
+    ours = vae_mnist.evaluate_evidence(vae, x)
+    known = record["evidence"]
+    assert known["importance_weighted"] == pytest.approx(ours["importance_weighted"], abs=1e-3), "the same draws"
+    assert known["exact"] == pytest.approx(ours["exact"], abs=1e-3)
+    assert known["kl_loss"] == pytest.approx(ours["kl_loss"], rel=1e-5)
+    assert known["elbo"] == pytest.approx(ours["elbo"], abs=4 * math.sqrt(2) * ours["standard_error"])
+    assert known["standard_error"] == pytest.approx(ours["standard_error"], rel=0.2)
+    assert known["gap"] == pytest.approx(known["exact"] - known["elbo"])
+    assert record["held_out"]["elbo"] == known["elbo"], "of 100 images, the first 1,000 are all"
+
+
+def test_the_kl_of_each_latent_by_hand(examined, trained, sample):
+    z_mean, z_log_var = (keras.ops.convert_to_numpy(q) for q in trained[0].get_layer("encoder")(sample.x_test[:100]))
+    by_hand = [np.mean(0.5 * (np.exp(v) + m**2 - 1 - v)) for m, v in zip(z_mean.T, z_log_var.T, strict=True)]
+    assert examined[0]["kl_of_latents"] == pytest.approx(by_hand, rel=1e-4)
+    assert examined[0]["latents_in_use"] == 2
+
+
+def test_its_files_are_pictures_a_record_and_the_explorer(examined):
+    record, place = examined
+    pictures = ["latent_scatter.png", "manifold.png", "prior_samples.png", "reconstructions.png"]
+    assert sorted(path.name for path in place.iterdir()) == sorted([folder.EXPLORER, *pictures, folder.RECORD])
+    assert json.loads((place / folder.RECORD).read_text()) == record
+    assert record["left_out"] == []
+
+
+def test_log_evidence_of_a_toy_by_brute_force(tmp_path):
+    """Six pixels whose logits are linear in z: log p(x) is the mean of p(x|z) over 200,000 draws of the prior."""
+    rng = np.random.default_rng(1)
+    weights, x = rng.standard_normal((2, 6)), rng.integers(0, 2, (20, 6)).astype("float32")
+    q = np.zeros((2, 2)), np.log(0.5)
+
+    def encode(rows):
+        return 0 * rows[:, :2] + 0.3, 0 * rows[:, :2] + np.float32(q[1])
+
+    record = examine(encode, lambda z: sigmoid(z @ weights), x, folder=tmp_path)
+    probabilities = sigmoid(rng.standard_normal((200_000, 2)) @ weights)  # (draws, 6)
+    likelihood = np.exp(np.log(probabilities) @ x.T + np.log(1 - probabilities) @ (1 - x).T)  # (draws, 20)
+    log_p = np.log(likelihood.mean(axis=0)).mean()
+    error = (likelihood.std(axis=0) / likelihood.mean(axis=0)).mean() / math.sqrt(200_000)
+    assert record["evidence"]["exact"] == pytest.approx(log_p, abs=0.01 + 4 * error)
+    z = 0.3 + math.sqrt(0.5) * rng.standard_normal((200_000, 2))
+    reconstruction = (
+        -np.log(sigmoid(z @ weights)).mean(axis=0) @ x.T - np.log(sigmoid(-z @ weights)).mean(0) @ (1 - x).T
+    )
+    kl = 2 * 0.5 * (0.5 + 0.3**2 - 1 - math.log(0.5))
+    held_out = record["held_out"]
+    assert held_out["kl_loss"] == pytest.approx(kl, rel=1e-5)
+    assert held_out["reconstruction_loss"] == pytest.approx(reconstruction.mean(), abs=4 * held_out["standard_error"])
+
+
+def test_the_standard_errors_are_those_of_repetition(sound, held_out):
+    """Of drawing z: the spread of the ELBO over seeds. Of the images: the spread over as many other ones."""
+    from parts import examine as module
+
+    network = Network(sound.encode, sound.decode, (PIXELS,))
+    runs = [module.elbo_of(*module.elbo_terms(network, held_out[:50], seed)) for seed in range(40)]
+    spread = np.std([run["elbo"] for run in runs], ddof=1)
+    assert runs[0]["standard_error"] == pytest.approx(spread, rel=0.45)  # 40 runs know it to 11 %
+    shuffled = np.random.default_rng(0).permutation(held_out)
+    others = [module.elbo_of(*module.elbo_terms(network, shuffled[i::10], 0)) for i in range(10)]
+    spread = np.std([run["elbo"] for run in others], ddof=1)
+    assert np.mean([run["standard_error_of_images"] for run in others]) == pytest.approx(spread, rel=0.7)
+
+
+def test_a_function_is_given_a_thousand_rows_at_most(tmp_path):
+    encode, decode, x = coloured((6,), n=1200)
+    rows = []
+
+    def counted(function):
+        return lambda given: rows.append(len(given)) or function(given)
+
+    record = examine(counted(encode), counted(decode), x, folder=tmp_path)
+    assert max(rows) == 1000
+    assert (record["images"], record["evidence"]["images"]) == (1200, 1000)
+    assert record["held_out"]["elbo"] != record["evidence"]["elbo"]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What looks wrong
+# ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("latent_dim", "steps"), [(2, 300), (2, 1500), (10, 800)])
+def test_sound_networks_raise_nothing(latent_dim, steps, digits, held_out):
+    vae = Numpy(digits, latent_dim, steps=steps, seed=latent_dim + steps)
+    found, measured, _ = seen(vae.encode, vae.decode, held_out)
+    assert found == []
+    assert 0.6 < measured["beta"] < 1.6
+    rng = np.random.default_rng(0)
+    assert seen(lambda x: vae.draw(x, rng), vae.decode, held_out)[0] == []
+
+
+def test_latents_that_went_silent(sound, held_out):
+    """A third and a fourth latent that say nothing: q is the prior, and the decoder does not look."""
+
+    def encode(x):
+        return [np.concatenate([part, 0 * part], axis=1) for part in sound.encode(x)]
+
+    found, measured, _ = seen(encode, lambda z: sound.decode(z[:, :2]), held_out)
+    assert "2 of 4 latents went silent (z3, z4): their KL is 0.0000 nats at most" in one(found, "2 of 4")
+    assert measured["beta"] == pytest.approx(1, abs=0.5)
+
+
+def test_posterior_collapse_from_a_mean_over_pixels(digits, held_out):
+    vae = Numpy(digits, scale=1 / PIXELS)
+    found, measured, _ = seen(vae.encode, vae.decode, held_out)
+    assert f"a mean over the {PIXELS} pixels" in one(found, "Posterior collapse: no latent is used")
+    assert measured["beta"] is None
+
+
+READ = {
+    "a variance": np.exp,
+    "a standard deviation": lambda v: np.exp(v / 2),
+    "the log of a standard deviation": lambda v: v / 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "draws"),
+    [*((name, True) for name in READ), *((name, False) for name in READ if "log" not in name)],  # draws alone tell that
+)
+def test_another_reading_of_z_log_var(name, draws, sound, held_out):
+    rng = np.random.default_rng(0)
+
+    def encode(x):
+        z_mean, z_log_var, z = sound.draw(x, rng)
+        return (z_mean, READ[name](z_log_var), z)[: 3 if draws else 2]
+
+    found, measured, network = seen(encode, sound.decode, held_out)
+    sentence = one(found, f"z_log_var is {name}: ")
+    assert re.search("draws z has a mean square of (1.0|0.9)" if draws else "the ELBO is .* nats higher", sentence)
+    assert network.meaning["z_log_var"] == name
+    assert measured["beta"] == pytest.approx(seen(sound.encode, sound.decode, held_out)[1]["beta"], rel=1e-3)
+    np.testing.assert_allclose(network.encode(held_out)[1], sound.encode(held_out)[1], atol=1e-4)
+
+
+def test_draws_that_fit_no_reading(sound, held_out):
+    rng = np.random.default_rng(0)
+
+    def encode(x):
+        z_mean, z_log_var, z = sound.draw(x, rng)
+        return z_mean, z_log_var, z_mean + 5 * (z - z_mean)
+
+    assert "a mean square of 2" in one(seen(encode, sound.decode, held_out)[0], "The draws z do not fit")
+
+
+def test_draws_that_are_z_mean(sound, held_out):
+    encode = lambda x: (*sound.encode(x), sound.encode(x)[0])  # noqa: E731
+    one(seen(encode, sound.decode, held_out)[0], "The draws z are z_mean itself")
+
+
+def test_logits(sound, held_out):
+    found, measured, network = seen(sound.encode, sound.logits, held_out)
+    one(found, "The decoder's output goes from -")
+    z_mean, _ = sound.encode(held_out)
+    np.testing.assert_allclose(network.decode(z_mean), sound.decode(z_mean), atol=1e-6)
+    assert measured["beta"] == pytest.approx(1, abs=0.5)
+
+
+def test_means_that_leave_the_unit_interval_are_no_logits(sound, held_out):
+    found, _, network = seen(sound.encode, lambda z: 1.2 * sound.decode(z) - 0.1, held_out)
+    assert "clipped, as this report goes on" in found[0]
+    assert network.meaning["decode"] == "probabilities"
+
+
+@pytest.mark.parametrize(("beta", "latent_dim"), [(4, 2), (0.2, 10)])
+def test_two_scales_are_read_off_a_trained_network(beta, latent_dim, digits, held_out):
+    vae = Numpy(digits, latent_dim, beta=beta, steps=1200)
+    found, measured, _ = seen(vae.encode, vae.decode, held_out)
+    assert measured["beta"] == pytest.approx(beta, rel=0.35)
+    assert f"The KL loss weighs {measured['beta']:.3g} ± {measured['beta_error']:.2g} times" in found[-1]
+
+
+def templates(n, seed=0):
+    """Images of one of two kinds, which differ in all their 784 pixels: to know the kind is worth some 400 nats."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 2, (n, 1))
+    return np.where(rng.random((n, 784)) < 0.03, 1 - kind, kind).astype("float32")
+
+
+def test_the_kl_summed_over_a_batch_of_100():
+    vae = Numpy(templates(5000), hidden=16, beta=100, steps=2000)
+    found, measured, _ = seen(vae.encode, vae.decode, templates(500, seed=1))
+    assert measured["beta"] == pytest.approx(100, abs=4 * measured["beta_error"])
+    assert any(sentence.startswith("The KL loss weighs") for sentence in found)
+
+
+def test_a_weight_is_wrong_where_both_readings_say_so():
+    """By more than four errors, on the same side; a negative one is of a network that is not there yet."""
+    sound = [(1.0, 0.1), (1.9, 0.01), (-2.7, 0.2), (0.6, 0.01)]
+    wrong = {"sum the": [(2.5, 0.1), (101, 8)], "add the": [(0.2, 0.01), (0.0, 0.01), (-0.02, 0.001)]}
+    for reading in (*sound, (2.5, 0.2), (0.4, 0.03)):
+        assert findings.two_scales(reading, reading, 784) == []
+    for advice, readings in wrong.items():
+        for reading in readings:
+            assert advice in findings.two_scales(reading, reading, 784)[0]
+            for other in sound:
+                assert findings.two_scales(reading, other, 784) == findings.two_scales(other, reading, 784) == []
+
+
+def test_no_kl_loss_at_all(digits, held_out):
+    """The codes leave the prior, and the weight of the KL loss reads 0."""
+    vae = Numpy(digits, beta=0)
+    found, measured, _ = seen(vae.encode, vae.decode, held_out)
+    assert [sentence[:22] for sentence in found] == ["The codes leave the pr", "The KL loss weighs 0.0"]
+    z_mean, z_log_var = vae.encode(held_out)
+    v, m = np.exp(z_log_var).mean(axis=0) + z_mean.var(axis=0), z_mean.mean(axis=0)
+    assert measured["prior_mismatch"] == pytest.approx(np.max(0.5 * (v + m**2 - 1 - np.log(v))), rel=1e-3)
+
+
+def test_a_decoder_that_ignores_z(sound, held_out):
+    average = held_out.mean(axis=0)
+    found, measured, _ = seen(sound.encode, lambda z: np.tile(average, (len(z), 1)), held_out)
+    one(found, "The decoder ignores z: with the code of another image it loses 0.00 ± 0.00 nats")
+    assert measured["exchange_cost"] == 0
+
+
+@pytest.mark.parametrize("latent_dim", [2, 10])
+def test_one_epsilon_in_all_the_training(latent_dim, digits, held_out):
+    vae = Numpy(digits, latent_dim, shared=True)
+    one(seen(vae.encode, vae.decode, held_out)[0], "The noise of the training repeats: with one epsilon")
+
+
+def test_a_network_that_knows_next_to_nothing_yet(digits, held_out):
+    """Slopes say nothing before the code saves anything: as in a training with one epsilon, another place is better."""
+    vae = Numpy(digits, steps=50)
+    found, measured, _ = seen(vae.encode, vae.decode, held_out)
+    assert found == []
+    assert measured["exchange_cost"] < 1
+    assert measured["shared_epsilon_gain"] > measured["exchange_cost"]
+
+
+def test_draws_that_repeat(sound, held_out):
+    """The same in two calls, or one epsilon for all images; with a wrong z_log_var as well."""
+    always = lambda x: sound.draw(x, np.random.default_rng(7))  # noqa: E731
+    one(seen(always, sound.decode, held_out)[0], "Two calls of encode draw the same z")
+    rng = np.random.default_rng(0)
+    shared = lambda x: sound.draw(x, epsilon=rng.standard_normal((1, 2), "float32"))  # noqa: E731
+    one(seen(shared, sound.decode, held_out)[0], "The draws z of all images share one epsilon")
+
+    def both(x):
+        z_mean, z_log_var, z = shared(x)
+        return z_mean, np.exp(z_log_var), z
+
+    found, _, network = seen(both, sound.decode, held_out)
+    assert [sentence[:22] for sentence in found] == ["The draws z of all ima", "z_log_var is a varianc"]
+    assert network.meaning["z_log_var"] == "a variance"
+
+
+def test_what_is_random_in_evaluation(sound, held_out):
+    rng = np.random.default_rng(0)
+
+    def encode(x):
+        return sound.encode(x * (rng.random(x.shape) < 0.9))
+
+    assert seen(encode, sound.decode, held_out)[0][0].startswith("z_mean differs between two calls of encode, by up to")
+    decode = lambda z: sound.decode(z + 0.1 * rng.standard_normal(z.shape))  # noqa: E731
+    assert seen(sound.encode, decode, held_out)[0][0].startswith("Probabilities differ between two calls of decode")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("latent_dim", "steps"), [(2, 200), (2, 20_000), (10, 200), (10, 10_000), (20, 2000)])
+def test_more_sound_networks_raise_nothing(latent_dim, steps, seed, digits, held_out):
+    vae = Numpy(digits, latent_dim, steps=steps, seed=seed)
+    found, measured, _ = seen(vae.encode, vae.decode, held_out)
+    print(latent_dim, steps, seed, measured)
+    assert [sentence for sentence in found if "went silent" not in sentence] == []  # small digits need few latents
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Whatever it was written in
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def test_pytorch_gives_what_numpy_gives(sound, held_out):
+    """A module's methods, tensors with a gradient, in half precision too, and a function that takes NumPy."""
+    torch = pytest.importorskip("torch")
+
+    class VAE(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = torch.nn.ParameterList(torch.from_numpy(part) for layer in sound.layers for part in layer)
+
+        def dense(self, rows, layer):
+            return rows @ self.parts[2 * layer] + self.parts[2 * layer + 1]
+
+        def encode(self, x):
+            h = torch.relu(self.dense(x, 0))
+            return self.dense(h, 1), self.dense(h, 2)
+
+        def decode(self, z):
+            return torch.sigmoid(self.dense(torch.relu(self.dense(z, 3)), 4))
+
+    vae, x = VAE(), held_out[:50]
+    assert vae.encode(torch.from_numpy(x))[0].requires_grad
+    for encode, decode in (
+        (vae.encode, vae.decode),
+        (lambda x: vae.encode(torch.from_numpy(x)), lambda z: vae.decode(torch.from_numpy(z)).bfloat16()),
+    ):
+        network = Network(encode, decode, x.shape[1:])
+        for ours, theirs in zip(network.encode(x), sound.encode(x), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        z = network.encode(x)[0]
+        np.testing.assert_allclose(network.decode(z), sound.decode(z), atol=0.01)
+    np.testing.assert_array_equal(images_of(torch.from_numpy(x)), x)
+
+
+def test_jax_gives_what_numpy_gives(sound, held_out):
+    jax = pytest.importorskip("jax")
+    encode = jax.jit(
+        lambda x: tuple(jax.nn.relu(x @ sound.layers[0][0] + sound.layers[0][1]) @ k + b for k, b in sound.layers[1:3])
+    )
+    network = Network(encode, sound.decode, (PIXELS,))
+    np.testing.assert_allclose(network.encode(held_out)[0], sound.encode(held_out)[0], atol=1e-4)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """No log p(x), which takes the time of a short test."""
+    known = {"importance_weighted": -1.0, "importance_samples": 100, "exact": None, "exact_error": None}
+    monkeypatch.setattr(evidence, "evaluate", lambda *arguments, **options: known)
+
+
+def coloured(shape, n=30):
+    """An encoder and a decoder of two latents for images of any shape, whose pixels follow z1, and such images."""
+
+    def decode(z):
+        return np.tile(sigmoid(z[:, :1]), (1, math.prod(shape))).reshape(-1, *shape)
+
+    def encode(x):
+        mean = x.reshape(len(x), -1).mean(axis=1, keepdims=True) * np.array([[2, -2]])
+        return mean, 0 * mean - 2
+
+    return encode, decode, np.random.default_rng(0).random((n, *shape))
+
+
+@pytest.mark.parametrize("shape", [(10, 12), (10, 12, 1), (1, 10, 12), (10, 12, 3), (3, 10, 12)])
+def test_pictures_of_other_sizes_and_colours(shape, quick, tmp_path):
+    encode, decode, x = coloured(shape)
+    names = np.array([f"kind {i % 15}" for i in range(30)])
+    record = examine(encode, decode, x, names, folder=tmp_path)
+    assert record["classes"] == [f"kind {i}" for i in range(15)], "in their order, 2 before 10"
+    pictures = {path.stem: np.asarray(Image.open(path).convert("RGB")) for path in tmp_path.glob("*.png")}
+    assert {*pictures} == {"latent_scatter", "manifold", "prior_samples", "reconstructions"}
+    colourful = np.ptp(pictures["reconstructions"].astype(int), axis=-1).max() > 100
+    assert colourful == (3 in shape)
+    (word,) = record["left_out"]
+    assert word.startswith("No explorer: it shows a dense network of 784 pixels")
+
+
+def test_the_channels_of_a_picture_come_last():
+    image = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)  # as in PyTorch
+    picture = as_pictures(image.reshape(2, -1), (3, 4, 5))
+    assert picture.shape == (2, 4, 5, 3)
+    assert picture[1, 2, 4, 0] == image[1, 0, 2, 4]
+    assert as_pictures(image.reshape(2, -1), (60, 1, 1, 1)) is None
+
+
+def test_a_word_where_there_are_no_pictures(quick, sound, held_out, tmp_path, capsys):
+    record = examine(sound.encode, sound.decode, held_out[:20], folder=tmp_path)
+    assert record["left_out"][0].startswith("No pictures: x of shape (20, 196) is not image-shaped")
+    assert [path.name for path in tmp_path.iterdir()] == [folder.RECORD]
+    assert record["left_out"][0] in capsys.readouterr().out
+
+
+def test_the_report_names_what_looks_wrong(quick, digits, held_out, tmp_path, capsys):
+    vae = Numpy(digits, 3, steps=300, beta=0)
+    record = examine(vae.encode, vae.logits, held_out, folder=tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("Looks wrong: ")] == [
+        f"Looks wrong: {f}" for f in record["findings"]
+    ]
+    assert len(record["findings"]) == 3
+    held, measured = record["held_out"], record["measured"]
+    assert lines[0].startswith(f"Held-out ELBO {held['elbo']:.2f} nats per image")
+    assert f"{held['standard_error_of_images']:.2f} of the choice of images" in lines[0]
+    assert f"{measured['beta']:.2f} ± {measured['beta_error']:.2f}" in lines[3]
+    assert lines[-1] == f"Wrote {tmp_path / 'metrics.json'}"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The explorer
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def contents(page):
+    """What the explorer's page holds."""
+    return json.loads(re.search(r'id="contents">(.*?)</script>', page, flags=re.S)[1])
+
+
+def test_the_explorer_is_that_of_our_own_run(examined, trained, sample):
+    vae, (record, place) = trained[0], examined
+    dataset = sample._replace(x_test=sample.x_test[:100], y_test=sample.y_test[:100], x_train=sample.x_train[:0])
+    ours, theirs = (
+        contents(explorer.page(vae, dataset, ["#000000"] * 62)),
+        contents((place / "explorer.html").read_text()),
+    )
+    for key in ("layers", "picks", "codes", "names", "epsilons", "halfWidth"):
+        assert theirs[key] == ours[key], key
+    assert record["left_out"] == []
+
+
+@pytest.fixture(scope="module")
+def big(sample):
+    """A network of 784 pixels and three latents, with hidden layers of two sizes, and its layers by name."""
+    vae = Numpy(sample.x_train[:500], 3, hidden=16, steps=50)
+    vae.layers[3], vae.layers[4] = [part[..., :9] for part in vae.layers[3]], [vae.layers[4][0][:9], vae.layers[4][1]]
+    return vae, dict(zip(dense.LAYERS, vae.layers, strict=True))
+
+
+def made(vae, layers, x=None, **functions):
+    """The page's layers, or the word why there is none."""
+    network = Network(functions.get("encode", vae.encode), functions.get("decode", vae.decode), (784,))
+    network.latent_dim = 3
+    try:
+        return [layer.name for layer in dense.find(network, layers, x)]
+    except dense.NotDenseError as error:
+        return str(error)
+
+
+def test_the_explorer_of_layers_that_are_given(big, sample):
+    vae, layers = big
+    x = sample.x_test[:50]
+    assert made(vae, layers, x) == list(dense.LAYERS)
+    assert "784 pixels" in made(vae, None, x)
+    assert made(vae, {"z_mean": ()}, x) == "layers= must hold encoder_h, z_mean, z_log_var, decoder_h, decoder_output"
+    transposed = layers | {"encoder_h": (layers["encoder_h"][0].T, layers["encoder_h"][1])}
+    assert "encoder_h (16, 784)" in made(vae, transposed, x)
+    assert "PyTorch's weights want .T" in made(vae, transposed, x)
+    for name in dense.LAYERS:
+        other = layers | {name: (layers[name][0], layers[name][1] + 0.1)}
+        assert "do not give what encode and decode give" in made(vae, other, x), name
+    assert "a kernel (in, out) and a bias (out,)" in made(vae, layers | {"z_mean": 3}, x)
+
+
+def test_the_explorer_of_keras_models_under_any_names(big, sample):
+    """The heads in either order, a hidden layer inside another model, images that are not flat."""
+    vae, _ = big
+    image, z = keras.Input((28, 28)), keras.Input((3,))
+    flat = keras.layers.Flatten()(image)
+    inner = keras.Sequential([keras.Input((784,)), keras.layers.Dense(16, "relu")])
+    second, first = keras.layers.Dense(3)(h := inner(flat)), keras.layers.Dense(3)(h)
+    encoder = keras.Model(image, [first, second])
+    drawn = keras.layers.Dense(784, "sigmoid")(keras.layers.Dense(9, "relu")(z))
+    decoder = keras.Model(z, keras.layers.Reshape((28, 28))(drawn))
+    x = sample.x_test[:30]
+    network = Network(encoder, decoder, (28, 28))
+    network.outputs(x)
+    found = dense.find(network, None, x)
+    assert [layer.kernel.shape for layer in found] == [part.shape for part, _ in vae.layers]
+    z_mean, z_log_var = network.encode(x)
+    h = np.maximum(x @ found[0].kernel + found[0].bias, 0)
+    np.testing.assert_allclose(h @ found[1].kernel + found[1].bias, z_mean, atol=1e-4)
+    np.testing.assert_allclose(h @ found[2].kernel + found[2].bias, z_log_var, atol=1e-4)
+
+    class Subclassed(keras.Model):
+        """The same, with its layers in another order."""
+
+        def __init__(self):
+            super().__init__()
+            self.heads, self.inner = [second_head, first_head], inner
+
+        def call(self, x):
+            h = self.inner(keras.ops.reshape(x, (-1, 784)))
+            return self.heads[1](h), self.heads[0](h)
+
+    first_head, second_head = encoder.layers[-2:] if encoder.layers[-2].output is first else encoder.layers[:-3:-1]
+    subclassed = Network(Subclassed(), decoder, (28, 28))
+    subclassed.outputs(x)
+    assert dense.keras_layers(subclassed.functions["encode"])[0][0].shape == (16, 3), "a head comes first"
+    again = dense.find(subclassed, None, x)
+    assert all(np.array_equal(one.kernel, other.kernel) for one, other in zip(again, found, strict=True))
+    tanh = keras.Sequential([keras.Input((3,)), keras.layers.Dense(9, "tanh"), *decoder.layers[2:]])
+    tanh_network = Network(encoder, tanh, (28, 28))
+    tanh_network.outputs(x)
+    with pytest.raises(dense.NotDenseError, match="do not give what"):
+        dense.find(tanh_network, None, x)
+    convolved = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(2, 3)])
+    with pytest.raises(dense.NotDenseError, match="here is a Conv2D"):
+        dense.keras_layers(convolved)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What is refused, and the folder
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def refused(tmp_path, encode, decode, x, **options):
+    """The sentence with which examine refuses; no folder is left."""
+    with pytest.raises(UserError) as caught:
+        examine(encode, decode, x, folder=tmp_path / "new", **options)
+    assert not (tmp_path / "new").exists()
+    sentence = str(caught.value)
+    assert re.fullmatch(r"\S.*: .*\.", sentence), sentence
+    assert "--output" not in sentence
+    return sentence
+
+
+def test_images_that_are_refused(sound, tmp_path):
+    good = np.random.default_rng(0).random((10, PIXELS))
+    for x, words in (
+        (255 * good, r"x goes from 0\.\d+ to 25\d.*\(divide by 255\)"),
+        ((255 * good).astype("uint8"), "x goes from 0 to 25"),
+        (2 * good - 1, r"x goes from -0\.99.* to"),
+        (np.where(good > 0.9, np.nan, good), "NaN or infinite"),
+        (good[:1], "x holds 1 images, too few"),
+        (good[0], r"x has shape \(196,\)"),
+        (good[:, :0], r"x has shape \(10, 0\)"),
+        (good.astype(str), "dtype"),
+    ):
+        assert re.search(words, refused(tmp_path, sound.encode, sound.decode, x))
+
+
+def test_outputs_that_are_refused(sound, tmp_path):
+    x = np.random.default_rng(0).random((10, PIXELS))
+    mean, log_var = sound.encode(x)
+    for encode, decode, words in (
+        (lambda x: mean, None, "encode must give z_mean, z_log_var"),
+        (lambda x: (mean, log_var, mean, mean), None, "two or three"),
+        (lambda x: (mean, log_var[:, :1]), None, r"z_log_var has shape \(10, 1\) and not \(10, 2\)"),
+        (lambda x: (mean[:9], log_var), None, r"z_mean has shape \(9, 2\) and not \(10, 2\)"),
+        (lambda x: (mean[:, 0], log_var), None, r"z_mean has shape \(10,\) and not \(10, latent_dim\)"),
+        (lambda x: (mean, log_var, mean[:, :1]), None, r"encode's z has shape \(10, 1\)"),
+        (lambda x: (mean * np.nan, log_var), None, "encode's z_mean holds values that are NaN"),
+        (lambda x: (mean, 0 * log_var - 100), None, "z_log_var reaches 100"),
+        (
+            lambda x: 1 / 0,
+            None,
+            r"encode fails on a NumPy array \(10, 196\) of float32 \(ZeroDivisionError: division by",
+        ),
+        (None, lambda z: sound.decode(z)[:, :5], r"decode's output has shape \(10, 5\) and not \(10, 196\)"),
+        (None, lambda z: np.inf * sound.decode(z), "decode's output holds values that are NaN"),
+        (None, lambda z: z @ mean, "decode fails on a NumPy array"),
+    ):
+        assert re.search(words, refused(tmp_path, encode or sound.encode, decode or sound.decode, x))
+
+
+def test_labels_that_are_refused(sound, tmp_path):
+    x = np.random.default_rng(0).random((70, PIXELS))
+    for labels, words in (
+        (np.arange(9), r"labels has shape \(9,\) for 70 images"),
+        (np.arange(70), "are 70 classes: give 62 at most"),
+        (np.linspace(0, 1, 70), "labels must be"),
+        (3, "one label for each"),
+    ):
+        assert re.search(words, refused(tmp_path, sound.encode, sound.decode, x, labels=labels))
+
+
+def test_a_run_of_ours_is_never_replaced(quick, sound, held_out, tmp_path):
+    """Neither a trained one, nor one with --load, nor pictures of which no record tells; other files stay."""
+    for record in ({"model": None, "full_mnist": True}, {"model": "vae.keras", "full_mnist": False}, None):
+        place = tmp_path / str(record and record["model"])
+        place.mkdir(exist_ok=True)
+        (place / "vae.keras").write_text("a model")
+        if record:
+            (place / "metrics.json").write_text(json.dumps(record))
+        before = {path.name: path.read_bytes() for path in place.iterdir()}
+        with pytest.raises(UserError, match="holds the files of a run, which stay: give another folder"):
+            examine(sound.encode, sound.decode, held_out, folder=place)
+        assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_a_second_call_replaces_the_first_and_keeps_other_files(quick, sound, held_out, tmp_path):
+    encode, decode, x = coloured((8, 8))
+    examine(encode, decode, x, folder=tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    examine(sound.encode, sound.decode, held_out, folder=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", folder.RECORD}
+    (tmp_path / folder.MODEL).write_text("a model that somebody put there")
+    with pytest.raises(UserError, match="give another folder"):
+        examine(sound.encode, sound.decode, held_out, folder=tmp_path)
+
+
+def test_what_was_there_stays_when_it_fails_midway(quick, sound, held_out, tmp_path, monkeypatch):
+    examine(sound.encode, sound.decode, held_out, folder=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    encode, decode, x = coloured((8, 8))
+
+    def full(self, *arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("parts.pictures.Picture.savefig", full)
+        with pytest.raises(UserError, match=r"could not be written .*choose another folder"):
+            examine(encode, decode, x, folder=tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(UserError, match="decode fails"):
+        examine(encode, lambda z: decode(z) if len(z) < 100 else 1 / 0, x, folder=tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# docs/examine.md
+# ---------------------------------------------------------------------------------------------------------------
+
+PAGE = (ROOT / "docs" / "examine.md").read_text()
+
+
+def test_the_page_names_the_limits_as_they_are():
+    assert len(PAGE.split()) <= 350
+    text = " ".join(PAGE.split())
+    for words in (
+        f"below {findings.SILENT} nats",
+        f"outside {findings.BETA[0]:g} to {findings.BETA[1]:g}",
+        f"less than {findings.EXCHANGE:g} of the KL",
+        f"above {findings.MISMATCH:g} nats",
+        f"more than {findings.SHARED:g} times the KL",
+        f"more than {findings.ERRORS} standard errors",
+    ):
+        assert words in text, words
+
+
+@pytest.mark.parametrize("library", ["Keras", "PyTorch", "JAX"])
+def test_the_lines_of_the_page_run(library, quick, sample, held_out, tmp_path, monkeypatch):
+    """With a network of each library that has the names of the page."""
+    pytest.importorskip({"Keras": "keras", "PyTorch": "torch", "JAX": "jax"}[library])
+    block = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.S) if f"# {library}" in block)
+    monkeypatch.chdir(tmp_path)
+    names = {"x": sample.x_test[:20], "y": sample.y_test[:20], **given_to_the_page(library)}
+    exec(block, names)
+    assert json.loads((tmp_path / "figures/mine/metrics.json").read_text())["images"] == 20
+    assert (tmp_path / "figures/mine/explorer.html").exists()
+
+
+def given_to_the_page(library):
+    """What the reader of the page has: a network of 784 pixels, under the names that the page uses."""
+    encoder, decoder = vae_mnist.build_encoder(hidden_dim=8), vae_mnist.build_decoder(hidden_dim=8)
+    if library == "Keras":
+        return {"encoder": encoder, "decoder": decoder}
+    if library == "JAX":
+        layers = [
+            (keras.ops.convert_to_numpy(w[0]), keras.ops.convert_to_numpy(w[1]))
+            for w in (layer.weights for half in (encoder, decoder) for layer in half.layers if layer.weights)
+        ]
+        import jax
+
+        def encode(params, x):
+            h = jax.nn.relu(x @ layers[0][0])
+            return h @ layers[1][0], h @ layers[2][0]
+
+        def decode(params, z):
+            return jax.nn.sigmoid(jax.nn.relu(z @ layers[3][0]) @ layers[4][0])
+
+        return {"encode": encode, "decode": decode, "params": dict(zip(dense.LAYERS, layers, strict=True))}
+    import torch
+
+    class VAE(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            sizes = {"fc1": (784, 8), "fc21": (8, 2), "fc22": (8, 2), "fc3": (2, 8), "fc4": (8, 784)}
+            for name, size in sizes.items():
+                setattr(self, name, torch.nn.Linear(*size))
+
+        def encode(self, x):
+            h = torch.relu(self.fc1(x))
+            return self.fc21(h), self.fc22(h)
+
+        def decode(self, z):
+            return torch.sigmoid(self.fc4(torch.relu(self.fc3(z))))
+
+    return {"model": VAE()}
