@@ -280,7 +280,7 @@ def run(args):
         held_out = evaluate_elbo(session.check(vae), dataset.x_test, samples=10, seed=args.seed)
         known = evaluate_evidence(vae, dataset.x_test[: args.evidence_images], args.seed)
         figures = pictures.draw(vae, dataset, session.history, session.origin, args.seed, session.stopped)
-        page = explorer.page(vae, dataset, pictures.class_colours(62), session.replay, session.origin, args.seed)
+        page = explorer.page(vae, dataset, pictures.COLOURS, session.replay, session.origin, args.seed)
         return session.save(vae, figures, page, held_out, known)
 
 

@@ -34,7 +34,7 @@ DEFAULT = recipes.RECIPES["default"]
 AUTHOR = recipes.RECIPES["author"]
 CLEAN = DEFAULT._replace(binarised_input=False)  # no noise on the input
 PLAIN = CLEAN._replace(spread_weights=False)  # and Keras's own initial weights
-GREY, BLUE, ORANGE, RED = (pictures.CLASS_COLOURS[digit] for digit in (0, 3, 8, 5))
+GREY, BLUE, ORANGE, RED = "#717581", "#3f90da", "#ffa90e", "#bd1f01"
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import vae_mnist
 from parts import evidence, learning, pictures
 from parts.data import IMAGE_SHAPE
 
-BLUE, ORANGE, GREY, RED = (pictures.CLASS_COLOURS[i] for i in (3, 8, 0, 5))
+BLUE, ORANGE, GREY, RED = lab.BLUE, lab.ORANGE, lab.GREY, lab.RED
 LIGHT = "#c9ccd1"
 ONE_SIGMA, TWO_SIGMA = 1 - math.exp(-0.5), 1 - math.exp(-2)  # 39 % and 86 %: what one and two sigma hold of a Gaussian
 AXIS = np.linspace(-5, 5, 101 if lab.SMOKE else 401)  # z1, and z2, of the grid; a spacing of 0.025

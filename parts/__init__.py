@@ -2,7 +2,9 @@
 
     recipes    how to train: two recipes, as a table
     learning   what the recipes are made of: initial weights, noise on the input, the optimizer, callbacks
-    data       the images: MNIST, its 5,000-image sample, a file of your own; loaded and checked
+    data       the images: MNIST, its 5,000-image sample, images of your own
+    layouts    the files and folders in which people keep images: what is in them
+    converting images of any form made small and grey, and labels made classes
     reading    files that may come from anywhere, read within bounds
     feeding    the batches of an epoch, in an order that the seed and the epoch decide
     evidence   log p(x), the evidence, next to the ELBO that bounds it
@@ -23,7 +25,8 @@
     stopping   Ctrl-C and SIGTERM
     console    the lines that a run prints, its error sentences, its exit status
 
-A module is handed what it needs and gives back a result. None imports vae_mnist.py, and importing one starts nothing.
+A module is handed what it needs and gives back a result. None imports vae_mnist.py, and importing one starts nothing;
+`examine` alone imports Keras as the script does.
 """
 
 import threading

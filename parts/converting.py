@@ -167,6 +167,16 @@ def grey_values(parts, what):
     return as_bytes, [f"the largest value is {high} of 255: they may want a scale"] if high < 64 else []
 
 
+def check_unit(x, what, divide="divide them by 255"):
+    """Raise UserError unless an array holds floats from 0 to 1, without a copy; divide: the advice for those to 255."""
+    if x.dtype.kind != "f":
+        raise UserError(f"{what} have dtype {x.dtype}, not floats from 0 to 1: if they go to 255, {divide}.")
+    low, high = (x.min(), x.max()) if x.size else (0, 0)  # NaN, if one of them is
+    if not 0 <= low <= high <= 1:
+        advice = divide if low >= 0 and high <= 255 else "scale them"
+        raise UserError(f"{what} have values from {low:.4g} to {high:.4g}, and must be from 0 to 1: {advice}.")
+
+
 def as_float32(x):
     return x.astype("float32", copy=False)
 
@@ -197,13 +207,23 @@ def made_small(images):
 # -- Labels ------------------------------------------------------------------------------------------------------------
 
 
-def convert_labels(parts, source):
+def convert_labels(parts, lengths, source):
     """Labels in any form as whole numbers from 0 on, int64 (n,), and the names of the classes, a tuple.
 
-    parts: the labels of one data set: (n,) or (n, 1) whole numbers, floats that are whole, truths or text, or one-hot
-    (n, classes); source: where they are from, for the sentences. Raises UserError.
+    parts: the labels of one data set: (n,), (n, 1) or (1, n) whole numbers, floats that are whole, truths or text, or
+    one-hot (n, classes); or None for all, which gives zeros and no names. lengths: how many images each part has;
+    source: where they are from, for the sentences. Raises UserError.
     """
+    if all(y is None for y in parts):
+        return [np.zeros(length, "int64") for length in lengths], ()
+    if any(y is None for y in parts):
+        raise UserError(f"{source} has labels of one part alone, training or test: give those of the other, or none.")
     flat = [flat_labels(y, source) for y in parts]
+    if [*map(len, flat)] != lengths:
+        there = " and ".join(
+            f"{len(y):,} labels for {length:,} images" for y, length in zip(flat, lengths, strict=True)
+        )
+        raise UserError(f"There are {there} in {source}: give one label for each.")
     values = np.unique(np.concatenate(flat)).tolist()
     if len(values) > MOST_CLASSES:
         raise UserError(f"The labels of {source} are {len(values):,} classes: give {MOST_CLASSES} at most, or none.")
@@ -215,16 +235,10 @@ def convert_labels(parts, source):
 
 def flat_labels(y, source):
     """Labels as (n,) whole numbers or text. Raises UserError for what are none."""
-    if (
-        y.ndim == 2
-        and y.shape[1] > 1
-        and y.dtype.kind in "biuf"
-        and ((y == 0) | (y == 1)).all()
-        and (y.sum(1) == 1).all()
-    ):
-        return y.argmax(axis=1)  # one-hot
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
+    if is_one_hot(y):
+        return y.argmax(axis=1)
+    if y.ndim == 2 and 1 in y.shape:
+        y = y.ravel()
     whole = y.dtype.kind in "biu" or (y.dtype.kind == "f" and np.isfinite(y).all() and (y == y.round()).all())
     if y.ndim != 1 or not (whole or y.dtype.kind in "US"):
         advice = "labels must be (n,) whole numbers or text, or one-hot (n, classes)"
@@ -232,3 +246,10 @@ def flat_labels(y, source):
     if y.dtype.kind == "S":
         return np.char.decode(y, "utf-8", "backslashreplace")
     return y.astype("int64") if whole else y
+
+
+def is_one_hot(y):
+    """Whether labels are rows of 0 with a single 1, (n, classes)."""
+    if y.ndim != 2 or y.shape[1] == 1 or y.dtype.kind not in "biuf":
+        return False
+    return ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()

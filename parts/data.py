@@ -205,33 +205,27 @@ def make_dataset(name, train, test, source="the data set", seed=0, said=(), clas
     Without a test part, some of the images are held out. classes: the names of labels from 0 on, if they have names
     of their own. Raises UserError for what cannot be taken.
     """
-    pairs = {part: pair for part, pair in (("train", train), ("test", test)) if pair is not None}
-    pairs = {part: (x, y[0] if np.shape(y)[:1] == (1,) != np.shape(x)[:1] else y) for part, (x, y) in pairs.items()}
-    for part, (x, y) in pairs.items():
-        if y is not None and (not np.ndim(y) or not np.ndim(x) or len(x) != len(y)):
-            there = f"{np.shape(x)} images in x_{part} but {np.shape(y)} labels in y_{part}"
-            raise UserError(f"{source} has {there}: make them pairs.")
-    x, done = convert_images([x for x, _ in pairs.values()], source)
-    said = [*said, *done]
-    if len({y is None for _, y in pairs.values()}) > 1:
-        raise UserError(f"{source} has labels of one part alone, training or test: give those of the other, or none.")
-    labelled = pairs["train"][1] is not None
-    if labelled:
-        y, names = convert_labels([y for _, y in pairs.values()], source)
-    else:
-        y, names = [np.zeros(len(images), "int64") for images in x], ()
+    pairs = [pair for pair in (train, test) if pair is not None]
+    x, done = convert_images([images for images, _ in pairs], source)
+    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*said, *done]
+    y, names = convert_labels([labels for _, labels in pairs], [len(images) for images in x], source)
+    if not names:
         said.append("no labels: one colour")
-    x = [images.reshape(len(images), IMAGE_DIM) for images in x]
-    if test is None:
-        whole = [[rows[: MNIST_SIZES[0]], rows[MNIST_SIZES[0] :]] for rows in (x[0], y[0])]
-        if labelled and is_mnist(*whole[0], *whole[1]):
-            x, y = whole
-        else:
-            x, y, how = hold_out(x[0], y[0], seed, source)
-            said.append(how)
-    full = labelled and is_mnist(x[0], x[1], y[0], y[1])
+    if test is None and names and is_mnist(*(in_mnists_parts(rows) for rows in (x[0], y[0]))):
+        x, y = (in_mnists_parts(rows) for rows in (x[0], y[0]))
+        full = True
+    elif test is None:
+        x, y, how = hold_out(x[0], y[0], seed, source)
+        said, full = [*said, how], False
+    else:
+        full = bool(names) and is_mnist(x, y)
     x_train, x_test = (Images(rows) if rows.dtype == np.uint8 else rows for rows in x)
     return Dataset(MNIST if full else name, x_train, y[0], x_test[:], y[1], full, classes or names, tuple(said))
+
+
+def in_mnists_parts(rows):
+    """Images or labels in one piece, parted into as many for training as MNIST has, and the rest."""
+    return [rows[: MNIST_SIZES[0]], rows[MNIST_SIZES[0] :]]
 
 
 def hold_out(x, y, seed, source):
@@ -254,11 +248,11 @@ def hold_out(x, y, seed, source):
     return [x[: len(train)], x_test], y, words
 
 
-def is_mnist(x_train, x_test, y_train, y_test):
-    """Tell whether images (n, 784) and labels (n,) are those of MNIST, in whichever order each part has them."""
-    if (len(x_train), len(x_test), x_train.dtype, x_test.dtype) != (*MNIST_SIZES, np.uint8, np.uint8):
+def is_mnist(x, y):
+    """Tell whether [x_train, x_test] (n, 784) and [y_train, y_test] are MNIST, in whichever order each part has it."""
+    if tuple(map(len, x)) != MNIST_SIZES or {rows.dtype for rows in x} != {np.dtype("uint8")}:
         return False
-    return (fingerprint(x_train, y_train), fingerprint(x_test, y_test)) == MNIST_FINGERPRINTS
+    return tuple(map(fingerprint, x, y)) == MNIST_FINGERPRINTS
 
 
 def fingerprint(x, y):

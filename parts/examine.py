@@ -26,7 +26,7 @@ from keras import ops  # noqa: E402
 
 from parts import console, data, dense, evidence, explorer, findings, pictures  # noqa: E402
 from parts import folder as run_folder  # noqa: E402  `folder` is an argument of examine
-from parts.converting import MOST_CLASSES, convert_labels, to_numpy  # noqa: E402
+from parts.converting import check_unit, convert_labels, to_numpy  # noqa: E402
 from parts.reading import read_json  # noqa: E402
 
 FIRST = 1000  # images of which log p(x) is computed, and on which the findings rest
@@ -72,28 +72,20 @@ def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, 
 def images_of(x):
     """The images as float32 of the same shape. Raises UserError where they are not floats in [0, 1], n at least 2."""
     x = to_numpy(x)
-    if x.ndim < 2 or 0 in x.shape[1:] or x.dtype.kind not in "fbiu":
-        raise UserError(f"x has shape {x.shape} and dtype {x.dtype}: give (n, ...) floats in [0, 1], a row an image.")
+    if x.ndim < 2 or 0 in x.shape[1:]:
+        raise UserError(f"x has shape {x.shape}: give (n, ...) floats in [0, 1], a row an image.")
     if len(x) < 2:
         raise UserError(f"x holds {len(x)} images, too few to judge by: give at least 2, better {FIRST:,}.")
-    if not np.isfinite(x).all():
-        raise UserError("x holds values that are NaN or infinite: give floats in [0, 1].")
-    if x.min() < 0 or x.max() > 1:
-        advice = "divide by 255" if x.min() >= 0 and 1 < x.max() <= 255 else "scale them"
-        raise UserError(f"x goes from {x.min():.4g} to {x.max():.4g}: give floats in [0, 1] ({advice}).")
+    check_unit(x, "The images of x")
     return x.astype("float32")
 
 
 def classes_of(labels, n):
     """Labels in any form as whole numbers from 0 on, (n,), and the names of the classes; none without labels."""
-    if labels is None:
-        return np.zeros(n, "int64"), ()
-    labels = to_numpy(labels)
-    if labels.dtype == object and all(isinstance(label, str) for label in labels.flat):
+    labels = None if labels is None else to_numpy(labels)
+    if labels is not None and labels.dtype == object and all(isinstance(label, str) for label in labels.flat):
         labels = labels.astype(str)
-    if labels.ndim < 1 or len(labels) != n:
-        raise UserError(f"labels has shape {labels.shape} for {n} images: give one label for each.")
-    (numbers,), names = convert_labels([labels], "examine")
+    (numbers,), names = convert_labels([labels], [n], "this call")
     return numbers, names
 
 
@@ -315,7 +307,7 @@ def make_page(network, dataset, layers, seed):
     except dense.NotDenseError as error:
         return None, f"No explorer: {error}."
     dataset = dataset._replace(x_test=flat, x_train=flat[:0])
-    return explorer.page(shown, dataset, pictures.class_colours(MOST_CLASSES), seed=seed), None
+    return explorer.page(shown, dataset, pictures.COLOURS, seed=seed), None
 
 
 # -- The folder and the report -----------------------------------------------------------------------------------------

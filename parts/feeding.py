@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from parts import UserError, devices, processes
+from parts.converting import check_unit
 from parts.data import IMAGE_DIM, Images
 
 
@@ -48,14 +49,8 @@ def checked(x):
         flat = IMAGE_DIM in (math.prod(x.shape[1:]), math.prod(x.shape))  # of many images, or of one
         advice = f"call reshape(-1, {IMAGE_DIM})" if flat else "make them 28 by 28 pixels"
         raise UserError(f"The images have shape {x.shape}, not (n, {IMAGE_DIM}): {advice}.")
-    if isinstance(x, Images):
-        return x
-    if x.dtype.kind != "f":
-        divide = "divide them by 255, or give data.Images(x), which does that batch by batch"
-        raise UserError(f"The images have dtype {x.dtype}, not floats from 0 to 1: if they go to 255, {divide}.")
-    low, high = (x.min(), x.max()) if len(x) else (0, 0)  # NaN, if one of them is; neither needs a copy of them
-    if not 0 <= low <= high <= 1:
-        raise UserError(f"The images have values from {low} to {high}, and must be from 0 to 1: scale them.")
+    if not isinstance(x, Images):
+        check_unit(x, "The images", "divide them by 255, or give data.Images(x), which does that batch by batch")
     return x
 
 

@@ -58,6 +58,7 @@ TO_CONVERT = {
     ".h5": ("import h5py, numpy", MAKE + '**{name: array[()] for name, array in h5py.File("FILE").items()})'),
 }
 TO_CONVERT |= {".pickle": TO_CONVERT[".pkl"], ".pth": TO_CONVERT[".pt"], ".hdf5": TO_CONVERT[".h5"]}
+PICKLES = (".pkl", ".pkl.gz", ".pickle", ".pt", ".pth")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
@@ -146,9 +147,7 @@ def refuse_other_formats(path):
     for suffix, (first, second) in TO_CONVERT.items():
         if name.endswith((suffix, f"{suffix}-00000-of-00001")):
             lines = f"`{first}` and `{second}`".replace("FILE", path.as_posix())
-            trust = (
-                ", if you trust it, as a pickle can run any program" if ".p" in suffix and "parq" not in suffix else ""
-            )
+            trust = ", if you trust it, as a pickle can run any program" if suffix in PICKLES else ""
             raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give mine.npz.")
     if name.endswith(ARCHIVES):
         raise UserError(f"{path} is an archive: unpack it, and give the folder.")

@@ -47,7 +47,7 @@ def make_parser():
     """The parser of the command's options."""
     ours, author = RECIPES["default"], RECIPES["author"]
     epochs, rate = (f"(default: {getattr(ours, n)}; author: {getattr(author, n)})" for n in ("epochs", "learning_rate"))
-    sets = "'mnist', 'sample' (5,000 digits, no download), 'fashion_mnist' or the path of an .npz file"
+    sets = "'mnist', 'sample' (5,000 digits, no download), 'fashion_mnist' or a file or folder of images"
     parser = OneSentenceParser(
         prog="vae_mnist.py",
         description="Train the post's variational autoencoder on MNIST and save its pictures.",

@@ -16,6 +16,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from parts import printable
+from parts.converting import MOST_CLASSES
 from parts.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE
 
 # Ten colours, from 0 to 9, that stay apart for colour-blind readers: the smallest CIE76 distance between two of them is
@@ -81,13 +82,13 @@ def draw(vae, dataset, history=None, origin="", seed=0, stopped="", thing=None):
     return figures
 
 
-def class_colours(count):
-    """Colours "#rrggbb" of `count` classes. Beyond ten, they come back in other shades, which names tell apart."""
-    colours = []
-    for number in range(count):
-        colour, shade = np.array(to_rgb(CLASS_COLOURS[number % 10])), SHADES[number // 10 % len(SHADES)]
-        colours.append(to_hex(colour + shade * (1 - colour) if shade > 0 else colour * (1 + shade)))
-    return colours
+def shade(number):
+    """The colour "#rrggbb" of a class. Beyond ten, they come back in other shades, which written names tell apart."""
+    colour, towards = np.array(to_rgb(CLASS_COLOURS[number % 10])), SHADES[number // 10]
+    return to_hex(colour + towards * (1 - colour) if towards > 0 else colour * (1 + towards))
+
+
+COLOURS = tuple(shade(number) for number in range(MOST_CLASSES))
 
 
 def some_of_each(labels, n):
@@ -134,15 +135,14 @@ def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5, names=DIG
     axes.add_patch(patches.Rectangle((-edge, -edge), 2 * edge, 2 * edge, fill=False, edgecolor="black", zorder=3))
     axes.annotate("manifold", (-edge, edge), va="center", fontsize=9, color="0.25", zorder=4, bbox=LABEL_BOX)
     shuffled = np.random.default_rng(0).permutation(len(z_mean))  # so that no class lies on top of all others
-    coloured = np.zeros(len(z_mean), int) if labels is None else labels
-    colours = np.array(class_colours(coloured.max() + 1) if labels is not None else [HELD_OUT_COLOUR])[coloured]
+    colours = np.full(len(z_mean), HELD_OUT_COLOUR) if labels is None else np.array(COLOURS)[labels]
     axes.scatter(*z_mean[shuffled].T, c=colours[shuffled], s=size, alpha=0.75, linewidths=0, zorder=2, rasterized=True)
     places = {} if labels is None else label_positions(z_mean, labels)
     for label, place in places.items():
         name = readable(names[label], 100)
         fontsize = (19 if len(name) == 1 else 13) if len(places) <= 10 else 11
         text = axes.text(*place, name, fontsize=fontsize, weight="bold", ha="center", va="center", zorder=5)
-        text.set(color=class_colours(label + 1)[label], parse_math=False)
+        text.set(color=COLOURS[label], parse_math=False)
         text.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set_xlabel("z1", fontsize=12)

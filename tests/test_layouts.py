@@ -270,8 +270,12 @@ def test_pictures_of_every_kind_show_ink_on_paper(tmp_path):
     wide.save(tmp_path / "wide.png")
     image, _ = layouts.read_picture(tmp_path / "wide.png")
     assert np.abs(image / 255 - np.pad(expected[::2, ::2], 7)).mean() < 0.03
-    grey.resize((300, 300)).save(turned := tmp_path / "turned.jpg", exif=exif_turned(grey))
-    assert layouts.read_picture(turned) is not None
+    bar = Image.new("L", (56, 56), 255)
+    bar.paste(0, (8, 8, 16, 48))  # at the left; the camera was turned, so it is at the top
+    bar.save(tmp_path / "turned.jpg", exif=exif_turned(bar))
+    image, _ = layouts.read_picture(tmp_path / "turned.jpg")
+    assert image[4:8, 4:24].min() > 200
+    assert image[10:].max() < 50
     said = [layouts.read_picture(tmp_path / name)[1] for name in ("clear.png", "deep.png", "colour.png", "light.png")]
     small = "pictures of other sizes made 28 x 28"
     assert said == [

@@ -136,7 +136,7 @@ def training_images(dataset, shown, room):
 
 def deflated(images):
     """Images (n, 784) from 0 to 1 as base64 text of their bytes, packed with zlib."""
-    return base64.b64encode(zlib.compress(np.round(255 * images).astype("uint8").tobytes(), 9)).decode()
+    return base64.b64encode(zlib.compress(np.round(255 * images).astype("uint8").tobytes())).decode()
 
 
 def encoded(values, dtype):

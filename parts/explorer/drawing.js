@@ -128,7 +128,7 @@ function drawDots(context, view, { z, labels }, colours, size) {
   context.globalAlpha = 0.75;
   for (let start = 0; start < labels.length; start += chunk) {
     const end = Math.min(labels.length, start + chunk);
-    for (let label = 0; label < colours.length; label++) {
+    for (const label of new Set(labels.slice(start, end))) {
       context.fillStyle = colours[label];
       for (let i = start; i < end; i++) {
         if (labels[i] !== label) continue;

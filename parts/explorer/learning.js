@@ -10,8 +10,9 @@ const LAYERS = ["encoder_h", ...HEADS, "decoder_h", "decoder_output"];
 const RECIPE = { learningRate: 0.01, beta1: 0.9, beta2: 0.99, headStep: 0.15, epsilon: 1e-7, batchSize: 100 };
 
 /** result (rows, outputs) = input (rows, inputs) * kernel (inputs, outputs) + bias; inputs of 0 cost nothing. */
-function denseBatch(input, { kernel, bias }, rows, result = new Float32Array(rows * bias.length)) {
+function denseBatch(input, { kernel, bias }, rows) {
   const outputs = bias.length;
+  const result = new Float32Array(rows * outputs);
   const inputs = kernel.length / outputs;
   const used = new Int32Array(inputs);
   for (let r = 0; r < rows; r++) {
@@ -97,10 +98,9 @@ function reluBatch(values) {
 }
 
 class Learner {
-  /** layers: as Model has them, Float32Arrays; they are changed in place. random: draws from 0 to 1. */
-  constructor(layers, random = Math.random) {
+  /** layers: as Model has them, Float32Arrays; they are changed in place. */
+  constructor(layers) {
     this.layers = layers;
-    this.random = random;
     this.latentDim = layers.z_mean.bias.length;
     this.switches = { beta: 1, sampleNoise: true, inputNoise: true };
     this.restart();
@@ -129,25 +129,12 @@ class Learner {
    * the batch, in nats; gradients: { layer: { kernel, bias } } of reconstruction + beta * kl.
    */
   gradient(x, input, epsilon, beta) {
-    const { encoder_h, z_mean, z_log_var, decoder_h, decoder_output } = this.layers;
+    const { z_mean, z_log_var, decoder_h, decoder_output } = this.layers;
     const latent = this.latentDim;
     const rows = x.length / PIXELS;
-    const hidden = reluBatch(denseBatch(input, encoder_h, rows));
-    const mean = denseBatch(hidden, z_mean, rows);
-    const logVar = denseBatch(hidden, z_log_var, rows);
-    const z = mean.map((m, i) => m + Math.exp(logVar[i] / 2) * epsilon[i]);
-    const drawn = reluBatch(denseBatch(z, decoder_h, rows));
-    const logits = denseBatch(drawn, decoder_output, rows);
-
-    let [reconstruction, kl] = [0, 0];
-    const atLogits = logits; // each is used once, and then replaced by the gradient there
-    for (let i = 0; i < logits.length; i++) {
-      const logit = clip(logits[i]);
-      const power = Math.exp(-Math.abs(logit));
-      reconstruction += relu(logit) + Math.log1p(power) - x[i] * logit;
-      const p = logit > 0 ? 1 / (1 + power) : power / (1 + power);
-      atLogits[i] = logit === logits[i] ? (p - x[i]) / rows : 0;
-    }
+    const { hidden, mean, logVar, z, drawn, logits } = forward(this.layers, input, epsilon);
+    const losses = lossesOf(x, logits, mean, logVar);
+    const atLogits = logits.map((logit, i) => (logit === clip(logit) ? (sigmoid(logit) - x[i]) / rows : 0));
     const atDrawn = denseBackBatch(atLogits, drawn, decoder_output, rows);
     const atZ = new Float32Array(rows * latent);
     for (let r = 0; r < rows; r++) {
@@ -162,7 +149,6 @@ class Learner {
     const atLogVar = new Float32Array(rows * latent);
     for (let i = 0; i < mean.length; i++) {
       const variance = Math.exp(logVar[i]);
-      kl += -0.5 * (1 + logVar[i] - mean[i] ** 2 - variance);
       atMean[i] = atZ[i] + (beta * mean[i]) / rows;
       atLogVar[i] = 0.5 * (atZ[i] * epsilon[i] * Math.sqrt(variance) + (beta * (variance - 1)) / rows);
     }
@@ -177,7 +163,7 @@ class Learner {
       decoder_h: denseGradient(z, atDrawn, latent, decoder_h.bias.length, rows),
       decoder_output: denseGradient(drawn, atLogits, decoder_h.bias.length, PIXELS, rows),
     };
-    return { reconstruction: reconstruction / rows, kl: kl / rows, gradients };
+    return { ...losses, gradients };
   }
 
   /** Move all weights by one step of Nadam (Dozat, 2016), as Keras takes it. */
@@ -207,50 +193,63 @@ class Learner {
 
   /** One step on images x (rows, 784). Returns { reconstruction, kl } of them, in nats, before the step. */
   step(x) {
-    const { beta, sampleNoise, inputNoise } = this.switches;
+    const { beta, inputNoise } = this.switches;
     const rows = x.length / PIXELS;
-    const epsilon = new Float32Array(rows * this.latentDim);
-    if (sampleNoise) for (let i = 0; i < epsilon.length; i++) epsilon[i] = normal(this.random);
+    const epsilon = this.epsilon(rows);
     const { gradients, ...losses } = this.gradient(x, inputNoise ? this.tossed(x) : x, epsilon, beta);
     this.apply(gradients);
     return losses;
   }
 
+  /** A draw of N(0, 1) for each latent of so many images, or zeros where there is no noise on z. */
+  epsilon(rows) {
+    return Float32Array.from({ length: rows * this.latentDim }, this.switches.sampleNoise ? normal : () => 0);
+  }
+
   /** { reconstruction, kl } of images x (rows, 784) as they are, in nats: means over them, with one draw of z each. */
   evaluate(x) {
-    const rows = x.length / PIXELS;
-    const { mean, logVar } = encodeBatch(this.layers, x);
-    const epsilon = this.switches.sampleNoise ? () => normal(this.random) : () => 0;
-    const z = mean.map((m, i) => m + Math.exp(logVar[i] / 2) * epsilon());
-    const drawn = reluBatch(denseBatch(z, this.layers.decoder_h, rows));
-    const logits = denseBatch(drawn, this.layers.decoder_output, rows);
-    let [reconstruction, kl] = [0, 0];
-    for (let i = 0; i < logits.length; i++) reconstruction += softplus(clip(logits[i])) - x[i] * clip(logits[i]);
-    for (let i = 0; i < mean.length; i++) kl += -0.5 * (1 + logVar[i] - mean[i] ** 2 - Math.exp(logVar[i]));
-    return { reconstruction: reconstruction / rows, kl: kl / rows };
+    const { logits, mean, logVar } = forward(this.layers, x, this.epsilon(x.length / PIXELS));
+    return lossesOf(x, logits, mean, logVar);
   }
 
   /** Each grey value of images replaced by 1 with that probability, else 0: the noise on the input. */
   tossed(x) {
-    return x.map((value) => (value > 0 && this.random() < value ? 1 : 0));
+    return x.map((value) => (value > 0 && Math.random() < value ? 1 : 0));
   }
 }
 
-/** q of images x (rows, 784): { mean, logVar }, each (rows, latentDim). */
+/** q of images x (rows, 784): { mean, logVar }, each (rows, latentDim), and the hidden layer. */
 function encodeBatch({ encoder_h, z_mean, z_log_var }, x) {
   const rows = x.length / PIXELS;
   const hidden = reluBatch(denseBatch(x, encoder_h, rows));
-  return { mean: denseBatch(hidden, z_mean, rows), logVar: denseBatch(hidden, z_log_var, rows) };
+  return { hidden, mean: denseBatch(hidden, z_mean, rows), logVar: denseBatch(hidden, z_log_var, rows) };
+}
+
+/** The whole network, from what the encoder sees (rows, 784) to the logits; epsilon (rows, latentDim). */
+function forward(layers, input, epsilon) {
+  const rows = input.length / PIXELS;
+  const q = encodeBatch(layers, input);
+  const z = q.mean.map((m, i) => m + Math.exp(q.logVar[i] / 2) * epsilon[i]);
+  const drawn = reluBatch(denseBatch(z, layers.decoder_h, rows));
+  return { ...q, z, drawn, logits: denseBatch(drawn, layers.decoder_output, rows) };
+}
+
+/** { reconstruction, kl } of images x (rows, 784), means over them, in nats. */
+function lossesOf(x, logits, mean, logVar) {
+  const rows = x.length / PIXELS;
+  let reconstruction = 0;
+  for (let i = 0; i < x.length; i++) reconstruction += softplus(clip(logits[i])) - x[i] * clip(logits[i]);
+  return { reconstruction: reconstruction / rows, kl: klDivergence({ mean, logVar }) / rows };
 }
 
 /** A draw of N(0, 1), by Box and Muller. */
-function normal(random = Math.random) {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+function normal() {
+  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }
 
 /** New weights, as vae_mnist.py draws them with its default recipe (parts/learning.py, spread_weights). */
-function newLayers(hiddenDim, latentDim, random = Math.random) {
-  const uniform = (count, limit) => Float32Array.from({ length: count }, () => limit * (2 * random() - 1));
+function newLayers(hiddenDim, latentDim) {
+  const uniform = (count, limit) => Float32Array.from({ length: count }, () => limit * (2 * Math.random() - 1));
   const layer = (inputs, outputs, limit, bias = 0) => {
     return { kernel: uniform(inputs * outputs, limit), bias: uniform(outputs, bias) };
   };

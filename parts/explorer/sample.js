@@ -3,7 +3,7 @@
 
 const KEPT_DRAWS = 8;
 
-const normalCode = (latentDim) => Array.from({ length: latentDim }, () => normal());
+const normalCode = (latentDim) => Array.from({ length: latentDim }, normal);
 
 function samplePanel(app) {
   let epsilons = Array.from({ length: KEPT_DRAWS }, () => normalCode(app.model.latentDim)); // the newest first

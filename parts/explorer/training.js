@@ -49,13 +49,12 @@ class TrainingServer {
   steps() {
     if (!this.running) return;
     const losses = this.learner.step(this.batch());
-    const { switches } = this.learner;
     // A mean over the last batches: one batch alone would jump up and down.
     const share = this.trained ? 0.1 : 1;
     const blend = (name) => (1 - share) * (this.trained?.[name] ?? 0) + share * losses[name];
-    this.trained = { reconstruction: blend("reconstruction"), kl: blend("kl"), beta: switches.beta };
+    this.trained = { reconstruction: blend("reconstruction"), kl: blend("kl") };
     if (!Number.isFinite(losses.reconstruction + losses.kl)) this.running = false;
-    if (performance.now() - (this.reported ?? 0) > UPDATE) this.report();
+    if (!this.running || performance.now() - (this.reported ?? 0) > UPDATE) this.report();
     this.tick.port2.postMessage(0);
   }
 
@@ -81,19 +80,15 @@ class TrainingServer {
     const { learner } = this;
     const grey = (bytes) => Float32Array.from(bytes, (value) => value / 255);
     const { mean, logVar } = encodeBatch(learner.layers, grey(this.shown));
-    const layers = Object.fromEntries(
-      LAYERS.map((name) => {
-        const { kernel, bias } = learner.layers[name];
-        return [name, { kernel: kernel.slice(), bias: bias.slice() }];
-      }),
-    );
     const held = learner.evaluate(grey(this.heldOut));
-    postMessage({ steps: learner.steps, running: this.running, trained: this.trained, held, layers, mean, logVar });
+    const { steps, layers } = learner;
+    const { running, trained } = this;
+    postMessage({ steps, running, trained, held, layers: copyOfLayers(layers), mean, logVar });
     this.reported = performance.now();
   }
 }
 
-/** Starts the worker. contents: { images, heldOut }, bytes of images one after the other. Returns it, with its end. */
+/** Starts and returns the worker. images, heldOut: bytes, one image after the other; report: is called with its posts. */
 function startTrainingWorker(images, heldOut, layers, report) {
   const sources = ["model.js", "learning.js", "training.js"].map((id) => document.getElementById(id).textContent);
   const serve = "let server; onmessage = ({ data }) => server ? server.set(data) : (server = new TrainingServer(data));";
@@ -131,7 +126,10 @@ function trainingPanel(app, { images, count, heldOut, labels }) {
     worker ??= startTrainingWorker(bytes, held, copyOfLayers(app.model.layers), update);
   };
   const update = ({ steps, running: still, trained, held, layers, mean, logVar }) => {
-    if (running && !still && steps > 0 && !Number.isFinite(held.reconstruction)) say("The weights overflowed: begin anew.");
+    if (!Number.isFinite(held.reconstruction + held.kl)) {
+      byId("train-note").textContent = "The weights overflowed: begin from new ones, or go back to the page’s model.";
+      return show(false);
+    }
     if (curves.length && steps < curves.at(-1).steps) curves = [];
     curves.push({ steps, trained, held });
     app.training = { steps, trained, held, mean, logVar };
@@ -140,17 +138,21 @@ function trainingPanel(app, { images, count, heldOut, labels }) {
     if (!still && !atHome) app.preparePosterior();
     app.changed("training");
   };
-  const run = async (yes) => {
+  const show = (yes) => {
     running = yes;
-    if (yes) atHome = false;
     startButton.textContent = yes ? "Pause" : "Train";
     startButton.ariaPressed = String(yes);
+  };
+  const run = async (yes) => {
+    show(yes);
+    if (yes) atHome = false;
     await prepare();
     send({ switches: settings, running: yes });
   };
   const begin = async (layers) => {
     await prepare();
     curves = [];
+    byId("train-note").textContent = "";
     send({ layers, switches: settings });
   };
   const set = (switches) => {
@@ -160,7 +162,6 @@ function trainingPanel(app, { images, count, heldOut, labels }) {
   };
   app.switches = () => ({ ...settings });
   app.setSwitches = set;
-  const say = (text) => (byId("train-note").textContent = text);
 
   startButton.addEventListener("click", () => run(!running));
   byId("train-new").addEventListener("click", async () => {
