@@ -444,7 +444,7 @@ def test_a_folder_that_vanished_is_made_again(earlier):
     assert contents(earlier) == NEW
 
 
-@pytest.mark.parametrize("way", ["deleted", "replaced by a link"])
+@pytest.mark.parametrize("way", [pytest.param("deleted", marks=pytest.mark.slow), "replaced by a link"])
 def test_a_folder_that_goes_in_the_training_takes_no_other_run_with_it(
     way, small_npz, tmp_path, monkeypatch, capsys, earlier
 ):

@@ -196,6 +196,7 @@ pictures.draw = later
 """
 
 
+@pytest.mark.slow
 def test_two_processes_and_two_devices_learn_what_one_learns_and_the_first_alone_writes(pair, small_npz, tmp_path):
     options = f"--data {small_npz} --epochs 3 --batch-size 50 --hidden-dim 16 --evidence-images 0"
     pytest.importorskip("jax")
