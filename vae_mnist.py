@@ -161,9 +161,10 @@ def compile_vae(vae, recipe, n_images):
     vae.compile(
         optimizer=learning.make_optimizer(recipe, steps * recipe.epochs),
         loss=reconstruction_loss,
-        metrics=[reconstruction_loss],  # shown beside the loss, without the KL
+        metrics=[keras.metrics.MeanMetricWrapper(reconstruction_loss, "reconstruction_loss")],  # shown beside the loss
         **learning.compile_options(steps),  # XLA, and many steps in one call
     )
+    vae.optimizer.build(vae.trainable_variables)  # else the first step makes its variables: it would be traced twice
 
 
 def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose="auto", callbacks=(), initial_epoch=0):
