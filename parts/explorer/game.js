@@ -3,96 +3,154 @@
 
 const CLIMB_PAUSE = 110; // milliseconds between two steps, slow enough to be seen
 const SMALLEST_SIGMA = 0.01;
+const GRIP = 22; // pixels around the rim of the ellipse in which a finger takes it
+const GAUGE_MARKS = [300, 100, 30, 10, 3, 1, 0];
 
-function gamePanel(app) {
-  const view = new View([byId("game")], 1, () => app.changed("game-view"));
-  app.gameView = view;
-  let held = null; // what the pointer holds: "middle", "rim" or the "plane"
-  let climbed = false; // whether a climb ended here
-  let climbing = null; // { rate, idle, steps, samples, due } while it climbs
-  let heat = null; // the posterior as a small picture, and its contours
-  const heatCanvas = element("canvas");
-  const mine = () => app.mine ?? app.digit.q;
+const gamePanel = (app) => new Game(app);
 
-  const take = (q) => {
-    const limit = (value, most) => Math.max(-most, Math.min(most, value));
-    app.mine = {
-      mean: q.mean.map((value) => limit(value, app.halfWidth)),
-      logVar: q.logVar.map((value) => Math.min(2, Math.max(2 * Math.log(SMALLEST_SIGMA), value))),
+class Game {
+  constructor(app) {
+    this.app = app;
+    app.game = this; // for tests and the curious
+    this.view = new View([byId("game")], 1, () => app.changed("game-view"));
+    this.cloud = new Cloud();
+    this.held = null; // what the pointer holds: "middle", "rim" or the "plane"
+    this.climbing = null; // { rate, idle, steps, samples, due } while it climbs
+    this.climbed = false; // whether a climb ended here
+    this.seen = new Set(); // hard digits that were shown
+    this.followPointer();
+    this.followKeys();
+    this.followButtons();
+    this.makeSliders();
+    this.markGauge();
+  }
+
+  // -- The reader's q --------------------------------------------------------------------------------------------
+
+  /** The reader's q; before the first move it lies beside the encoder's, so that two ellipses are seen. */
+  get q() {
+    return this.app.mine ?? beside(this.app.digit.q);
+  }
+
+  take({ mean, logVar }) {
+    const limit = (value, low, high) => Math.max(low, Math.min(high, value));
+    const reach = this.app.halfWidth;
+    this.app.mine = {
+      mean: mean.map((value) => limit(value, -reach, reach)),
+      logVar: logVar.map((value) => limit(value, 2 * Math.log(SMALLEST_SIGMA), 2)),
     };
-    app.changed("mine");
-  };
-  const byHand = (q) => {
-    climbed = false;
-    take(q);
-  };
-  const stop = () => {
-    climbing = null;
-    app.changed("mine");
-  };
-  const giveBack = () => {
-    app.mine = null;
-    stop();
-  };
-  const moveBy = (dx, dy) => byHand({ ...mine(), mean: [mine().mean[0] + dx, mine().mean[1] + dy] });
-  const stretch = (a, b) => byHand({ ...mine(), logVar: [mine().logVar[0] + 2 * a, mine().logVar[1] + 2 * b] });
+    this.app.changed("mine");
+  }
+
+  /** Take a q that the reader made, not the climb. */
+  takeByHand(q) {
+    this.climbed = false;
+    this.take(q);
+  }
+
+  moveBy(dx, dy) {
+    const { mean, logVar } = this.q;
+    this.takeByHand({ mean: [mean[0] + dx, mean[1] + dy], logVar });
+  }
+
+  /** Make the logarithms of both sigmas so much larger. */
+  stretchBy(a, b) {
+    const { mean, logVar } = this.q;
+    this.takeByHand({ mean, logVar: [logVar[0] + 2 * a, logVar[1] + 2 * b] });
+  }
+
+  takeTheEncoders() {
+    this.climbing = null;
+    this.takeByHand(this.app.digit.q);
+  }
+
+  // -- How it is moved -------------------------------------------------------------------------------------------
+
+  followPointer() {
+    followPointers(this.view, {
+      grab: (place) => {
+        this.climbing = null;
+        const distance = Math.hypot(...this.inSigmas(place));
+        const sigma = Math.min(...this.q.logVar.map((v) => Math.exp(v / 2))) * this.view.scale; // in pixels
+        const slack = GRIP / sigma;
+        if (distance < Math.max(1.4, 2 - slack)) this.held = "middle";
+        else this.held = distance < 2 + slack ? "rim" : "plane";
+      },
+      drag: (now, before) => {
+        const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
+        if (this.held === "plane") this.view.pan(dx, dy);
+        else if (this.held === "middle") this.moveBy(dx / this.view.scale, -dy / this.view.scale);
+        else this.pullRim(this.inSigmas(before), this.inSigmas(now));
+      },
+    });
+  }
 
   /** Where a place lies in units of sigma from the middle of the ellipse. */
-  const inSigmas = (place) => {
-    const z = view.toCode(place);
-    return mine().mean.map((m, i) => (z[i] - m) / Math.exp(mine().logVar[i] / 2));
-  };
-  followPointers(view, {
-    grab(place) {
-      climbing = null;
-      const distance = Math.hypot(...inSigmas(place));
-      const sigma = Math.min(...mine().logVar.map((v) => Math.exp(v / 2))) * view.scale; // in pixels
-      const slack = 22 / sigma; // a finger's width around the rim
-      if (distance < Math.max(1.4, 2 - slack)) held = "middle";
-      else held = distance < 2 + slack ? "rim" : "plane";
-    },
-    drag(now, before) {
-      const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
-      if (held === "plane") view.pan(dx, dy);
-      else if (held === "middle") moveBy(dx / view.scale, -dy / view.scale);
-      else {
-        const [from, to] = [inSigmas(before), inSigmas(now)];
-        const ratio = Math.log(Math.max(0.2, Math.hypot(...to)) / Math.max(0.2, Math.hypot(...from)));
-        const share = from[0] ** 2 / (from[0] ** 2 + from[1] ** 2); // taken at its side it widens, at its top it grows
-        stretch(ratio * share, ratio * (1 - share));
-      }
-    },
-  });
-  byId("game").addEventListener("keydown", (event) => {
-    const step = (event.shiftKey ? 2 : 8) / view.scale;
-    const actions = {
-      ArrowLeft: () => moveBy(-step, 0),
-      ArrowRight: () => moveBy(step, 0),
-      ArrowUp: () => moveBy(0, step),
-      ArrowDown: () => moveBy(0, -step),
-      "+": () => stretch(0.05, 0.05),
-      "-": () => stretch(-0.05, -0.05),
-      ">": () => stretch(0.05, -0.05),
-      "<": () => stretch(-0.05, 0.05),
-      c: () => byId("climb").click(),
-      e: giveBack,
-    };
-    if (!actions[event.key] || event.ctrlKey || event.metaKey) return;
-    if (event.key !== "c") climbing = null;
-    actions[event.key]();
-    event.preventDefault();
-  });
+  inSigmas(place) {
+    const z = this.view.toCode(place);
+    const { mean, logVar } = this.q;
+    return mean.map((m, i) => (z[i] - m) / Math.exp(logVar[i] / 2));
+  }
 
-  byId("give-back").addEventListener("click", giveBack);
-  byId("climb").addEventListener("click", () => {
-    if (climbing) return stop();
-    climbed = false;
-    climbing = { rate: 0.5, idle: 0, steps: 0, samples: [], due: 0 };
-    take(mine());
-    requestAnimationFrame(climbOn);
-  });
-  const seen = new Set(); // hard digits that were shown
-  byId("hard-digit").addEventListener("click", () => {
+  /** Taken at its side the ellipse widens, at its top it grows; both places in units of sigma. */
+  pullRim(from, to) {
+    const ratio = Math.log(Math.max(0.2, Math.hypot(...to)) / Math.max(0.2, Math.hypot(...from)));
+    const share = from[0] ** 2 / (from[0] ** 2 + from[1] ** 2);
+    this.stretchBy(ratio * share, ratio * (1 - share));
+  }
+
+  followKeys() {
+    byId("game").addEventListener("keydown", (event) => {
+      const step = (event.shiftKey ? 2 : 8) / this.view.scale;
+      const actions = {
+        ArrowLeft: () => this.moveBy(-step, 0),
+        ArrowRight: () => this.moveBy(step, 0),
+        ArrowUp: () => this.moveBy(0, step),
+        ArrowDown: () => this.moveBy(0, -step),
+        "+": () => this.stretchBy(0.05, 0.05),
+        "-": () => this.stretchBy(-0.05, -0.05),
+        ">": () => this.stretchBy(0.05, -0.05),
+        "<": () => this.stretchBy(-0.05, 0.05),
+        c: () => this.startOrStop(),
+        e: () => this.takeTheEncoders(),
+      };
+      if (!actions[event.key] || event.ctrlKey || event.metaKey) return;
+      if (event.key !== "c") this.climbing = null;
+      actions[event.key]();
+      event.preventDefault();
+    });
+  }
+
+  followButtons() {
+    const clicks = {
+      "give-back": () => this.takeTheEncoders(),
+      climb: () => this.startOrStop(),
+      "hard-digit": () => this.pickHardDigit(),
+      "game-in": () => this.view.zoom(1.5),
+      "game-out": () => this.view.zoom(1 / 1.5),
+      "game-fit": () => this.fit(true),
+    };
+    for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+    byId("game-truth").addEventListener("change", () => this.app.changed("game-view"));
+  }
+
+  makeSliders() {
+    this.byNumbers = byId("game-numbers");
+    this.sliders = [0, 1].flatMap((i) => [
+      slider(`z_mean ${i + 1}`, { min: -4, max: 4, step: 0.01 }, (value) => {
+        this.takeByHand({ ...this.q, mean: this.q.mean.with(i, value) });
+      }),
+      slider(`sigma ${i + 1}`, { min: SMALLEST_SIGMA, max: 1, step: 0.005 }, (value) => {
+        this.takeByHand({ ...this.q, logVar: this.q.logVar.with(i, 2 * Math.log(value)) });
+      }),
+    ]);
+    byId("game-sliders").append(...this.sliders.map(({ label }) => label));
+    this.byNumbers.addEventListener("toggle", () => this.app.changed("mine"));
+  }
+
+  /** A digit with a large gap: the largest of some that were not shown lately. */
+  pickHardDigit() {
+    const { app, seen } = this;
     const fresh = app.picks.filter((pick) => !seen.has(pick));
     const tried = Array.from({ length: 24 }, () => fresh[Math.floor(Math.random() * fresh.length)]);
     const gaps = tried.map(({ image }) => {
@@ -103,152 +161,73 @@ function gamePanel(app) {
     seen.add(hardest);
     if (seen.size > app.picks.length / 2) seen.clear();
     app.pick(hardest);
-  });
-  const climbOn = (time) => {
+  }
+
+  // -- The climb -------------------------------------------------------------------------------------------------
+
+  startOrStop() {
+    this.climbed = false;
+    this.climbing = this.climbing ? null : { rate: 0.5, idle: 0, steps: 0, samples: [], due: 0 };
+    this.take(this.q);
+    if (this.climbing) requestAnimationFrame((time) => this.climbOn(time));
+  }
+
+  climbOn(time) {
+    const { app, climbing } = this;
     if (!climbing) return;
-    requestAnimationFrame(climbOn);
+    requestAnimationFrame((later) => this.climbOn(later));
     if (time < climbing.due) return;
     const before = app.judge.loss(app.digit.x, app.mine).elbo;
     const step = app.model.climb(app.digit.x, app.mine, climbing.rate, app.judge);
-    climbing.idle = step && step.loss.elbo - before > 1e-3 ? 0 : climbing.idle + 1;
-    if (!step || climbing.idle === 3) {
-      climbed = true;
-      return stop();
+    const idle = step && step.loss.elbo - before > 1e-3 ? 0 : climbing.idle + 1;
+    if (!step || idle === 3) {
+      [this.climbing, this.climbed] = [null, true];
+      return app.changed("mine");
     }
-    climbing = { ...climbing, rate: step.rate, samples: step.samples, steps: climbing.steps + 1, due: time + CLIMB_PAUSE };
-    take(step.q);
-    if (!inView(app.mine)) fit(true);
-  };
-
-  for (const gap of [300, 100, 30, 10, 3, 1, 0]) {
-    const number = element("span", {}, String(gap));
-    number.style.left = `${gaugePlace(gap)}%`;
-    byId("gauge-scale").append(number);
+    const { rate, samples, q } = step;
+    this.climbing = { rate, samples, idle, steps: climbing.steps + 1, due: time + CLIMB_PAUSE };
+    this.take(q);
+    if (!this.isInside(sidesOf(q))) this.fit(true);
   }
-  byId("game-in").addEventListener("click", () => view.zoom(1.5));
-  byId("game-out").addEventListener("click", () => view.zoom(1 / 1.5));
-  byId("game-fit").addEventListener("click", () => fit(true));
-  byId("game-truth").addEventListener("change", () => app.changed("game-view"));
 
-  const sliders = [0, 1].flatMap((i) => [
-    slider(`z_mean ${i + 1}`, { min: -4, max: 4, step: 0.01 }, (value) => {
-      byHand({ ...mine(), mean: mine().mean.with(i, value) });
-    }),
-    slider(`sigma ${i + 1}`, { min: SMALLEST_SIGMA, max: 1, step: 0.005 }, (value) => {
-      byHand({ ...mine(), logVar: mine().logVar.with(i, 2 * Math.log(value)) });
-    }),
-  ]);
-  const byNumbers = byId("game-numbers");
-  byId("game-sliders").append(...sliders.map(({ label }) => label));
-  byNumbers.addEventListener("toggle", () => app.changed("mine"));
+  // -- What is seen ----------------------------------------------------------------------------------------------
 
-  const sidesOf = (q) => q.mean.map((m, i) => [m - 3 * Math.exp(q.logVar[i] / 2), m + 3 * Math.exp(q.logVar[i] / 2)]);
-  const inView = (q) => {
-    const sides = sidesOf(q);
-    return sides.every(([low, high], i) => Math.max(view.centre[i] - low, high - view.centre[i]) < view.span / 2);
-  };
+  isInside(sides) {
+    const { centre, span } = this.view;
+    return sides.every(([low, high], i) => Math.max(centre[i] - low, high - centre[i]) < span / 2);
+  }
 
   /** Show the posterior and both q; unless told, only when they are out of sight or too small. */
-  const fit = (always) => {
-    const { q, truth } = app.digit;
-    const [own, others] = [sidesOf(mine()), sidesOf(q)];
-    const sides = own.map(([low, high], i) => [Math.min(low, others[i][0]), Math.max(high, others[i][1])]);
-    if (truth) {
-      truth.extent.forEach(([low, high], i) => (sides[i] = [Math.min(sides[i][0], low), Math.max(sides[i][1], high)]));
-    }
+  fit(always) {
+    const { q, truth } = this.app.digit;
+    const all = [sidesOf(this.q), sidesOf(q), ...(truth ? [truth.extent] : [])];
+    const sides = [0, 1].map((i) => [
+      Math.min(...all.map((one) => one[i][0])),
+      Math.max(...all.map((one) => one[i][1])),
+    ]);
     const span = 1.35 * Math.max(...sides.map(([low, high]) => high - low));
-    const centre = sides.map(([low, high]) => (low + high) / 2);
-    const inside = sides.every(([low, high], i) => Math.max(view.centre[i] - low, high - view.centre[i]) < view.span / 2);
-    if (always || !inside || span < view.span / 2.2) view.show(centre, span);
-  };
-
-  const prepareHeat = () => {
-    heat = null;
-    const { truth } = app.digit;
-    if (!truth) return;
-    const { box, levels, top } = truth;
-    [heatCanvas.width, heatCanvas.height] = [box.columns, box.rows];
-    const context = heatCanvas.getContext("2d");
-    const picture = context.createImageData(box.columns, box.rows);
-    const colour = themeRgb("posterior");
-    for (let r = 0; r < box.rows; r++) {
-      for (let c = 0; c < box.columns; c++) {
-        const depth = box.values[r * box.columns + c] - top;
-        if (depth < -12) continue;
-        const pixel = 4 * ((box.rows - 1 - r) * box.columns + c); // the picture's first row is the largest z2
-        picture.data.set(colour, pixel);
-        picture.data[pixel + 3] = 200 * Math.exp(depth / 2); // the square root, to show the tails
-      }
+    if (always || !this.isInside(sides) || span < this.view.span / 2.2) {
+      this.view.show(sides.map(([low, high]) => (low + high) / 2), span);
     }
-    context.putImageData(picture, 0, 0);
-    heat = { box, lines: levels.map((level) => contour(box, level)) };
-  };
+  }
 
-  const drawHeat = (context) => {
-    const { box, lines } = heat;
-    const { halfWidth, spacing } = app.posterior.grid;
-    const step = box.stride * spacing;
-    const x = (column) => view.screenX(box.column * spacing - halfWidth + column * step);
-    const y = (row) => view.screenY(box.row * spacing - halfWidth + row * step);
-    const [width, height] = [box.columns * step * view.scale, box.rows * step * view.scale];
-    context.drawImage(heatCanvas, x(-0.5), y(box.rows - 0.5), width, height);
-    context.strokeStyle = themeColour("posterior");
-    context.lineWidth = 1.3;
-    context.beginPath();
-    for (const line of lines) {
-      for (const [c1, r1, c2, r2] of line) {
-        context.moveTo(x(c1), y(r1));
-        context.lineTo(x(c2), y(r2));
-      }
-    }
-    context.stroke();
-  };
-
-  const drawSamples = (context) => {
-    context.fillStyle = context.strokeStyle = themeColour("mine");
-    context.lineWidth = 1;
-    for (const { z, gradient } of climbing.samples) {
-      const [x, y] = view.toScreen(z);
-      const length = Math.hypot(...gradient) || 1;
-      const reach = 26 * Math.min(1, length / 100);
-      context.fillRect(x - 2, y - 2, 4, 4);
-      context.beginPath();
-      context.moveTo(x, y);
-      context.lineTo(x + (reach * gradient[0]) / length, y - (reach * gradient[1]) / length);
-      context.stroke();
-    }
-  };
-
-  const drawPlane = () => {
+  drawPlane() {
+    const { app, view, q } = this;
     const context = view.clear(0);
-    if (heat && byId("game-truth").checked) drawHeat(context);
-    const q = mine();
-    const colour = themeColour("mine");
-    context.globalAlpha = 0.12;
-    context.fillStyle = colour;
-    const [x, y] = view.toScreen(q.mean);
-    const [a, b] = q.logVar.map((v) => 2 * Math.exp(v / 2) * view.scale);
-    context.beginPath();
-    context.ellipse(x, y, a, b, 0, 0, 2 * Math.PI);
-    context.fill();
-    context.globalAlpha = 1;
-    drawEllipses(context, view, q, colour, 2.5);
-    context.fillStyle = colour;
-    for (const [dx, dy] of [[0, 0], [a, 0], [-a, 0], [0, b], [0, -b]]) {
-      context.beginPath();
-      context.arc(x + dx, y + dy, dx || dy ? 6 : 5, 0, 2 * Math.PI);
-      context.fill();
-    }
-    if (climbing) drawSamples(context);
-    context.setLineDash(app.mine ? [] : [7, 6]); // over yours, where they coincide
+    if (app.posterior && byId("game-truth").checked) this.cloud.draw(context, view, app.posterior.grid);
+    drawHandles(context, view, q);
+    if (this.climbing) drawWishes(context, view, this.climbing.samples);
+    const same = String([q.mean, q.logVar]) === String([app.digit.q.mean, app.digit.q.logVar]);
+    context.setLineDash(same ? [7, 6] : []); // over yours, where they coincide
     drawEllipses(context, view, app.digit.q, themeColour("encoder"), 2.5);
     context.setLineDash([]);
     view.drawAxes(context);
-  };
+  }
 
-  const fillScore = () => {
+  fillScore() {
+    const { app, q } = this;
     const { loss: encoder, truth } = app.digit;
-    const own = app.mine ? app.judge.loss(app.digit.x, app.mine) : encoder;
+    const own = app.judge.loss(app.digit.x, q);
     const logEvidence = truth?.logEvidence;
     for (const [who, loss] of [["mine", own], ["encoder", encoder]]) {
       const show = (name, value) => (byId(`${who}-${name}`).textContent = formatted(value));
@@ -260,25 +239,26 @@ function gamePanel(app) {
       byId(`gauge-${who}`).hidden = !truth;
       if (truth) byId(`gauge-${who}`).style.left = `${gaugePlace(logEvidence - loss.elbo)}%`;
     }
-    byId("verdict").textContent = worded(verdict(own, encoder));
+    byId("verdict").textContent = worded(this.verdict(own, encoder));
     byId("hard-digit").disabled = !app.posterior;
-    const q = mine();
+    byId("climb").textContent = this.climbing ? "Stop climbing" : "Climb from here";
     drawDigit(byId("game-mean"), app.model.decode(q.mean));
-    if (byNumbers.open) sliders.forEach(({ show }, k) => show(k % 2 ? Math.exp(q.logVar[k >> 1] / 2) : q.mean[k >> 1]));
-    byId("climb").textContent = climbing ? "Stop climbing" : "Climb from here";
-  };
+    if (!this.byNumbers.open) return;
+    this.sliders.forEach(({ show }, k) => show(k % 2 ? Math.exp(q.logVar[k >> 1] / 2) : q.mean[k >> 1]));
+  }
 
-  const verdict = (own, encoder) => {
+  verdict(own, encoder) {
+    const { app } = this;
     if (!app.posterior) return "The true posterior is being prepared; the ellipse can be moved already.";
-    if (!app.mine) return "This is the encoder’s. Take the ellipse by its middle or its rim.";
-    if (climbing) return `Climbing: step ${climbing.steps}.`;
+    if (!app.mine) return "The orange ellipse is yours: drag it by its middle onto the cloud, stretch it by its rim.";
+    if (this.climbing) return `Climbing: step ${this.climbing.steps}.`;
     const ahead = own.elbo - encoder.elbo;
     const gap = app.digit.truth.logEvidence - own.elbo;
-    if (climbed && gap > 1) {
+    if (this.climbed && gap > 1) {
       return `The climb is stuck on a lower hill, ${formatted(gap)} nats below the wall. Drag the ellipse onto the darkest cloud, then climb again.`;
     }
     if (ahead > 0.005) {
-      const who = climbed ? "The climb beats" : "You beat";
+      const who = this.climbed ? "The climb beats" : "You beat";
       return `${who} the encoder by ${formatted(ahead)} nats. It has one network for all digits; here only this one counts.`;
     }
     if (ahead > -0.005) return "You are level with the encoder.";
@@ -287,19 +267,71 @@ function gamePanel(app) {
         ? "Your q is too narrow, or too far from the middle of the plane."
         : "Its samples draw the digit badly: move it onto the cloud, or make it narrower.";
     return `The encoder is ahead by ${formatted(-ahead)} nats. ${why}`;
-  };
+  }
 
-  return {
-    draw(topics) {
-      const fresh = topics.has("digit");
-      if (fresh) climbing = null;
-      if (fresh || topics.has("theme")) prepareHeat();
-      if (fresh) fit(false);
-      if (fresh || topics.has("theme")) drawDigit(byId("game-input"), app.digit.x);
-      if (fresh || topics.has("mine") || topics.has("theme")) fillScore();
-      if (["digit", "mine", "game-view", "theme"].some((topic) => topics.has(topic))) drawPlane();
-    },
-  };
+  markGauge() {
+    for (const gap of GAUGE_MARKS) {
+      const number = element("span", {}, String(gap));
+      number.style.left = `${gaugePlace(gap)}%`;
+      byId("gauge-scale").append(number);
+    }
+  }
+
+  draw(topics) {
+    const fresh = topics.has("digit");
+    const recoloured = topics.has("theme");
+    if (fresh) this.climbing = null;
+    if (fresh || recoloured) this.cloud.prepare(this.app.digit.truth);
+    if (fresh) this.fit(false);
+    if (fresh || recoloured) drawDigit(byId("game-input"), this.app.digit.x);
+    if (fresh || recoloured || topics.has("mine")) this.fillScore();
+    if (fresh || recoloured || topics.has("mine") || topics.has("game-view")) this.drawPlane();
+  }
+}
+
+/** A q as wide again as another one, and beside it: three of its sigmas to the right and down. */
+function beside({ mean, logVar }) {
+  const sigma = logVar.map((v) => Math.exp(v / 2));
+  return { mean: [mean[0] + 3 * sigma[0], mean[1] - 3 * sigma[1]], logVar: logVar.map((v) => v + 2 * Math.log(1.5)) };
+}
+
+/** From where to where a q goes, three sigmas on each side: [[low, high] of z1, of z2]. */
+function sidesOf({ mean, logVar }) {
+  return mean.map((m, i) => [m - 3 * Math.exp(logVar[i] / 2), m + 3 * Math.exp(logVar[i] / 2)]);
+}
+
+/** The reader's ellipse, with dots where it can be taken. */
+function drawHandles(context, view, q) {
+  const [x, y] = view.toScreen(q.mean);
+  const [a, b] = q.logVar.map((v) => 2 * Math.exp(v / 2) * view.scale);
+  context.fillStyle = themeColour("mine");
+  context.globalAlpha = 0.12;
+  context.beginPath();
+  context.ellipse(x, y, a, b, 0, 0, 2 * Math.PI);
+  context.fill();
+  context.globalAlpha = 1;
+  drawEllipses(context, view, q, themeColour("mine"), 2.5);
+  for (const [dx, dy] of [[0, 0], [a, 0], [-a, 0], [0, b], [0, -b]]) {
+    context.beginPath();
+    context.arc(x + dx, y + dy, dx || dy ? 6 : 5, 0, 2 * Math.PI);
+    context.fill();
+  }
+}
+
+/** The samples of a climb, { z, gradient }, and where each would rather be. */
+function drawWishes(context, view, samples) {
+  context.fillStyle = context.strokeStyle = themeColour("mine");
+  context.lineWidth = 1;
+  for (const { z, gradient } of samples) {
+    const [x, y] = view.toScreen(z);
+    const length = Math.hypot(...gradient) || 1;
+    const reach = 26 * Math.min(1, length / 100);
+    context.fillRect(x - 2, y - 2, 4, 4);
+    context.beginPath();
+    context.moveTo(x, y);
+    context.lineTo(x + (reach * gradient[0]) / length, y - (reach * gradient[1]) / length);
+    context.stroke();
+  }
 }
 
 /** Where a gap of so many nats stands on the gauge, in percent: 0 at the right, 300 at the left. */

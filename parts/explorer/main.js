@@ -108,7 +108,6 @@ function startExplorer() {
   };
   show("needs-plane", plane);
   show("needs-sliders", !plane);
-  show("needs-digits", contents.thing === "digit");
   show("needs-replay", app.replay !== null);
   show("needs-training", contents.training !== null);
   document.querySelector("main").classList.toggle("no-replay", app.replay === null);
@@ -122,6 +121,7 @@ function startExplorer() {
   if (contents.training) build.push((app) => trainingPanel(app, contents.training));
   panels.push(...build.map((makePanel) => makePanel(app)));
   panels.push(followAddress(app));
+  panels.push(tourPanel(app));
   thing = contents.thing;
   if (thing !== "digit") rewordPage();
   app.changed("theme");
