@@ -1,4 +1,4 @@
-"""How fast the explorer is: its frames while someone paints, its opening, and what recording the replay costs.
+"""How fast the explorer is: its frames while someone paints, its opening, its training, and what the replay costs.
 
     python benchmarks/explorer.py [--data FILE.npz] [--epochs N]
 
@@ -7,6 +7,7 @@ benchmarks/explorer.json. Needs playwright and Chromium or Chrome. A few minutes
 
 A frame is timed in the page, from the browser's call for it until it has drawn, laid out and painted: that is when a
 message posted in the frame arrives. Everything is on the page: all panels, the exact loss, and the true posterior.
+While the page trains, what counts is how long a reader waits from one frame to the next: 16.7 ms are 60 a second.
 """
 
 import argparse
@@ -101,6 +102,31 @@ def paint(page, digits):
     return page.evaluate("frames_taken")
 
 
+BETWEEN_FRAMES = """
+  (count) => new Promise((done) => {
+    const moments = [];
+    const look = (time) => {
+      moments.push(time);
+      if (moments.length <= count) requestAnimationFrame(look);
+      else done(moments.slice(1).map((moment, i) => moment - moments[i]));
+    };
+    requestAnimationFrame(look);
+  })
+"""
+
+
+def train_in_page(page, frames=900):
+    """Train the page's model for so many frames; returns steps a second, and the times from frame to frame in ms."""
+    page.locator("#train-plane").scroll_into_view_if_needed()
+    page.locator("#train-start").click()
+    wait_for(page, "explorer.training.last?.steps > 20")
+    steps, start = page.evaluate("[explorer.training.last.steps, performance.now()]")
+    times = page.evaluate(BETWEEN_FRAMES, frames)
+    now, end = page.evaluate("[explorer.training.last.steps, performance.now()]")
+    page.locator("#train-start").click()
+    return {"steps_per_s": 1000 * (now - steps) / (end - start), "between_frames": spread(times)}
+
+
 def spread(times):
     return {
         "frames": len(times),
@@ -127,6 +153,7 @@ def measure_page(html):
         preparing = spread(paint(page, DIGITS[:1]))
         finest = wait_for(page, "explorer.refined")
         painting = spread(paint(page, DIGITS))
+        training = train_in_page(page)
         version = browser.version
         browser.close()
     return {
@@ -137,6 +164,7 @@ def measure_page(html):
         "finest_grid_s": finest,
         "painting": painting,
         "painting_while_preparing": preparing,
+        "training": training,
     }
 
 
@@ -152,6 +180,9 @@ def table(record):
         f"| seconds until it is on its finest grid | {page['finest_grid_s']:.1f} |",
         f"| a frame while painting, ms, median | {page['painting']['median_ms']:.1f} |",
         f"| a frame while painting, ms, 95th percentile | {page['painting']['percentile_95_ms']:.1f} |",
+        f"| training in the page: a step, ms | {1000 / page['training']['steps_per_s']:.0f} |",
+        f"| from frame to frame while it trains, ms, median | {page['training']['between_frames']['median_ms']:.1f} |",
+        f"| the same, 95th percentile | {page['training']['between_frames']['percentile_95_ms']:.1f} |",
         f"| recording the replay, share of the training time | {100 * record['recording']['share']:.1f} % |",
     ]
 
