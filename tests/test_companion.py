@@ -289,6 +289,9 @@ def test_a_digit_is_drawn_from_where_the_encoder_puts_it(asked, sample, tmp_path
     noise = (asked["draws"] - z_mean[0]) / np.exp(z_log_var[0] / 2)  # eleven draws of N(0, I)
     np.testing.assert_allclose(noise, np.random.default_rng(0).standard_normal((11, 2)), atol=1e-3)
     assert np.corrcoef(asked["drawn"][1:]).min() > 0.8, "look alike"
+    x, y = sample.x_train[:], sample.y_train
+    nearest = np.argsort(((x - asked["drawn"][0]) ** 2).sum(axis=1))[:15]
+    assert np.bincount(y[nearest], minlength=10).argmax() == 7, "real digits that look most like it are 7s"
     assert matplotlib.image.imread(tmp_path / "sevens.png").shape == (28, 12 * 28, 4)
 
 

@@ -961,7 +961,7 @@ def test_new_weights_learn_in_the_page_to_a_loss_by_steps(small):
         """async () => {
           const { images, heldOut } = JSON.parse(byId("contents").textContent).training;
           const [bytes, held] = await Promise.all([unpackDeflated(images), unpackDeflated(heldOut)]);
-          const server = new TrainingServer({ images: bytes, heldOut: held, layers: newLayers(32, 2) });
+          const server = new TrainingServer({ images: bytes, heldOut: held, layers: newLayers(32, 2, true) });
           const grey = Float32Array.from(held, (value) => value / 255);
           const before = server.learner.evaluate(grey);
           for (let k = 0; k < 150; k++) server.learner.step(server.batch());
@@ -971,6 +971,34 @@ def test_new_weights_learn_in_the_page_to_a_loss_by_steps(small):
     )
     assert loss[0] > 400
     assert 150 < loss[1] < 195, "the average digit alone costs 206"
+
+
+def test_the_dots_do_what_the_presets_say(page):
+    """From Keras's weights a plain autoencoder leaves the prior, and the KL brings it back; from ours it stays nearer."""
+    outside = page.evaluate(
+        """async () => {
+          const training = JSON.parse(document.getElementById("contents").textContent).training;
+          const [images, heldOut] = [await unpackDeflated(training.images), await unpackDeflated(training.heldOut)];
+          const x = Float32Array.from(heldOut, (value) => value / 255);
+          const found = {};
+          for (const spread of [false, true]) {
+            const server = new TrainingServer({ images, heldOut, layers: newLayers(64, 2, spread) });
+            server.learner.headStep = spread ? RECIPE.headStep : 1;
+            for (const preset of spread ? ["autoencoder"] : ["autoencoder", "vae"]) {
+              Object.assign(server.learner.switches, PRESETS[preset].switches);
+              for (let k = 0; k < 100; k++) server.learner.step(server.batch());
+              const { mean } = encodeBatch(server.learner.layers, x);
+              let far = 0;
+              for (let i = 0; i < mean.length; i += 2) if (Math.hypot(mean[i], mean[i + 1]) > 3) far++;
+              found[`${spread ? "ours" : "keras"} ${preset}`] = (2 * far) / mean.length;
+            }
+          }
+          return found;
+        }"""
+    )
+    assert outside["keras autoencoder"] > 0.5
+    assert outside["keras vae"] < 0.4
+    assert outside["ours autoencoder"] < outside["keras autoencoder"] - 0.1
 
 
 def test_the_page_carries_images_to_train_on_and_others_that_are_held_out(page, sample):
@@ -1041,12 +1069,16 @@ def test_the_tour_goes_from_panel_to_panel_and_leaves_all_as_it_was(visit, repla
         titles.append(page.locator("#tour-title").inner_text())
         panel = page.locator("section.on-tour")
         assert panel.count() == 1
-        assert panel.bounding_box()["y"] < 300, "it is in sight"
+        box = panel.bounding_box()
+        assert box["y"] < 300 < box["y"] + box["height"], "it is in sight"
         assert page.evaluate("document.activeElement.id") == "tour-next"
         if page.locator("#tour-next").inner_text() == "End":
             break
         page.locator("#tour-next").click()
         settle(page)
+        if titles[-1].startswith("3"):  # now the fourth: the walk is above the tour
+            walk, tour = (page.locator(name).bounding_box() for name in ("#walk", "#tour"))
+            assert 0 < walk["y"] < walk["y"] + walk["height"] < tour["y"]
     assert [title[:8] for title in titles] == [f"{number} of 6. " for number in range(1, 7)]
     assert page.locator("#walk").is_visible(), "a step has walked"
     assert page.evaluate("explorer.training.switches") == {"beta": 0, "sampleNoise": False, "inputNoise": False}

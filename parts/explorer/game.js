@@ -200,7 +200,7 @@ class Game {
   /** Show the posterior and both q; unless told, only when they are out of sight or too small. */
   fit(always) {
     const { q, truth } = this.app.digit;
-    const all = [sidesOf(this.q), sidesOf(q), ...(truth ? [truth.extent] : [])];
+    const all = [sidesOf(this.q), sidesOf(q), ...(truth ? [truth.extent.map(withMargin)] : [])];
     const sides = [0, 1].map((i) => [
       Math.min(...all.map((one) => one[i][0])),
       Math.max(...all.map((one) => one[i][1])),
@@ -299,6 +299,9 @@ function beside({ mean, logVar }) {
 function sidesOf({ mean, logVar }) {
   return mean.map((m, i) => [m - 3 * Math.exp(logVar[i] / 2), m + 3 * Math.exp(logVar[i] / 2)]);
 }
+
+/** A range with half of its length added on each side: what the outer contour of a cloud leaves out. */
+const withMargin = ([low, high]) => [low - (high - low) / 2, high + (high - low) / 2];
 
 /** The reader's ellipse, with dots where it can be taken. */
 function drawHandles(context, view, q) {

@@ -103,6 +103,7 @@ class Learner {
     this.layers = layers;
     this.latentDim = layers.z_mean.bias.length;
     this.switches = { beta: 1, sampleNoise: true, inputNoise: true };
+    this.headStep = RECIPE.headStep;
     this.restart();
   }
 
@@ -168,7 +169,7 @@ class Learner {
 
   /** Move all weights by one step of Nadam (Dozat, 2016), as Keras takes it. */
   apply(gradients) {
-    const { beta1, beta2, epsilon, headStep } = RECIPE;
+    const { beta1, beta2, epsilon } = RECIPE;
     const rate = this.learningRate;
     const t = ++this.steps;
     const momentum = (step) => beta1 * (1 - 0.5 * 0.96 ** step);
@@ -177,7 +178,7 @@ class Learner {
     const now = (1 - momentum(t)) / (1 - this.momentumProduct);
     const correction = 1 - beta2 ** t;
     for (const name of LAYERS) {
-      const step = HEADS.includes(name) ? headStep * rate : rate;
+      const step = HEADS.includes(name) ? this.headStep * rate : rate;
       for (const part of ["kernel", "bias"]) {
         const [weights, gradient] = [this.layers[name][part], gradients[name][part]];
         const { m, v } = this.moments[name][part];
@@ -247,18 +248,21 @@ function normal() {
   return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }
 
-/** New weights, as vae_mnist.py draws them with its default recipe (parts/learning.py, spread_weights). */
-function newLayers(hiddenDim, latentDim) {
+/**
+ * New weights. `spread`: as vae_mnist.py draws them with its default recipe (parts/learning.py, spread_weights), the
+ * codes near N(0, I); else as Keras does by itself, and the author of the post.
+ */
+function newLayers(hiddenDim, latentDim, spread) {
   const uniform = (count, limit) => Float32Array.from({ length: count }, () => limit * (2 * Math.random() - 1));
   const layer = (inputs, outputs, limit, bias = 0) => {
     return { kernel: uniform(inputs * outputs, limit), bias: uniform(outputs, bias) };
   };
   const glorot = (inputs, outputs) => Math.sqrt(6 / (inputs + outputs));
   return {
-    encoder_h: layer(PIXELS, hiddenDim, Math.sqrt(6 / PIXELS)),
+    encoder_h: layer(PIXELS, hiddenDim, spread ? Math.sqrt(6 / PIXELS) : glorot(PIXELS, hiddenDim)),
     z_mean: layer(hiddenDim, latentDim, glorot(hiddenDim, latentDim)),
     z_log_var: layer(hiddenDim, latentDim, glorot(hiddenDim, latentDim)),
-    decoder_h: layer(latentDim, hiddenDim, Math.sqrt(24 / latentDim), 2),
+    decoder_h: spread ? layer(latentDim, hiddenDim, Math.sqrt(24 / latentDim), 2) : layer(latentDim, hiddenDim, glorot(latentDim, hiddenDim)),
     decoder_output: layer(hiddenDim, PIXELS, glorot(hiddenDim, PIXELS)),
   };
 }

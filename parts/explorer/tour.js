@@ -1,7 +1,7 @@
 "use strict";
 // A tour of the page for who sees it first: some steps, one panel after the other. It can be left at any time.
 
-/** The steps: the panel, what to say, and what is done when it is come to, and when it is left. */
+/** The steps: the panel (and what in it is to be in sight), what to say, what is done on coming, and on leaving. */
 const TOUR = [
   {
     panel: "digit-panel",
@@ -35,6 +35,7 @@ const TOUR = [
     text:
       "Here is a walk from your digit to the other side of the plane. All that lies between two digits is decoded to" +
       " something like a digit: there are no holes. Click two places for a walk of your own.",
+    sight: "walk",
     enter(app) {
       const from = [...app.digit.q.mean];
       app.plane.walk = [from, from.map((value) => (value > 0 ? -1.5 : 1.5))];
@@ -53,11 +54,12 @@ const TOUR = [
     onPlane: true, // it speaks of dots
     title: "Switch the KL off, and see",
     text:
-      "The KL and the noise on z are off now, and the network learns on. Watch the dots leave the circles of the prior:" +
-      " then a draw from the prior hits no digit any more. That is what the KL is for. Leave the tour, and all is as before.",
+      "The network now learns anew, from the weights that Keras draws, without the KL and without noise on z. Within" +
+      " seconds the dots run far out of the circles of the prior: most of the plane between them draws no digit. That is" +
+      " what the KL is for. Press “VAE”, and watch it bring them back. Leave the tour, and all is as before.",
     enter(app) {
       app.training.set(PRESETS.autoencoder.switches);
-      app.training.run(true);
+      app.training.learnAnew(false);
     },
     leave(app) {
       app.training.set(PRESETS.vae.switches);
@@ -97,9 +99,10 @@ class Tour {
     byId("tour-back").disabled = number === 0;
     byId("tour-next").textContent = number + 1 < steps.length ? "Next" : "End";
     byId(next.panel).classList.add("on-tour");
-    byId(next.panel).scrollIntoView();
     byId("tour-next").focus({ preventScroll: true });
     next.enter?.(app);
+    if (next.sight) requestAnimationFrame(() => byId(next.sight).scrollIntoView({ block: "center" })); // when it is drawn
+    else byId(next.panel).scrollIntoView();
   }
 
   draw() {}

@@ -4,13 +4,15 @@
 const PRESETS = {
   vae: {
     switches: { beta: 1, sampleNoise: true, inputNoise: true },
-    sentence: "The VAE. Watch the dots fill the circles of the prior, without holes: any draw from it is a digit.",
+    sentence:
+      "The VAE. From whatever weights it begins, the KL draws the dots into the circles of the prior: draws from it are" +
+      " digits.",
   },
   autoencoder: {
     switches: { beta: 0, sampleNoise: false, inputNoise: false },
     sentence:
-      "A plain autoencoder: no noise on z, no KL. Watch the dots run far apart: draws from the prior now fall where no" +
-      " digit is, and new digits turn to blots.",
+      "A plain autoencoder: no noise on z, no KL, and nothing ties the codes to the prior. From Keras’s weights the dots" +
+      " run far apart within 100 steps. From ours they stay nearer to 0, where that start has put them.",
   },
   strong: {
     switches: { beta: 4, sampleNoise: true, inputNoise: true },
@@ -48,7 +50,8 @@ class Training {
 
   followButtons() {
     byId("train-start").addEventListener("click", () => this.run(!this.running));
-    byId("train-new").addEventListener("click", () => this.learnAnew());
+    byId("train-new").addEventListener("click", () => this.learnAnew(true));
+    byId("train-keras").addEventListener("click", () => this.learnAnew(false));
     byId("train-back").addEventListener("click", () => this.goBack());
     byId("train-clouds").addEventListener("change", ({ target }) => this.showClouds(target.checked));
   }
@@ -81,16 +84,18 @@ class Training {
     this.worker.postMessage({ switches: this.switches, running: yes });
   }
 
-  /** Go on from other weights, with a new count of the steps. */
-  async begin(layers) {
+  /** Go on from other weights, with a new count of the steps; headStep: how long the steps of the two heads are. */
+  async begin(layers, headStep = RECIPE.headStep) {
     await this.prepare();
     this.curves = [];
     byId("train-note").textContent = "";
-    this.worker.postMessage({ layers, switches: this.switches });
+    this.worker.postMessage({ layers, headStep, switches: this.switches });
   }
 
-  async learnAnew() {
-    await this.begin(newLayers(this.app.model.hiddenDim, this.app.model.latentDim));
+  /** Train from new weights: from those of the recipe, or from Keras's own, where no layer has smaller steps. */
+  async learnAnew(spread) {
+    const { hiddenDim, latentDim } = this.app.model;
+    await this.begin(newLayers(hiddenDim, latentDim, spread), spread ? RECIPE.headStep : 1);
     return this.run(true);
   }
 

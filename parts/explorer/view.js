@@ -92,7 +92,7 @@ class View {
     context.textAlign = "center";
     for (const z1 of ticks(0)) {
       const x = this.screenX(z1);
-      if (x < 34 || x > this.width - 24) continue;
+      if (x < 34 || x > this.width - 44) continue;
       context.fillRect(x, this.height - 5, 1, 5);
       context.fillText(formatted(z1, digits), x, this.height - 8);
     }

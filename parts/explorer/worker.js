@@ -16,9 +16,10 @@ class TrainingServer {
     this.tick.port1.onmessage = () => this.steps();
   }
 
-  set({ layers, switches, running }) {
+  set({ layers, headStep, switches, running }) {
     if (layers) {
       this.learner.layers = layers;
+      this.learner.headStep = headStep;
       this.learner.restart();
       this.trained = null;
     }
