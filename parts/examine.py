@@ -3,9 +3,9 @@
     encode: x (n, ...) -> z_mean, z_log_var, each (n, latent_dim), and z, the network's own draws, if it has any
     decode: z (n, latent_dim) -> Bernoulli probabilities in the shape of x
 
-They may be Keras models, PyTorch modules or methods of one, or functions that take NumPy arrays and give arrays of any
-library. `Network` makes a VAE of them as evidence.py, pictures.py and the explorer want it. What looks wrong is said by
-findings.py.
+They may be Keras models, PyTorch modules or methods of one, or functions that take NumPy arrays, or else PyTorch's
+tensors, and give arrays of any library. `Network` makes a VAE of them as evidence.py, pictures.py and the explorer want
+it. What looks wrong is said by findings.py.
 """
 
 import contextlib
@@ -190,14 +190,20 @@ class Network:
 
 
 def called(function, name, rows):
-    """What a function gives for rows, a NumPy array; a PyTorch module, or a method of one, is given a tensor."""
+    """What a function gives for rows, a NumPy array; a PyTorch module, or a method of one, is given a tensor.
+
+    So is another function that fails on the array, where PyTorch is there.
+    """
     torch, owner = sys.modules.get("torch"), getattr(function, "__self__", function)
+    if torch and isinstance(owner, torch.nn.Module) and not isinstance(owner, keras.Layer):
+        weight = next(owner.parameters(), torch.zeros(()))
+        rows = torch.from_numpy(rows).to(weight.device, weight.dtype)
     try:
-        if torch and isinstance(owner, torch.nn.Module) and not isinstance(owner, keras.Layer):
-            weight = next(owner.parameters(), torch.zeros(()))
-            rows = torch.from_numpy(rows).to(weight.device, weight.dtype)
         return function(rows)
     except Exception as error:
+        if torch and isinstance(rows, np.ndarray) and not isinstance(owner, keras.Layer):
+            with contextlib.suppress(Exception):
+                return function(torch.from_numpy(rows))
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         what = f"a NumPy array {rows.shape} of float32" if isinstance(rows, np.ndarray) else f"a tensor {rows.shape}"
         raise UserError(f"{name} fails on {what} ({reason}): give a function that takes it.") from error
@@ -294,7 +300,7 @@ def draw(network, dataset, seed):
         )
     origin = "the decoder given to examine"
     figures = pictures.draw(network, dataset._replace(x_test=shown), origin=origin, seed=seed, thing="image")
-    plane = "latent_scatter.png and manifold.png need two latents: this network has"
+    plane = "latent_scatter.png, manifold.png and the exact log p(x) need two latents: this network has"
     return figures, None if network.latent_dim == 2 else f"{plane} {network.latent_dim}."
 
 
@@ -337,7 +343,7 @@ def is_ours(path):
 
 
 def report(record, files):
-    """The lines that examine prints: the numbers, the latents, what looks wrong, what is left out, the files."""
+    """The lines that examine prints: what looks wrong, the numbers, the latents, what is left out, the files."""
     lines = console.numbers(record)
     held_out, kl, found = record["held_out"], record["kl_of_latents"], record["findings"]
     error, of_images = held_out["standard_error"], held_out["standard_error_of_images"]
@@ -347,7 +353,7 @@ def report(record, files):
     if record["measured"]["beta"] is not None:
         beta, error = (record["measured"][name] for name in ("beta", "beta_error"))
         lines.append(f"Weight of the KL loss, as the network shows it: {beta:.2f} ± {error:.2f} (1 is the ELBO)")
-    lines += [f"Looks wrong: {finding}" for finding in found] or ["Nothing looks wrong."]
+    lines = [f"Looks wrong: {finding}" for finding in found] + lines + ([] if found else ["Nothing looks wrong."])
     lines += record["left_out"]
     lines.append("Wrote " + ", ".join(map(str, files)))
     return "\n".join(lines)

@@ -121,7 +121,7 @@ def reading_by_draws(z_mean, given, draws):
     shared = min(noise, key=lambda name: max(SAME, spread(noise[name])))  # the first of equals: as given
     if spread(noise[shared]) <= SAME:
         said = f"The draws z of all images share one epsilon (it differs by {spread(noise[shared]):.0e} between them)"
-        why = f"as given, epsilon differs by {spread(as_given):.2g} between images, and so read it does not"
+        why = f"as given, epsilon differs by {spread(as_given):.2g} between images, and read that way it does not"
         return shared, [f"{said}: {new}.", *wrong_reading(shared, why)]
     found, (first, second) = [], as_given
     if (apart := np.abs(first - second).max()) < SAME:
@@ -132,7 +132,7 @@ def reading_by_draws(z_mean, given, draws):
     if abs(squares[AS_GIVEN] - 1) < limit:
         return AS_GIVEN, found
     best = min(squares, key=lambda name: abs(squares[name] - 1))
-    is_so = f"so read, the noise of draws z has a mean square of {squares[best]:.2f}, as given {squares[AS_GIVEN]:.2f}"
+    is_so = f"read that way, the noise of z has a mean square of {squares[best]:.2f}, as given {squares[AS_GIVEN]:.2f}"
     if abs(squares[best] - 1) < limit:
         return best, found + wrong_reading(best, is_so)
     said = f"The draws z do not fit z_mean and z_log_var: their noise has a mean square of {squares[AS_GIVEN]:.2f}"
@@ -159,7 +159,7 @@ def reading_by_elbo(subject):
     if best == AS_GIVEN or any(gain <= ERRORS * error for gain, error in gains):
         return AS_GIVEN, []
     gain, error = mean_and_error(elbo[best] - elbo[AS_GIVEN])
-    why = f"all of it is positive, and so read the ELBO is {gain:.1f} ± {error:.1f} nats higher"
+    why = f"all of it is positive, and read that way the ELBO is {gain:.1f} ± {error:.1f} nats higher"
     return best, wrong_reading(best, why)
 
 

@@ -319,9 +319,11 @@ def begin_table(rows):
 
 
 def first_or_last(rows, cutting):
-    """Which column of rows of a table holds the labels, the first or the last: the one that is not always the same."""
-    first, last = ({row.split(cutting)[column] for row in rows} for column in (0, -1))
-    return len(rows[0].split(cutting)) - 1 if len(first) == 1 < len(last) <= MOST_CLASSES else 0
+    """Which column of rows of a table holds the labels: the last one if it alone can, by its text or its values."""
+    first, last = ({unquoted(row.split(cutting)[column]) for row in rows} for column in (0, -1))
+    text = [not all(map(is_number, values)) for values in (first, last)]
+    numbers = (len(first) == 1 or len(first) > MOST_CLASSES) and 1 < len(last) <= MOST_CLASSES
+    return len(rows[0].split(cutting)) - 1 if text == [False, True] or (text == [False, False] and numbers) else 0
 
 
 def numbers_of(rows, columns):

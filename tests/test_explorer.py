@@ -974,7 +974,7 @@ def test_new_weights_learn_in_the_page_to_a_loss_by_steps(small):
 
 
 def test_the_dots_do_what_the_presets_say(page):
-    """From Keras's weights a plain autoencoder leaves the prior, and the KL brings it back; from ours it stays nearer."""
+    """From Keras's weights a plain autoencoder leaves the prior, and the KL brings it back. From ours it stays."""
     outside = page.evaluate(
         """async () => {
           const training = JSON.parse(document.getElementById("contents").textContent).training;

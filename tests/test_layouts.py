@@ -226,6 +226,24 @@ def test_kaggles_test_table_without_labels_is_left_out(arrays, tmp_path):
     assert load_data(tmp_path).said[0] == "test.csv, which has no labels, left out"
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "chosen"),
+    [
+        ("0", "0 1 2", 1),  # a pixel in the corner, and classes
+        ("3 1 2", "0", 0),
+        ("3 1 2", "0 9 5", 0),  # both may be: the first
+        ("7 80 9", "round square", 1),  # text
+        ("cat dog", "7 80 9", 0),
+        (" ".join(map(str, range(200))), "0 1 2", 1),  # more values than classes
+        ("0", " ".join(map(str, range(200))), 0),
+    ],
+)
+def test_the_column_of_labels_without_a_name(first, last, chosen):
+    first, last = first.split(), last.split()
+    rows = [f"{first[k % len(first)]},5,{last[k % len(last)]}" for k in range(200)]
+    assert layouts.first_or_last(rows, ",") == (2 if chosen else 0)
+
+
 def test_names_of_classes_are_those_of_folders_or_labels(arrays, tmp_path):
     for name in ("cat", "dog", "10", "9"):
         (tmp_path / name).mkdir()

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import backends
 import examined
 import explorer as explorer_speed
+import kills
 import platforms
 import race
 import recipe
@@ -33,6 +34,7 @@ RACE = json.loads((ROOT / "benchmarks" / "race.json").read_text())
 BACKENDS = json.loads((ROOT / "benchmarks" / "backends.json").read_text())
 PLATFORMS = json.loads((ROOT / "benchmarks" / "platforms.json").read_text())
 PARTS = json.loads((ROOT / "benchmarks" / "recipe.json").read_text())
+KILLS = json.loads((ROOT / "benchmarks" / "kills.json").read_text())
 EXAMINED = json.loads((ROOT / "benchmarks" / "examined.json").read_text())
 TORCH_STEP = json.loads((ROOT / "benchmarks" / "torch_step.json").read_text())
 FILES = sorted([*folder.PICTURES, folder.EXPLORER, folder.MODEL, folder.RECORD, folder.REPLAY])
@@ -78,6 +80,16 @@ def test_evidence_table_is_that_of_the_record():
 )
 def test_tables_are_those_of_the_recorded_results(lines, text):
     assert [line for line in lines if line not in text.splitlines()] == []
+
+
+@pytest.mark.parametrize("backend", kills.BACKENDS)
+def test_kills_met_each_phase(backend):
+    """Also the two, of some milliseconds each, in which the earlier run's files are out of their places."""
+    met = {}
+    for phase, number in KILLS[backend]["killed while"].items():
+        met[phase.split(",")[0]] = met.get(phase.split(",")[0], 0) + number
+    assert sum(met.values()) == KILLS[backend]["kills"] == sum(KILLS[backend]["then"].values()) == 100
+    assert {*kills.PHASES[:-1]} <= {*met}
 
 
 def test_platforms_are_of_the_day_that_it_names():
