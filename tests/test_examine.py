@@ -745,7 +745,7 @@ PAGE = (ROOT / "docs" / "examine.md").read_text()
 
 
 def test_the_page_names_the_limits_as_they_are():
-    assert len(PAGE.split()) <= 480
+    assert len(PAGE.split()) <= 500
     text = " ".join(PAGE.split())
     for words in (
         f"below {findings.SILENT} nats",
