@@ -45,8 +45,12 @@ GREY, BLUE, ORANGE, RED = "#717581", "#3f90da", "#ffa90e", "#bd1f01"
 def load(name=None):
     """The data set `name` (see parts.data), or what VAE_DATA names, or the full MNIST, as a parts.data.Dataset.
 
-    When SMOKE, the 5,000-image sample.
+    When SMOKE, the 5,000-image sample. Ends the notebook on another backend than TensorFlow.
     """
+    if keras.backend.backend() != "tensorflow":
+        sys.exit(
+            "The notebooks take gradients with TensorFlow: set KERAS_BACKEND to tensorflow, and start the kernel anew."
+        )
     dataset = data.load_data("sample" if SMOKE else name or os.environ.get("VAE_DATA", "mnist"))
     return dataset._replace(x_train=dataset.x_train[:])  # all of them as floats
 

@@ -87,7 +87,8 @@ def test_every_picture_has_a_description(path):
 @both
 def test_code_is_short_and_plumbing_is_elsewhere(path):
     _, cells = read(path)
-    assert [cell.source for cell in cells if len(cell.source.splitlines()) > 15] == []
+    assert [cell.source for cell in cells[1:] if len(cell.source.splitlines()) > 15] == []
+    assert len(cells[0].source.splitlines()) <= 18, "it finds the project, too"
     assert [cell.source for cell in cells if re.search(r"\bassert\b|\bdef\b|SMOKE", cell.source)] == []
 
 
@@ -140,6 +141,59 @@ def test_they_redefine_nothing_of_the_script(path):
     modules = (vae_mnist, data, evidence, explorer, folder, pictures, recipes)
     taken = {name for module in modules for name in vars(module) if callable(getattr(module, name))}
     assert defined & taken == set()
+
+
+BEFORE = """
+import sys, types
+system, sys.modules["IPython.display"] = [], types.ModuleType("IPython.display")
+for name in ("IFrame", "Image", "Markdown", "display"):
+    setattr(sys.modules["IPython.display"], name, print)
+def get_ipython():
+    return types.SimpleNamespace(system=system.append)
+"""
+
+
+@both
+def test_the_first_cell_finds_the_project_from_a_folder_inside_it(path, tmp_path, run_python):
+    inside = ROOT / "figures"
+    cell = read(path)[1][0].source
+    program = (
+        f"{BEFORE}\nimport os; os.chdir({str(inside)!r}); os.environ['VAE_DATA'] = 'sample'\n{cell}\nprint(system)"
+    )
+    done = run_python("-c", program, PYTHONPATH="")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("MNIST sample")
+    assert done.stdout.endswith("[]\n"), "nothing is fetched"
+
+
+@both
+def test_a_notebook_alone_says_what_it_needs(path, run_python):
+    done = run_python("-c", BEFORE + read(path)[1][0].source, own_process=True, PYTHONPATH="")
+    assert (done.returncode, done.stdout) == (1, "")
+    address = (ROOT / ".github" / "repository").read_text().strip()
+    said = (
+        f"This notebook needs the project around it: fetch all of https://github.com/{address}, and open it from there."
+    )
+    assert done.stderr == said + "\n"
+
+
+@both
+def test_on_colab_the_project_is_fetched(path, run_python):
+    """As far as it can be tried without Colab: the command that gets it."""
+    colab = "sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
+    cell = read(path)[1][0].source.replace("if not found:", "print(system)\nif not found:")
+    done = run_python("-c", BEFORE + colab + cell, own_process=True, PYTHONPATH="")
+    address = (ROOT / ".github" / "repository").read_text().strip()
+    clone = f"git clone -q https://github.com/{address} vae && pip install -q -r vae/requirements.txt"
+    assert done.stdout == f"{[clone]}\n"
+
+
+def test_on_another_backend_the_first_cell_says_so(run_python):
+    pytest.importorskip("jax")
+    program = f"{BEFORE}\nimport lab; lab.load('sample')"
+    done = run_python("-c", program, KERAS_BACKEND="jax", PYTHONPATH=f"{ROOT}:{ROOT / 'notebooks'}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("The notebooks take gradients with TensorFlow: set KERAS_BACKEND to tensorflow")
 
 
 @pytest.mark.slow
