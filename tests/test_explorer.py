@@ -1072,7 +1072,7 @@ def test_the_tour_goes_from_panel_to_panel_and_leaves_all_as_it_was(visit, repla
         box = panel.bounding_box()
         assert box["y"] < 300 < box["y"] + box["height"], "it is in sight"
         assert page.evaluate("document.activeElement.id") == "tour-next"
-        if page.locator("#tour-next").inner_text() == "End":
+        if page.locator("#tour-next").inner_text() == "End the tour":
             break
         page.locator("#tour-next").click()
         settle(page)

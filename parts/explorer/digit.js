@@ -6,9 +6,7 @@ function digitPanel(app) {
   const paper = new Paper(app, shelf);
   shelf.onPick = (pick) => paper.lay(pick);
   app.pick = (pick) => shelf.pick(pick);
-  const sevens = app.picks.filter(({ label }) => label === 7);
-  const first = sevens.length ? sevens : app.picks;
-  app.pick(first[Math.floor(0.6 * first.length)]); // not too good a fit, so that there is a gap to see
+  app.pick(oneOf(app.picks, app.classes.includes(7) ? 7 : app.classes[0]));
 
   return {
     draw(topics) {
@@ -23,6 +21,12 @@ function digitPanel(app) {
           : `z_mean ${formattedCode(mean)}, z_log_var ${formattedCode(logVar)}`;
     },
   };
+}
+
+/** One digit of a class: not too good a fit, so that there is a gap to see. */
+function oneOf(picks, label) {
+  const own = picks.filter((pick) => pick.label === label);
+  return own[Math.floor(0.6 * own.length)];
 }
 
 /** What is painted, upon a held-out digit or upon nothing. */
@@ -127,7 +131,7 @@ class Shelf {
     this.onPick = () => {}; // is called with what is picked
     for (const label of app.classes.length > 1 ? app.classes : []) {
       const button = element("button", {}, app.names[label]);
-      button.addEventListener("click", () => this.open(label));
+      button.addEventListener("click", () => this.pick(oneOf(app.picks, label)));
       this.classes.append(button);
     }
     oneStop(this.classes);

@@ -259,13 +259,14 @@ class Game {
     }
     if (ahead > 0.005) {
       const who = this.climbed ? "The climb beats" : "You beat";
-      return `${who} the encoder by ${formatted(ahead)} nats. It has one network for all digits; here only this one counts.`;
+      return `${who} the encoder by ${formatted(ahead)} nats. The encoder has one network for all digits; here only this one counts.`;
     }
     if (ahead > -0.005) return "You are level with the encoder.";
+    if (ahead > -0.5) return `Nearly level: the encoder is ahead by ${formatted(-ahead)} nats.`;
     const why =
       own.kl - encoder.kl > own.reconstruction - encoder.reconstruction
         ? "Your q is too narrow, or too far from the middle of the plane."
-        : "Its samples draw the digit badly: move it onto the cloud, or make it narrower.";
+        : "Your samples draw the digit badly: move your ellipse onto the cloud, or make it narrower.";
     return `The encoder is ahead by ${formatted(-ahead)} nats. ${why}`;
   }
 

@@ -166,7 +166,8 @@ class Plane {
 
   drawWalk() {
     const [from, to] = this.walk;
-    byId("walk").hidden = !to;
+    if (to) byId("walk").hidden = false;
+    byId("walk").classList.toggle("stale", !to); // the walk before, until there is a new one
     byId("walk-hint").textContent = WALK_HINTS[this.walk.length];
     if (!to) return;
     this.walkCanvases.forEach((canvas, i) => {

@@ -1,28 +1,33 @@
 "use strict";
 // A tour of the page for who sees it first: some steps, one panel after the other. It can be left at any time.
 
-/** The steps: the panel (and what in it is to be in sight), what to say, what is done on coming, and on leaving. */
+/** The steps: the panel, what in it must be in sight, what to say, what is done on coming, and on leaving. */
 const TOUR = [
   {
     panel: "digit-panel",
+    sight: "paper",
     title: "A digit becomes a cloud",
     text:
-      "The encoder looks at this digit. It answers with a cloud of codes, not with a single one: z_mean is its middle," +
-      " z_log_var says how wide it is. Pick another digit, and see both change.",
+      "The encoder looks at this digit. It answers with a cloud of codes, not with a single one: the blue ring in the" +
+      " latent plane. z_mean is its middle; z_log_var is the logarithm of its variance: the smaller, the narrower. Pick" +
+      " another digit, and see both change.",
   },
   {
     panel: "sample-panel",
+    sight: "draw-again",
     title: "Draw from the cloud",
     text:
-      "Press “Draw again” some times. Each draw takes another code from the cloud, and the decoder draws it. The draws" +
-      " look alike, for training drew, too: a code and its neighbours must decode to the same digit.",
+      "Press “Draw again” some times. Each draw takes another code from the cloud, and the decoder draws it. They look" +
+      " alike: training decoded each digit from such draws, so that codes close together had to give the same digit.",
   },
   {
     panel: "plane-panel",
+    sight: "plane",
     title: "The same place, decoded",
     text:
-      "Each dot is the code of a digit. The blue ellipse is the cloud of yours, and the square is in its middle: what" +
-      " is decoded there looks like your digit, but smoother. Two numbers cannot keep every stroke.",
+      "Each dot is the code of a digit. The blue ring marks the cloud of yours; the square is in its middle now, and what" +
+      " is decoded there is all that the network knows of your digit. Two numbers cannot keep every stroke: it is" +
+      " smoother, and may look like another digit.",
     enter(app) {
       byId("wander").checked = false;
       app.pointer = [...app.digit.q.mean];
@@ -31,19 +36,19 @@ const TOUR = [
   },
   {
     panel: "plane-panel",
+    sight: "walk",
     title: "Walk the plane",
     text:
-      "Here is a walk from your digit to the other side of the plane. All that lies between two digits is decoded to" +
-      " something like a digit: there are no holes. Click two places for a walk of your own.",
-    sight: "walk",
+      "Below the plane is a walk from one digit to another, A to B. What lies between two digits is decoded to something" +
+      " in between, at times to a blur. Choose two places in the plane for a walk of your own.",
     enter(app) {
-      const from = [...app.digit.q.mean];
-      app.plane.walk = [from, from.map((value) => (value > 0 ? -1.5 : 1.5))];
+      app.plane.walk = [app.picks[0], app.picks.at(-1)].map(({ image }) => [...app.model.encode(image).mean]);
       app.changed("walk");
     },
   },
   {
     panel: "game-panel",
+    sight: "game",
     title: "Be the encoder",
     text:
       "The grey cloud is the truth: all codes that may have made this digit. Drag the orange ellipse onto it. The bar" +
@@ -51,18 +56,18 @@ const TOUR = [
   },
   {
     panel: "train-panel",
+    sight: "train-plane",
     onPlane: true, // it speaks of dots
     title: "Switch the KL off, and see",
     text:
-      "The network now learns anew, from the weights that Keras draws, without the KL and without noise on z. Within" +
-      " seconds the dots run far out of the circles of the prior: most of the plane between them draws no digit. That is" +
-      " what the KL is for. Press “VAE”, and watch it bring them back. Leave the tour, and all is as before.",
+      "The network now learns anew, from the weights that Keras takes by default, without the KL and without noise on z." +
+      " Within seconds most dots lie far outside the circles of the prior: a draw from it reaches few of the digits. Now" +
+      " press “VAE” in the panel: the KL brings most of them back. End the tour, and the page’s own model is back.",
     enter(app) {
       app.training.set(PRESETS.autoencoder.switches);
       app.training.learnAnew(false);
     },
     leave(app) {
-      app.training.set(PRESETS.vae.switches);
       app.training.goBack();
     },
   },
@@ -97,12 +102,20 @@ class Tour {
     byId("tour-title").textContent = worded(`${number + 1} of ${steps.length}. ${next.title}`);
     byId("tour-text").textContent = worded(next.text);
     byId("tour-back").disabled = number === 0;
-    byId("tour-next").textContent = number + 1 < steps.length ? "Next" : "End";
+    const last = number + 1 === steps.length;
+    byId("tour-next").textContent = last ? "End the tour" : "Next";
+    byId("tour-leave").hidden = last;
     byId(next.panel).classList.add("on-tour");
     byId("tour-next").focus({ preventScroll: true });
     next.enter?.(app);
-    if (next.sight) requestAnimationFrame(() => byId(next.sight).scrollIntoView({ block: "center" })); // when it is drawn
-    else byId(next.panel).scrollIntoView();
+    requestAnimationFrame(() => this.bringIntoSight(next)); // when it is drawn
+  }
+
+  /** On a narrow screen, what the step speaks of; else its panel, unless that is too long. */
+  bringIntoSight({ panel, sight }) {
+    const narrow = matchMedia("(max-width: 699px)").matches;
+    if (sight === "walk" || (narrow && sight === "draw-again")) byId(sight).scrollIntoView({ block: "center" });
+    else byId(narrow ? sight : panel).scrollIntoView();
   }
 
   draw() {}

@@ -11,12 +11,13 @@ const PRESETS = {
   autoencoder: {
     switches: { beta: 0, sampleNoise: false, inputNoise: false },
     sentence:
-      "A plain autoencoder: no noise on z, no KL, and nothing ties the codes to the prior. From Keras’s weights the dots" +
-      " run far apart within 100 steps. From ours they stay nearer to 0, where that start has put them.",
+      "A plain autoencoder: no noise on z, no KL, and nothing ties the codes to the prior. From Keras’s default weights" +
+      " the dots run far apart within 100 steps. “New weights” begin near the prior, and the dots stay nearer to it.",
   },
   strong: {
     switches: { beta: 4, sampleNoise: true, inputNoise: true },
-    sentence: "The KL weighs four times as much. Watch the dots crowd around 0, and the digits blur.",
+    sentence:
+      "The KL weighs four times as much. Watch its curve fall and the reconstruction rise: a code tells less of its digit.",
   },
 };
 
@@ -102,6 +103,7 @@ class Training {
   async goBack() {
     await this.run(false);
     this.atHome = true;
+    this.set(PRESETS.vae.switches);
     await this.begin(copyOfLayers(this.own.layers));
     this.app.setLayers(this.own.layers, this.own.codes);
     this.app.preparePosterior();
