@@ -186,6 +186,7 @@ class TrainingPlane {
     this.app = app;
     this.manifold = new Manifold(app.model, 40);
     this.view = new View([byId("train-plane")], reachOf(app.codes), () => app.changed("train-view"));
+    this.view.limits.largest = 1000; // an autoencoder's codes go far
     this.clouds = null; // { mean, logVar } of the held-out digits, all q together, if they are to be seen
     fillLegend(byId("train-legend"), app.classes, app.names, app.colours);
   }
