@@ -82,16 +82,6 @@ def test_tables_are_those_of_the_recorded_results(lines, text):
     assert [line for line in lines if line not in text.splitlines()] == []
 
 
-@pytest.mark.parametrize("backend", kills.BACKENDS)
-def test_kills_met_each_phase(backend):
-    """Also the two, of some milliseconds each, in which the earlier run's files are out of their places."""
-    met = {}
-    for phase, number in KILLS[backend]["killed while"].items():
-        met[phase.split(",")[0]] = met.get(phase.split(",")[0], 0) + number
-    assert sum(met.values()) == KILLS[backend]["kills"] == sum(KILLS[backend]["then"].values()) == 100
-    assert {*kills.PHASES[:-1]} <= {*met}
-
-
 def test_platforms_are_of_the_day_that_it_names():
     day = datetime.date.fromisoformat(PLATFORMS["date"])
     assert f"on each platform on {day.day} {day:%B %Y}" in MEASURED
@@ -163,16 +153,19 @@ def test_unfriendly_cases_are_counted_as_recorded():
 
 
 def test_kills_are_counted_as_recorded():
-    record = json.loads((ROOT / "benchmarks" / "kills.json").read_text())
-    for backend in ("tensorflow", "jax"):
-        counts = record[backend]
+    """They met each phase, also the two, of some milliseconds each, in which files are out of their places."""
+    out = 0
+    for backend in kills.BACKENDS:
+        counts = KILLS[backend]
         assert counts["kills"] == sum(counts["killed while"].values()) == sum(counts["then"].values()) == 100
-        for phase in ("starting", "compiling", "training", "evaluating", "saving"):
-            assert counts["killed while"][phase] > 0, (backend, phase)
+        assert {*kills.PHASES[:-1]} <= {*counts["killed while"]}
         assert any("in a resumed run" in phase for phase in counts["killed while"])
-        assert all("was there" in outcome for outcome in counts["then"])
-    share = f"{100 * record['keeping the state']['share']:.1f} %"
-    assert f"Keeping the state of the training takes {share} of its time" in " ".join(MEASURED.split())
+        assert all(re.search("run was there|put them back", outcome) for outcome in counts["then"])
+        out += sum(n for phase, n in counts["killed while"].items() if phase.split(",")[0] in ("opening", "moving"))
+    measured = " ".join(MEASURED.split())
+    assert f"{out} of these kills came while the files were tried or moved" in measured
+    share = f"{100 * KILLS['keeping the state']['share']:.1f} %"
+    assert f"Keeping the state of the training takes {share} of its time" in measured
 
 
 def test_networks_of_others_were_examined_as_it_says():
