@@ -118,8 +118,8 @@ def with_channel_last(x, source):
     """An array of images as (n, height, width), or with a last axis of 3 or 4 colours, without a copy."""
     n, *shape = x.shape or (0,)
     side = math.isqrt(shape[0]) if len(shape) == 1 else 0
-    if n == 0:
-        raise UserError(f"{source} has a part without images: give it at least one.")
+    if x.size == 0:
+        raise UserError(f"{source} has a part without images (its shape is {x.shape}): give it at least one.")
     if len(shape) == 1 and side**2 == shape[0]:
         return x.reshape(n, side, side)
     if len(shape) == 2:

@@ -421,6 +421,7 @@ REFUSED = {
         "a.npz",
         "cannot be told which of cats, dogs to take",
     ),
+    "images without pixels": (lambda a, p: np.save(p / "a.npy", np.zeros((5, 0, 28))), "a.npy", r"its shape is \(5, 0"),
     "a table of flowers": (lambda a, p: (p / "a.csv").write_text("5.1,3.5,1.4,0.2,setosa\n"), "a.csv", "has 5 columns"),
     "a table of names alone": (
         lambda a, p: (p / "a.csv").write_text(",".join(["label", *("p" * 784)])),
