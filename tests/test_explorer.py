@@ -429,9 +429,8 @@ def test_a_walk_goes_from_the_first_place_to_the_second(page, trained):
 
 
 def test_the_plane_pans_and_zooms(page):
-    x, y, _ = middle_of(page, "#plane")
     page.locator("#plane-whole").click()
-    settle(page)
+    x, y, _ = middle_of(page, "#plane")  # after the click, which scrolls to the button
     page.mouse.move(x + 50, y)
     settle(page)
     whole = page.evaluate("explorer.pointer")
@@ -443,6 +442,7 @@ def test_the_plane_pans_and_zooms(page):
     np.testing.assert_allclose(page.evaluate("explorer.pointer"), whole, atol=0.2, err_msg="the plane came along")
     page.locator("#plane-whole").click()
     page.locator("#plane-in").click()
+    x, y, _ = middle_of(page, "#plane")
     page.mouse.move(x + 50, y)
     settle(page)
     np.testing.assert_allclose(page.evaluate("explorer.pointer"), np.array(whole) / 1.5, atol=0.03)
