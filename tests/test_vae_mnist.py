@@ -172,6 +172,15 @@ def train_from(seed, sample):
     return learn(TWO_EPOCHS, sample.x_train[:1000], sample.x_test[:200], hidden_dim=32, seed=seed)[1]
 
 
+def test_the_training_step_is_traced_once(sample, monkeypatch):
+    """TensorFlow traces a step again that has made variables: they are all there when it begins."""
+    traced = []
+    step = keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda vae, *data: traced.append(vae) or step(vae, *data))
+    learn(RECIPES["default"]._replace(epochs=1), sample.x_train[:200], hidden_dim=4)
+    assert len(traced) == 1
+
+
 def test_same_seed_same_history_and_another_seed_another(sample):
     first = train_from(0, sample)
     assert train_from(0, sample) == first

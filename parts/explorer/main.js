@@ -129,7 +129,8 @@ function startExplorer() {
   panels.push(...(app.model.latentDim === 2 ? [planePanel, gamePanel] : [latentsPanel]));
   if (app.replay) panels.push(replayPanel);
   if (contents.training) panels.push((app) => trainingPanel(app, contents.training));
-  for (const makePanel of [...panels, followAddress, tourPanel]) app.panels.push(makePanel(app));
+  for (const makePanel of [...panels, followAddress]) app.panels.push(makePanel(app));
+  new Tour(app);
   thing = contents.thing;
   if (thing !== "digit") rewordPage();
   app.changed("theme");

@@ -73,8 +73,6 @@ const TOUR = [
   },
 ];
 
-const tourPanel = (app) => new Tour(app);
-
 class Tour {
   constructor(app) {
     this.app = app;
@@ -117,6 +115,4 @@ class Tour {
     if (sight === "walk" || (narrow && sight === "draw-again")) byId(sight).scrollIntoView({ block: "center" });
     else byId(narrow ? sight : panel).scrollIntoView();
   }
-
-  draw() {}
 }
