@@ -192,7 +192,7 @@ class Network:
 def called(function, name, rows):
     """What a function gives for rows, a NumPy array; a PyTorch module, or a method of one, is given a tensor.
 
-    So is another function that fails on the array, where PyTorch is there.
+    So is another function for which the array is of the wrong type, where PyTorch is there.
     """
     torch, owner = sys.modules.get("torch"), getattr(function, "__self__", function)
     if torch and isinstance(owner, torch.nn.Module) and not isinstance(owner, keras.Layer):
@@ -201,9 +201,8 @@ def called(function, name, rows):
     try:
         return function(rows)
     except Exception as error:
-        if torch and isinstance(rows, np.ndarray) and not isinstance(owner, keras.Layer):
-            with contextlib.suppress(Exception):
-                return function(torch.from_numpy(rows))
+        if torch and isinstance(rows, np.ndarray) and isinstance(error, TypeError | AttributeError):
+            return called(function, name, torch.from_numpy(rows))
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         what = f"a NumPy array {rows.shape} of float32" if isinstance(rows, np.ndarray) else f"a tensor {rows.shape}"
         raise UserError(f"{name} fails on {what} ({reason}): give a function that takes it.") from error

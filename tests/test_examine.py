@@ -450,6 +450,9 @@ def test_pytorch_gives_what_numpy_gives(sound, held_out):
         z = network.encode(x)[0]
         np.testing.assert_allclose(network.decode(z), sound.decode(z), atol=0.01)
     np.testing.assert_array_equal(images_of(torch.from_numpy(x)), x)
+    broken = Network(lambda x: vae.encode(x[:, :3]), vae.decode, x.shape[1:])  # a function of tensors, with a fault
+    with pytest.raises(UserError, match=r"encode fails on a tensor .* \(RuntimeError: mat1 and mat2"):
+        broken.encode(x)
 
 
 def test_jax_gives_what_numpy_gives(sound, held_out):
