@@ -55,8 +55,8 @@ def rendered(name, code):
 
     exporter = HTMLExporter(require_js_url="", jquery_url="", mathjax_url="")
     page, _ = exporter.from_filename(ROOT / "notebooks" / f"{name}.ipynb")
-    page = page.replace("../figures/notebook/explorer.html", "../figures/explorer.html")  # the same recipe and seed
     page = re.sub(r'href="(?:\./)?(\w+)\.ipynb"', r'href="\1.html"', page)
+    page = page.replace('href="README.md', f'href="{code}/blob/main/notebooks/README.md')
     return re.sub(r'href="\.\./(?!figures/)([\w./-]+)"', rf'href="{code}/blob/main/\1"', page)
 
 

@@ -3,7 +3,8 @@
     python benchmarks/claims.py [--data FILE.npz] [EXPERIMENT ...]
 
 Each experiment changes one thing and trains both ways. The record is benchmarks/claims.json; the notebooks show its
-tables. All experiments together take about an hour on two cores, on JAX (KERAS_BACKEND=jax), whose epochs are shorter.
+tables. All experiments together take about an hour and a half on
+two cores, on JAX (KERAS_BACKEND=jax), whose epochs are shorter.
 """
 
 import argparse
@@ -18,6 +19,10 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "notebooks")]
 
 import lab  # noqa: E402
 import numpy as np  # noqa: E402
+from lab import beta as betas  # noqa: E402
+from lab import bugs as bugs_on_purpose  # noqa: E402
+from lab import causes, directions, gradients, grey, own_q, posteriors, without_kl  # noqa: E402
+from lab import gap as gaps  # noqa: E402
 
 import vae_mnist  # noqa: E402
 from parts import devices, evidence, learning, pictures  # noqa: E402
@@ -37,6 +42,7 @@ def mean(values):
 def starts(dataset):
     """Autoencoder and VAE, 20,000 images, no noise on the input: what initial weights and optimizer do to the codes."""
     x, test = dataset.x_train[: lab.few(20_000, 500)], dataset.x_test[: lab.few(1000, 20)]
+    some = dataset.x_train[: lab.few(10_000, 500)]
     ways = {
         "Keras's initial weights": lab.PLAIN._replace(epochs=15),
         "the author's recipe": lab.AUTHOR._replace(epochs=15),
@@ -47,19 +53,22 @@ def starts(dataset):
             for kind in ("autoencoder", "VAE"):
                 if kind == "autoencoder":
                     model = lab.train_autoencoder(x, recipe, seed)
+                    z, _ = lab.encode(model, x)
                 else:
                     model, _ = lab.train_vae(x, recipe, seed)
-                z, _ = lab.encode(model, x)
+                    z = lab.codes(model, x)
                 decoder = model.get_layer("decoder")
-                log_p = lab.log_evidence(decoder, test)
+                drawn = causes.generate(model, len(some))
                 yield {
                     "start": way,
                     "kind": kind,
                     "seed": seed,
                     "reconstruction": mean(lab.reconstruction(model, test)),
-                    "log_p": mean(log_p),
+                    "log_p": mean(lab.log_evidence(decoder, test)),
                     "log_p_own_codes": mean(lab.log_evidence(lab.on_own_codes(decoder, z), test, tolerance=0.1)),
                     "spread": [float(value) for value in z.std(axis=0)],
+                    "average_off": causes.distance_of_averages(drawn, some),
+                    "covariances": causes.covariance_explained(drawn, some),
                 }
 
 
@@ -131,53 +140,175 @@ def squared_error(dataset):
             }
 
 
+def kl_term(dataset):
+    """With and without the KL term, 10,000 images: log p(x) from N(0, I), and from its own codes' Gaussian."""
+    x = dataset.x_train[: lab.few(10_000, 300)]
+    parts = {"train": dataset.x_train[: lab.few(500, 20)], "test": dataset.x_test[: lab.few(500, 20)]}
+    for seed in SEEDS:
+        for name, model in without_kl.with_and_without_kl(x, seed).items():
+            decoder, z = model.get_layer("decoder"), lab.codes(model, x)
+            own = lab.on_own_codes(decoder, z)
+            q = lab.encode(model, parts["test"])
+            yield {
+                "loss": name,
+                "seed": seed,
+                "sigma": float(np.median(without_kl.widths_of_q({name: model}, parts["test"])[name])),
+                "kl": mean(vae_mnist.kl_divergence(*q)),
+                "log_p": {part: mean(lab.log_evidence(decoder, y)) for part, y in parts.items()},
+                "log_p_own_codes": {part: mean(lab.log_evidence(own, y)) for part, y in parts.items()},
+                "blur": mean(grey.grey_entropy(lab.decode(model, q[0]))),
+            }
+
+
 def maximum_likelihood(dataset):
     """With and without the KL term, on 2,000 images, for 2, 20 and 50 latents."""
     x, test = dataset.x_train[: lab.few(2000, 500)], dataset.x_test[: lab.few(1000, 20)]
     others = dataset.x_train[2000:][: lab.few(20_000, 500)]
-    recipe = lab.AUTHOR._replace(epochs=200)
+    recipe, samples = lab.AUTHOR._replace(epochs=200), lab.few(500, 10)
     for latent_dim in (2, 20, 50):
         for seed in SEEDS:
             for kl in (True, False):
-                if kl:
-                    model, _ = lab.train_vae(x, recipe, seed, latent_dim)
-                else:
-                    model = lab.variant(kl=False, recipe=recipe, latent_dim=latent_dim, seed=seed)
-                    lab.fit(model, x, vae_mnist.reconstruction_loss, recipe, seed)
+                model = lab.variant(beta=int(kl), recipe=recipe, latent_dim=latent_dim, seed=seed)
+                lab.fit(model, x, vae_mnist.reconstruction_loss, recipe, seed)
+                decoder = model.get_layer("decoder")
                 terms = {name: vae_mnist.evaluate_elbo(model, y, 3) for name, y in (("train", x), ("test", test))}
-                judge = lab.new_encoder(model.get_layer("decoder"), others, lab.AUTHOR._replace(epochs=10), seed)
-                samples = lab.few(500, 10)
-                log_p = {
-                    name: mean(evidence.importance_weighted(judge, y, samples))
-                    for name, y in (("train", x[: len(test)]), ("test", test))
-                }
+                log_p = {}
+                for prior, judged in (
+                    ("prior", decoder),
+                    ("own_codes", lab.on_own_codes(decoder, lab.codes(model, x))),
+                ):
+                    judge = lab.new_encoder(judged, others, lab.AUTHOR._replace(epochs=10), seed)
+                    log_p[prior] = {
+                        name: mean(evidence.importance_weighted(judge, y, samples))
+                        for name, y in (("train", x[: len(test)]), ("test", test))
+                    }
                 yield {
                     "latents": latent_dim,
                     "kl": kl,
                     "seed": seed,
                     "reconstruction": {name: part["reconstruction_loss"] for name, part in terms.items()},
                     "kl_loss": {name: part["kl_loss"] for name, part in terms.items()},
-                    "log_p": log_p,
+                    "log_p": log_p["prior"],
+                    "log_p_own_codes": log_p["own_codes"],
                 }
 
 
 def gap(dataset):
-    """What the ELBO leaves out of log p(x), on training and on test digits, with and without noise on the input."""
-    parts = {"training": dataset.x_train[: lab.few(500, 20)], "test": dataset.x_test[: lab.few(500, 20)]}
+    """What the ELBO leaves out of log p(x) of 500 held-out digits, from the untrained model on, by both recipes."""
+    for seed in SEEDS:
+        for recipe in (lab.DEFAULT, lab.AUTHOR._replace(epochs=30)):
+            moments = gaps.Moments(*lab.first(dataset.x_test, dataset.y_test))
+            lab.train_vae(dataset.x_train, recipe, seed, callbacks=[moments], steps_in_a_call=10)
+            for step, digits in moments.digits.items():
+                yield {
+                    "recipe": recipe.name,
+                    "moment": gaps.MOMENTS[step],
+                    "seed": seed,
+                    "log_p": mean(digits.log_p),
+                    "elbo": mean(digits.elbo),
+                    "gap": mean(digits.gap),
+                    "median": float(np.median(digits.gap)),
+                }
+
+
+def generalisation(dataset):
+    """The gap of training and of held-out digits, with and without noise on the input."""
+    parts = {"train": dataset.x_train[: lab.few(500, 20)], "test": dataset.x_test[: lab.few(500, 20)]}
     for seed in SEEDS:
         for recipe in (lab.DEFAULT, lab.CLEAN):
             vae, _ = lab.train_vae(dataset.x_train, recipe._replace(epochs=12), seed)
             for name, x in parts.items():
-                reconstruction, kl = vae_mnist.elbo_terms(vae, x, samples=20)
-                left_out = lab.log_evidence(vae.get_layer("decoder"), x) + reconstruction.mean(axis=0) + kl
+                digits = lab.measure(vae, x, None, on_grid=False)
                 yield {
                     "binarised": recipe.binarised_input,
                     "digits": name,
                     "seed": seed,
-                    "gap": mean(left_out),
-                    "error": float(left_out.std(ddof=1) / np.sqrt(len(x))),
-                    "median": float(np.median(left_out)),
+                    "gap": mean(digits.gap),
+                    "median": float(np.median(digits.gap)),
                 }
+
+
+def ratios(drawn):
+    """The median variance ratio of each estimator but the last, of gradients.draws_of: {"plain", "baseline"}."""
+    names = dict(zip(("plain", "baseline"), gradients.ESTIMATORS, strict=False))
+    return {name: float(np.median(gradients.variance_ratios(drawn, estimator))) for name, estimator in names.items()}
+
+
+def default_model(dataset):
+    """What the notebooks say of the one default model that they train, with three seeds."""
+    one_encoder = lab.DEFAULT._replace(epochs=12)
+    for seed in SEEDS:
+        vae, _ = lab.train_vae(dataset.x_train, lab.DEFAULT, seed)
+        decoder, encoder = vae.get_layer("decoder"), vae.get_layer("encoder")
+        digits = lab.measure(vae, *lab.first(dataset.x_test, dataset.y_test))
+        radius = np.hypot(*lab.codes(vae, dataset.x_test).T)
+        held = posteriors.held_by_q(digits)
+        parts = own_q.split_gap(decoder, digits, own_q.best_own_q(decoder, digits))
+        trained_on = lab.new_encoder(decoder, dataset.x_train, one_encoder, seed, start=encoder)
+        wide = lab.new_encoder(decoder, dataset.x_train, one_encoder, seed, encoder_units=lab.few(1024, 300))
+        (information, _), (apart, _) = betas.kl_in_two(vae, dataset.x_test)
+        trained = gradients.draws_of(vae, digits.x)
+        untrained = gradients.draws_of(gradients.untrained_vae(seed + 1), digits.x)
+        beyond = gradients.beyond_two_sigma(trained)
+        islands = directions.count_islands(digits)
+        several = islands > 1
+
+        def gap_with(other, digits=digits, decoder=decoder):
+            return mean(digits.log_p - lab.elbo_of(decoder, digits.x, *lab.encode(other, digits.x))[0])
+
+        yield {
+            "seed": seed,
+            "classes": lab.classes_from_codes(vae, dataset),
+            "within": [float(np.mean(radius < sigma)) for sigma in (1, 2, 3)],
+            "kl": mean(vae_mnist.kl_divergence(*lab.encode(vae, dataset.x_test))),
+            "information": information,
+            "apart": apart,
+            "gap": mean(digits.gap),
+            "gap_trained_on": gap_with(trained_on),
+            "gap_wide": gap_with(wide),
+            "gap_own_place": mean(parts["own place, the encoder's width"]),
+            "gap_own": mean(parts["own q"]),
+            "encoders_share": float(1 - parts["own q"].mean() / digits.gap.mean()),
+            "misplaced": float(np.mean(held < 0.01)),
+            "gap_of_misplaced": float(digits.gap[held < 0.01].sum() / digits.gap.sum()),
+            "islands": float(several.mean()),
+            "gap_of_islands": float((parts["own q"] * several).mean()),
+            "ratio": ratios(trained),
+            "ratio_untrained": ratios(untrained),
+            "beyond": {"plain": beyond[0][0], "baseline": beyond[1][0]},
+            "blur": mean(grey.grey_entropy(lab.decode(vae, digits.q[0]))),
+        }
+
+
+def beta(dataset):
+    """The KL loss 0.25 to 8 times as heavy: reconstruction, KL and its two parts, ELBO and exact evidence."""
+    recipe, test = lab.DEFAULT._replace(epochs=12), dataset.x_test[: lab.few(1000, 20)]
+    for seed in SEEDS:
+        for weight in betas.BETAS:
+            model = lab.variant(beta=weight, recipe=recipe, seed=seed)
+            lab.fit(model, dataset.x_train, vae_mnist.reconstruction_loss, recipe, seed)
+            known = vae_mnist.evaluate_elbo(model, dataset.x_test, samples=5)
+            (information, _), (apart, _) = betas.kl_in_two(model, dataset.x_test)
+            yield {
+                "beta": weight,
+                "seed": seed,
+                "reconstruction": known["reconstruction_loss"],
+                "kl": known["kl_loss"],
+                "information": information,
+                "apart": apart,
+                "elbo": vae_mnist.evaluate_elbo(model, test, samples=10)["elbo"],
+                "log_p": mean(lab.log_evidence(model.get_layer("decoder"), test)),
+            }
+
+
+def bugs(dataset):
+    """Each bug of the first notebook's section 9, made on purpose: what is correct of it."""
+    x, test = dataset.x_train[: lab.few(20_000, 300)], dataset.x_test[: lab.few(10_000, 100)]
+    for seed in SEEDS:
+        for name, bug in bugs_on_purpose.BUGS.items():
+            model = bugs_on_purpose.train_bug(bug, x, seed)
+            found = bugs_on_purpose.rate_bug(bug, model, test)
+            yield {"bug": name, "seed": seed} | {key: mean(value) for key, value in found.items()}
 
 
 def latents(dataset):
@@ -200,6 +331,7 @@ def latents(dataset):
                 "kl_loss": known["kl_loss"],
                 "log_p": mean(evidence.importance_weighted(vae, test, lab.few(1000, 10))),
                 "used": int((each > 0.01).sum()),
+                "blur": mean(grey.grey_entropy(lab.decode(vae, z_mean[:1000]))),
             }
         if seed == 0 and not lab.SMOKE:
             figure = pictures.new_figure(8, 4.4, "More latents, sharper digits", f"{dataset.name}, held out, z_mean")
@@ -207,10 +339,8 @@ def latents(dataset):
             figure.savefig(HERE.parent / "figures" / "latents.png")
 
 
-EXPERIMENTS = {
-    function.__name__: function
-    for function in (starts, noise, binarised_input, squared_error, gap, maximum_likelihood, latents)
-}
+ALL = (starts, noise, binarised_input, squared_error, beta, bugs, gap, default_model, generalisation, kl_term)
+EXPERIMENTS = {function.__name__: function for function in (*ALL, maximum_likelihood, latents)}
 
 
 def main():

@@ -3,7 +3,9 @@
 import json
 import math
 import sys
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 from conftest import ROOT, decode, encode
@@ -15,6 +17,7 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import claims
 import lab
+from lab import beta, bugs, causes, trick
 
 rng = np.random.default_rng(0)
 SHORT = lab.PLAIN._replace(epochs=1)
@@ -42,17 +45,17 @@ def test_starts_differ_in_the_decoder_units_they_spread():
     assert np.ptp(ops.convert_to_numpy(bias[True])) > 3
 
 
-def test_variant_leaves_out_the_kl_and_nothing_else(sample):
+def test_variant_weighs_the_kl_or_leaves_it_out(sample):
     x = sample.x_test[:50]
-    for kl in (True, False):
-        model = lab.variant(kl=kl, recipe=lab.PLAIN)
+    for weight in (0, 1, 4):
+        model = lab.variant(beta=weight, recipe=lab.PLAIN)
         model(x)
-        expected = ops.convert_to_numpy(vae_mnist.kl_divergence(*encode(model, x))).mean()
-        assert [float(part) for part in model.losses] == pytest.approx([expected] if kl else [], rel=1e-5)
+        expected = weight * ops.convert_to_numpy(vae_mnist.kl_divergence(*encode(model, x))).mean()
+        assert [float(part) for part in model.losses] == pytest.approx([expected] if weight else [], rel=1e-5)
 
 
 def test_without_the_trick_no_gradient_reaches_the_encoder(sample):
-    model = lab.variant(lab.drawn_by_numpy, kl=False, recipe=lab.PLAIN)
+    model = lab.variant(trick.drawn_by_numpy, beta=0, recipe=lab.PLAIN)
     halves = [model.get_layer(name) for name in ("encoder", "decoder")]
     before = [half.get_weights() for half in halves]
     lab.fit(model, sample.x_train[:200], vae_mnist.reconstruction_loss, SHORT)
@@ -63,8 +66,17 @@ def test_without_the_trick_no_gradient_reaches_the_encoder(sample):
 
 def test_new_encoder_leaves_the_decoder_alone(autoencoder, sample):
     decoder = autoencoder.get_layer("decoder")
-    vae = lab.new_encoder(decoder, sample.x_train[:200], SHORT)
+    vae = lab.new_encoder(decoder, sample.x_train[:200], SHORT, encoder_units=300)
     for old, new in zip(decoder.get_weights(), vae.get_layer("decoder").get_weights(), strict=True):
+        assert np.array_equal(old, new)
+    assert vae.get_layer("encoder").get_layer("encoder_h").units == 300
+
+
+def test_new_encoder_can_start_from_another(autoencoder, sample):
+    decoder, encoder = autoencoder.get_layer("decoder"), autoencoder.get_layer("encoder")
+    still = SHORT._replace(learning_rate=0.0)
+    vae = lab.new_encoder(decoder, sample.x_train[:200], still, start=encoder)
+    for old, new in zip(encoder.get_weights(), vae.get_layer("encoder").get_weights(), strict=True):
         assert np.array_equal(old, new)
 
 
@@ -80,15 +92,75 @@ def test_evidence_on_own_codes_does_not_depend_on_their_units(trained, sample):
     """A decoder whose codes are ten times as large knows the images just as well, under its own codes' Gaussian."""
     decoder, x = trained[0].get_layer("decoder"), sample.x_test[:5]
     z, _ = encode(trained[0], sample.x_test)
-    large = lab.on_own_codes(lambda codes: decoder(codes / 10), 10 * z)
-    assert lab.log_evidence(large, x) == pytest.approx(lab.log_evidence(lab.on_own_codes(decoder, z), x), abs=0.05)
+    large = vae_mnist.build_decoder()
+    kernel, *rest = decoder.get_weights()
+    large.set_weights([kernel / 10, *rest])
+    own, own_large = lab.on_own_codes(decoder, z), lab.on_own_codes(large, 10 * z)
+    assert lab.log_evidence(own_large, x) == pytest.approx(lab.log_evidence(own, x), abs=0.05)
+
+
+def test_on_own_codes_decodes_the_codes_of_the_gaussian(trained, sample):
+    """The prior's mean becomes the mean of the codes, and one sigma along the first latent is that of the codes."""
+    decoder, z = trained[0].get_layer("decoder"), np.random.default_rng(0).normal((3, -1), (0.5, 2), (1000, 2))
+    own = lab.on_own_codes(decoder, z)
+    mean, cov = z.mean(axis=0), np.cov(z.T)
+    places = np.array([mean, mean + np.linalg.cholesky(cov)[:, 0]], "float32")
+    standard = np.array([[0, 0], [1, 0]], "float32")
+    assert np.allclose(ops.convert_to_numpy(own(standard)), ops.convert_to_numpy(decoder(places)), atol=1e-5)
+
+
+def test_the_two_parts_of_the_kl_loss_are_it_together(trained, sample):
+    (told, error), (apart, _) = beta.kl_in_two(trained[0], sample.x_test)
+    kl = ops.convert_to_numpy(vae_mnist.kl_divergence(*encode(trained[0], sample.x_test))).mean()
+    assert told + apart == pytest.approx(kl, abs=5 * error)
+    assert 0 < told < np.log(len(sample.x_test)), "no more than which of the images it is"
+
+
+def test_codes_apart_tell_which_image_and_equal_ones_tell_nothing():
+    """Narrow q far from one another: I = log n. The same q for all: I = 0."""
+    far = np.array([[-30.0, 0.0], [0.0, 30.0], [30.0, 0.0], [0.0, -30.0]])
+    for z_mean, told in ((far, np.log(4)), (np.full((4, 2), 0.5), 0.0)):
+        model = fixed_encoder(z_mean, np.full((4, 2), -2.0))
+        (found, _), _ = beta.kl_in_two(model, np.zeros((4, 784), "float32"))
+        assert found == pytest.approx(told, abs=1e-6)
+
+
+def fixed_encoder(z_mean, z_log_var):
+    """What kl_in_two asks of a model: an encoder that predicts these."""
+    encoder = SimpleNamespace(predict=lambda x, **options: (z_mean, z_log_var))
+    return SimpleNamespace(get_layer=lambda name: encoder)
+
+
+def test_the_correct_network_is_among_the_bugs(sample):
+    """Without a bug the numbers are those of the script; and each bug changes the loss that is trained, or the draw."""
+    x = sample.x_test[:100]
+    right = bugs.BUGS["no bug"]
+    model = lab.variant(right.sample, right.beta, lab.PLAIN, scale=right.scale)
+    known = vae_mnist.evaluate_elbo(model, x, samples=30)
+    found = bugs.rate_bug(right, model, x, draws=30)
+    assert found["elbo"] == pytest.approx(known["elbo"], abs=0.5)
+    assert found["kl"] == pytest.approx(known["kl_loss"], rel=1e-4)
+    assert len({tuple(map(id, bug)) for bug in bugs.BUGS.values()}) == len(bugs.BUGS) == 12
+
+
+def test_bugs_of_the_pixels_and_the_noise():
+    x, x_hat = rng.random((2, 3, 784)).astype("float32")
+    sigmoid = 1 / (1 + np.exp(-x_hat))
+    twice = -np.sum(x * np.log(sigmoid) + (1 - x) * np.log(1 - sigmoid), axis=1)
+    assert ops.convert_to_numpy(bugs.sigmoid_twice(x, x_hat)) == pytest.approx(twice, rel=1e-4)
+    large = -np.sum(255 * x * np.log(x_hat) + (1 - 255 * x) * np.log(1 - x_hat), axis=1)
+    assert ops.convert_to_numpy(bugs.bytes_as_pixels(x, x_hat)) == pytest.approx(large, rel=1e-3)
+    q = [np.zeros((5, 2), "float32")] * 2
+    seed = keras.random.SeedGenerator(0)
+    first, second = (ops.convert_to_numpy(bugs.noise_repeated(q, seed)) for _ in range(2))
+    assert np.array_equal(first, second)
 
 
 def test_covariances_explained_by_the_data_and_by_their_average():
     x = rng.random((200, 30)) @ rng.random((30, 30))
-    assert lab.covariance_explained(x, x) == pytest.approx(1)
-    assert lab.covariance_explained(np.broadcast_to(x.mean(axis=0), x.shape), x) == pytest.approx(0)
-    assert lab.covariance_with(x, 3) == pytest.approx(np.cov(x.T, bias=True)[3])
+    assert causes.covariance_explained(x, x) == pytest.approx(1)
+    assert causes.covariance_explained(np.broadcast_to(x.mean(axis=0), x.shape), x) == pytest.approx(0)
+    assert causes.covariance_with(x, 3) == pytest.approx(np.cov(x.T, bias=True)[3])
 
 
 def test_own_elbo_is_that_of_the_script_for_bernoulli_pixels(trained, sample):
@@ -110,6 +182,20 @@ def test_mean_over_seeds_and_its_error():
     assert lab.over_seeds([1.0, 2.0, 3.0], digits=2) == "2.00 ± 0.58"  # 1 / sqrt(3)
     assert lab.over_seeds([-4.0, -4.0]) == "−4.0 ± 0.0"
     assert lab.over_seeds([1.0, None]) == "–"
+
+
+def test_a_recorded_table_has_a_row_for_each_case(monkeypatch):
+    cases = [(True, -1), (True, -3), (False, 0), (False, -2)]
+    runs = [{"kl": kl, "log_p": {"test": log_p, "train": 0}} for kl, log_p in cases]
+    shown = []
+    monkeypatch.setattr(lab.drawing, "recorded", lambda experiment: runs)
+    monkeypatch.setattr(lab.drawing, "table", lambda header, rows: shown.append((header, rows)))
+    lab.recorded_table("any", {"kl": "KL term"}, {"log_p.test": "held out", "log_p.train - log_p.test": "difference"})
+    lab.recorded_means("any", {"log_p.test": "held out"})
+    assert shown[0] == (
+        ["KL term", "held out", "difference"], [["yes", "−2.0 ± 1.0", "2.0 ± 1.0"], ["no", "−1.0 ± 1.0", "1.0 ± 1.0"]]
+    )  # fmt: skip
+    assert shown[1][1] == [["held out", "−1.50 ± 0.65"]]  # of -1, -3, 0, -2
 
 
 def test_recorded_claims_are_of_the_full_set_and_three_seeds():

@@ -1,8 +1,13 @@
 """The notebooks: as committed, their numbers against their outputs; and run from top to bottom in smoke mode."""
 
 import ast
+import contextlib
 import itertools
+import os
 import re
+import socket
+import subprocess
+import sys
 
 import nbclient
 import nbformat
@@ -16,6 +21,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
 FOLDERS = (ROOT, ROOT / "notebooks")
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```\n\n</details>", flags=re.S)
 both = pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 
 
@@ -84,11 +90,18 @@ def test_every_picture_has_a_description(path):
     assert all(len(alt) > 20 and (path.parent / name).is_file() for alt, name in linked)
 
 
+def test_the_frame_as_committed_leads_to_the_committed_page():
+    _, cells = read(ROOT / "notebooks" / "intuition.ipynb")
+    frames = re.findall(r'src="([^"]+)"', "".join(str(cell.outputs) for cell in cells if "embed" in cell.source))
+    assert frames == ["../figures/explorer.html"]
+    assert (ROOT / "notebooks" / frames[0]).resolve().is_file()
+
+
 @both
 def test_code_is_short_and_plumbing_is_elsewhere(path):
     _, cells = read(path)
     assert [cell.source for cell in cells[1:] if len(cell.source.splitlines()) > 15] == []
-    assert len(cells[0].source.splitlines()) <= 18, "it finds the project, too"
+    assert len(cells[0].source.splitlines()) <= 22, "it finds the project, too"
     assert [cell.source for cell in cells if re.search(r"\bassert\b|\bdef\b|SMOKE", cell.source)] == []
 
 
@@ -97,10 +110,10 @@ def test_each_section_asks_and_answers(path):
     for heading, cells in sections(read(path)[0]).items():
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         if re.match(r"\d+\. (?!Play|What goes wrong)", heading):
-            missing = [
-                part for part in ("The post", "What do you expect?", "What came out", "Try:") if part not in text
-            ]
-            assert missing == [], heading
+            parts = ("The post", "What do you expect?", "What came out", "Try:", "<summary>Solution</summary>")
+            assert [part for part in parts if part not in text] == [], heading
+            assert text.count("Try:") == text.count("<details>") == len(SOLUTION.findall(text)), heading
+            assert re.search(r"\d+ s of processor time", text), heading
 
 
 @both
@@ -188,20 +201,69 @@ def test_on_colab_the_project_is_fetched(path, run_python):
     assert done.stdout == f"{[clone]}\n"
 
 
-def test_on_another_backend_the_first_cell_says_so(run_python):
-    pytest.importorskip("jax")
-    program = f"{BEFORE}\nimport lab; lab.load('sample')"
-    done = run_python("-c", program, KERAS_BACKEND="jax", PYTHONPATH=f"{ROOT}:{ROOT / 'notebooks'}")
-    assert done.returncode == 1
-    assert done.stderr.startswith("The notebooks take gradients with TensorFlow: set KERAS_BACKEND to tensorflow")
+def with_solutions(notebook):
+    """The notebook's cells, each folded solution as a cell of its own where it stands; as many code cells as it has."""
+    cells = []
+    for cell in notebook.cells:
+        cells += [cell, *map(nbformat.v4.new_code_cell, SOLUTION.findall(cell.source))]
+    return cells
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 @pytest.mark.parametrize(("path", "folder"), list(zip(NOTEBOOKS, FOLDERS, strict=True)), ids=NAMES)
-def test_smoke_run(path, folder, monkeypatch):
-    """One is run from the root, the other from its own folder; without a network."""
-    for name, setting in {**NO_NETWORK, "VAE_SMOKE": "1"}.items():
+def test_smoke_run(path, folder, backend, monkeypatch):
+    """With all solutions. One is run from the root, the other from its own folder; without a network."""
+    pytest.importorskip(backend)
+    for name, setting in {**NO_NETWORK, "VAE_SMOKE": "1", "KERAS_BACKEND": backend}.items():
         monkeypatch.setenv(name, setting)
-    notebook, cells = read(path)
+    notebook, _ = read(path)
+    notebook.cells = with_solutions(notebook)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
-    assert complaints(cells) == []
+    assert complaints([cell for cell in notebook.cells if cell.cell_type == "code"]) == []
+
+
+@pytest.fixture(scope="module")
+def jupyterlab(tmp_path_factory):
+    """A JupyterLab that was started in the repository's folder, as the README says; its address."""
+    pytest.importorskip("jupyterlab")
+    home = tmp_path_factory.mktemp("home")
+    settings = home / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # all cells at once
+    named = {"HOME": home, "JUPYTERLAB_SETTINGS_DIR": home / "settings", "JUPYTER_RUNTIME_DIR": home / "runtime"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", f"--port={port}", "--IdentityProvider.token=", "--allow-root"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *options],
+        cwd=ROOT,
+        env=os.environ | {name: str(place) for name, place in named.items()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.mark.slow
+@both
+def test_jupyterlab_shows_every_picture(path, jupyterlab, browser):
+    page = browser.new_page()
+    for _ in range(60):  # until it listens
+        with contextlib.suppress(Exception):
+            page.goto(f"{jupyterlab}/lab/tree/notebooks/{path.name}?reset")
+            break
+        page.wait_for_timeout(500)
+    page.wait_for_selector(".jp-Notebook img", timeout=60_000)
+    expected = sum(cell.source.count("![") for cell in read(path)[0].cells)
+    expected += sum("image/png" in output.get("data", {}) for cell in read(path)[1] for output in cell.outputs)
+    page.wait_for_function(f"document.querySelectorAll('.jp-Notebook img').length >= {expected}", timeout=60_000)
+    sizes = page.evaluate(
+        "Promise.all([...document.querySelectorAll('.jp-Notebook img')].map(async (image) => {"
+        "  await image.decode().catch(() => 0); return [image.naturalWidth, image.alt]; }))"
+    )
+    assert [alt for width, alt in sizes if not width] == []
+    assert len(sizes) == expected

@@ -71,6 +71,7 @@ def test_every_link_leads_somewhere_and_every_picture_is_there(site, visit):
     assert elsewhere == {
         f"https://github.com/{address}",
         f"https://github.com/{address}/blob/main/vae_mnist.py",
+        f"https://github.com/{address}/blob/main/notebooks/README.md",
         "https://hsaghir.github.io/data_science/denoising-vs-variational-autoencoder/",
     }
 

@@ -3,6 +3,7 @@
 import math
 import sys
 
+import keras
 import numpy as np
 import pytest
 from conftest import ROOT, learn
@@ -14,7 +15,7 @@ from parts import evidence
 sys.path.append(str(ROOT / "notebooks"))
 
 import lab
-import posterior
+from lab import directions, gap, gradients, grey, own_q, posteriors
 
 LINE = np.linspace(-6, 6, 241)
 
@@ -22,7 +23,7 @@ LINE = np.linspace(-6, 6, 241)
 @pytest.fixture(scope="module")
 def vae(sample):
     """A VAE after two epochs of the default recipe, whose codes lie on the grid."""
-    lab.keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(0)
     return learn(lab.DEFAULT._replace(epochs=2), sample.x_train)[0]
 
 
@@ -34,7 +35,7 @@ def decoder(vae):
 @pytest.fixture(scope="module")
 def digits(vae, sample):
     """Twelve held-out digits, measured."""
-    return posterior.measure(vae, sample.x_test[:12], sample.y_test[:12])
+    return lab.measure(vae, sample.x_test[:12], sample.y_test[:12])
 
 
 def gaussian(mean, variance, axis=LINE):
@@ -61,37 +62,37 @@ def squared(x, x_hat):
     ("value", "text"), [(24743, "25,000"), (6.43, "6.4"), (0.0123, "0.012"), (99.6, "100"), (11, "11")]
 )
 def test_significant_figures(value, text):
-    assert posterior.significant(value) == text
+    assert lab.significant(value) == text
 
 
 def test_mean_with_its_error():
-    assert posterior.mean_error(np.array([1.0, 2.0, 3.0, 6.0])) == "3.0 ± 1.1"  # sqrt(14 / 3 / 4)
-    assert posterior.mean_error(np.array([-1000.0, -3000.0]), 0) == "\N{MINUS SIGN}2,000 ± 1,000"
+    assert lab.mean_error(np.array([1.0, 2.0, 3.0, 6.0])) == "3.0 ± 1.1"  # sqrt(14 / 3 / 4)
+    assert lab.mean_error(np.array([-1000.0, -3000.0]), 0) == "\N{MINUS SIGN}2,000 ± 1,000"
 
 
 def test_share_and_its_error():
     """Shares of equal numbers are those of a coin: the error is sqrt(p (1 - p) / n)."""
     part = (np.arange(400) < 100).astype(float)
-    share, error = posterior.share_error(part, np.ones(400))
+    share, error = lab.share_error(part, np.ones(400))
     assert share == 0.25
     assert error == pytest.approx(math.sqrt(0.25 * 0.75 / 400), rel=0.1)
-    assert posterior.percent(share, error) == "25 ± 2 %"
+    assert lab.percent(share, error) == "25 ± 2 %"
 
 
 # Densities on a grid
 
 
-@pytest.mark.parametrize(("share", "radius"), [(posterior.ONE_SIGMA, 1), (posterior.TWO_SIGMA, 2)])
+@pytest.mark.parametrize(("share", "radius"), [(lab.ONE_SIGMA, 1), (lab.TWO_SIGMA, 2)])
 def test_contours_are_the_sigmas_of_a_gaussian(share, radius):
     """The height of a plane's Gaussian at radius r is e^(-r^2 / 2) of its top, and within it lies 1 - e^(-r^2 / 2)."""
     mass = gaussian((0.3, -0.5), (0.4, 1.1))
-    assert posterior.level_that_holds(mass, share) / mass.max() == pytest.approx(math.exp(-(radius**2) / 2), rel=0.02)
-    held = posterior.mass_within(mass, LINE, (0.3, -0.5), np.log((0.4, 1.1)), radius)
+    assert lab.level_that_holds(mass, share) / mass.max() == pytest.approx(math.exp(-(radius**2) / 2), rel=0.02)
+    held = posteriors.mass_within(mass, LINE, (0.3, -0.5), np.log((0.4, 1.1)), radius)
     assert held == pytest.approx(1 - math.exp(-(radius**2) / 2), abs=0.01)
 
 
 def test_moments_of_a_gaussian_by_axis():
-    mean, variance = posterior.mean_and_variance(gaussian((1.0, -2.0), (0.25, 0.5)), LINE)
+    mean, variance = lab.mean_and_variance(gaussian((1.0, -2.0), (0.25, 0.5)), LINE)
     np.testing.assert_allclose(mean, (1.0, -2.0), atol=1e-3)
     np.testing.assert_allclose(variance, np.array([0.25, 0.5]) + 0.05**2 / 12, atol=1e-3)
 
@@ -99,24 +100,24 @@ def test_moments_of_a_gaussian_by_axis():
 def test_islands_are_the_separate_pieces():
     mass = 0.7 * gaussian((-2.0, 0.0), (0.1, 0.1)) + 0.27 * gaussian((2.0, 1.0), (0.1, 0.2))
     mass += 0.03 * gaussian((0.0, -4.0), (0.01, 0.01))  # too light to count
-    first, second = posterior.islands(mass, LINE)
-    assert first[0] + second[0] == pytest.approx(posterior.TWO_SIGMA, abs=0.04)
+    first, second = own_q.islands(mass, LINE)
+    assert first[0] + second[0] == pytest.approx(lab.TWO_SIGMA, abs=0.04)
     np.testing.assert_allclose(first[1], (-2.0, 0.0), atol=0.02)
     np.testing.assert_allclose(second[1], (2.0, 1.0), atol=0.02)
     assert (second[2] < (0.1, 0.2)).all(), "an island lacks the Gaussian's tails"
-    assert len(posterior.islands(gaussian((0, 0), (1, 1)), LINE)) == 1
+    assert len(own_q.islands(gaussian((0, 0), (1, 1)), LINE)) == 1
 
 
 def test_log_joint_sums_to_the_evidence(decoder, digits):
     """The grid's own sum against evidence.exact_log_evidence."""
-    cell = (posterior.AXIS[1] - posterior.AXIS[0]) ** 2
+    cell = (lab.AXIS[1] - lab.AXIS[0]) ** 2
     sums = [np.log(np.exp(joint - joint.max()).sum() * cell) + joint.max() for joint in digits.joints]
     np.testing.assert_allclose(sums, evidence.exact_log_evidence(decoder, digits.x)[0], atol=0.05)
 
 
 def test_log_joint_is_indexed_by_z2_then_z1(decoder, digits):
     z1, z2 = np.array([0.5]), np.array([-1.0, 2.0])
-    joint = posterior.log_joint(decoder, digits.x[:1], z1, z2)
+    joint = lab.log_joint(decoder, digits.x[:1], z1, z2)
     assert joint.shape == (1, 2, 1)
     z = np.array([[0.5, 2.0]], "float32")
     log_likelihood = -float(vae_mnist.reconstruction_loss(digits.x[:1], decoder(z))[0])
@@ -132,7 +133,7 @@ def test_divergences_of_two_gaussians():
         return 0.5 * np.sum(ratio + (means[a] - means[b]) ** 2 / variances[b] - 1 - np.log(ratio))
 
     joint = np.log(gaussian(means[1], variances[1])) - 80.0  # any constant: only its shape counts
-    both = posterior.divergences(joint, LINE, means[0], np.log(variances[0]))
+    both = gap.divergences(joint, LINE, means[0], np.log(variances[0]))
     np.testing.assert_allclose(both, (closed_form(0, 1), closed_form(1, 0)), atol=1e-4)
 
 
@@ -142,26 +143,26 @@ def test_divergences_of_two_gaussians():
 def test_the_gap_is_the_divergence(digits):
     """For each digit: log p(x) - ELBO by draws against KL(q || p(z|x)) on the grid."""
     qs = zip(digits.joints, *digits.q, strict=True)
-    divergence = [posterior.divergences(joint, posterior.AXIS, *q)[0] for joint, *q in qs]
+    divergence = [gap.divergences(joint, lab.AXIS, *q)[0] for joint, *q in qs]
     np.testing.assert_allclose(digits.gap, divergence, atol=1.0)
     assert digits.gap.mean() == pytest.approx(np.mean(divergence), abs=0.2)
 
 
 def test_elbo_of_q_agrees_with_the_script(vae, digits):
     reconstruction, kl = vae_mnist.elbo_terms(vae, digits.x, samples=20, seed=5)
-    elbo, error = posterior.elbo_of(vae.get_layer("decoder"), digits.x, *digits.q, draws=200)
+    elbo, error = lab.elbo_of(vae.get_layer("decoder"), digits.x, *digits.q, draws=200)
     both = np.hypot(error, reconstruction.std(axis=0, ddof=1) / math.sqrt(20))
     assert (np.abs(elbo + reconstruction.mean(axis=0) + kl) < 5 * both).all()
 
 
 def test_jensens_two_means(vae, digits):
     """The mean of log w is the ELBO, and the logarithm of the mean comes close to log p(x), never far above it."""
-    log_w = posterior.log_weights(vae, digits.x[2], 20_000)
-    (elbo, elbo_error), (log_mean, error) = posterior.jensen(log_w)
+    log_w = gap.log_weights(vae, digits.x[2], 20_000)
+    (elbo, elbo_error), (log_mean, error) = gap.jensen(log_w)
     assert elbo == pytest.approx(digits.elbo[2], abs=1.0)
     assert elbo < log_mean < digits.log_p[2] + 5 * error + 0.05
     assert 0 < elbo_error < 0.1
-    (low, _), (high, _) = posterior.jensen(np.log([1.0, 3.0]))
+    (low, _), (high, _) = gap.jensen(np.log([1.0, 3.0]))
     assert (low, high) == pytest.approx((0.5 * math.log(3), math.log(2)))
 
 
@@ -171,11 +172,11 @@ def test_jensens_two_means(vae, digits):
 def test_own_q_finds_the_posterior_where_it_is_a_gaussian(monkeypatch):
     """x_hat = z and -log p(x|z) = 2 |x - z|^2: the posterior is N(0.8 x, 0.2 I), as 4 / (4 + 1) = 0.8."""
     monkeypatch.setattr(vae_mnist, "reconstruction_loss", squared)
-    code = lab.keras.Input((2,))
-    identity = lab.keras.Model(code, lab.keras.layers.Rescaling(1.0)(code))
+    code = keras.Input((2,))
+    identity = keras.Model(code, keras.layers.Rescaling(1.0)(code))
     x = np.array([[1.0, -0.5], [0.0, 2.0]], "float32")
     start = np.zeros((2, 2)), np.zeros((2, 2))
-    z_mean, z_log_var = posterior.optimise_q(identity, x, *start, steps=2000)
+    z_mean, z_log_var = own_q.optimise_q(identity, x, *start, steps=2000)
     np.testing.assert_allclose(z_mean, 0.8 * x, atol=0.05)
     np.testing.assert_allclose(np.exp(z_log_var), 0.2, atol=0.04)
     assert identity.trainable, "as it was before"
@@ -183,8 +184,8 @@ def test_own_q_finds_the_posterior_where_it_is_a_gaussian(monkeypatch):
 
 def test_own_q_is_better_and_stays_below_the_evidence(decoder, digits):
     before = [weight.numpy().copy() for weight in decoder.weights]
-    own = posterior.best_own_q(decoder, digits)
-    gaps = posterior.split_gap(decoder, digits, own)
+    own = own_q.best_own_q(decoder, digits)
+    gaps = own_q.split_gap(decoder, digits, own)
     assert gaps["own q"].mean() < 0.5 * gaps["the encoder's q"].mean()
     assert gaps["own q"].mean() < gaps["own place, the encoder's width"].mean()
     assert (gaps["own q"] > -0.5).all()
@@ -193,11 +194,11 @@ def test_own_q_is_better_and_stays_below_the_evidence(decoder, digits):
 
 
 def test_searches_start_at_the_encoder_the_moments_and_the_islands():
-    mass = 0.5 * gaussian((-2.0, 0.0), (0.1, 0.1), posterior.AXIS)
-    mass += 0.5 * gaussian((2.0, 1.0), (0.1, 0.1), posterior.AXIS)
+    mass = 0.5 * gaussian((-2.0, 0.0), (0.1, 0.1), lab.AXIS)
+    mass += 0.5 * gaussian((2.0, 1.0), (0.1, 0.1), lab.AXIS)
     q = [np.array([[0.3, 0.4]]), np.array([[-1.0, -2.0]])]
-    two = posterior.Digits(None, None, q, None, None, np.log(mass[None] + 1e-300))
-    digit, z_mean, z_log_var = posterior.starts_for(two)
+    two = lab.Digits(None, None, q, None, None, np.log(mass[None] + 1e-300))
+    digit, z_mean, z_log_var = own_q.starts_for(two)
     assert digit.tolist() == [0, 0, 0, 0]
     np.testing.assert_allclose(z_mean[:2], [[0.3, 0.4], [0.0, 0.5]], atol=1e-3)
     np.testing.assert_allclose(sorted(z_mean[2:].tolist()), [[-2, 0], [2, 1]], atol=0.01)
@@ -213,31 +214,31 @@ def drawn():
     x = np.array([[1.0, -0.5]], "float32")
     q = np.array([[0.4, 0.1]], "float32"), np.array([[-1.0, -0.2]], "float32")
     right = np.concatenate([4 * (x - q[0]), -2 * np.exp(q[1])], axis=-1)
-    return x, q, right, posterior.gradient_draws(quadratic_decoder, x, *q, 100_000, loss=squared)
+    return x, q, right, gradients.gradient_draws(quadratic_decoder, x, *q, 100_000, loss=squared)
 
 
-@pytest.mark.parametrize("estimator", posterior.ESTIMATORS)
+@pytest.mark.parametrize("estimator", gradients.ESTIMATORS)
 def test_every_estimator_finds_the_gradient(drawn, estimator):
     _, _, right, draws = drawn
-    each = posterior.estimates(draws, estimator)
+    each = gradients.estimates(draws, estimator)
     assert each.shape == (1, 10_000, 4)
-    assert np.abs(posterior.deviations(draws, estimator, right)).max() < 4
+    assert np.abs(gradients.deviations(draws, estimator, right)).max() < 4
     assert np.abs(each.mean(axis=1) - right).max() < 0.1
 
 
 def test_finite_differences_find_the_gradient(drawn):
     x, q, right, _ = drawn
-    found = posterior.gradient_by_differences(quadratic_decoder, x[0], q[0][0], q[1][0], squared)
+    found = gradients.gradient_by_differences(quadratic_decoder, x[0], q[0][0], q[1][0], squared)
     np.testing.assert_allclose(found, right[0], rtol=1e-3)
 
 
 def test_variance_of_the_re_parameterised_gradient(drawn):
     """By z_mean it is 4 (x - z), whose variance is 16 exp(z_log_var); a mean over 10 draws has a tenth of it."""
     _, q, _, draws = drawn
-    variance = posterior.estimates(draws, "re-parameterised")[..., :2].var(axis=1, ddof=1)
+    variance = gradients.estimates(draws, "re-parameterised")[..., :2].var(axis=1, ddof=1)
     np.testing.assert_allclose(variance, 1.6 * np.exp(q[1]), rtol=0.05)
-    ratio = posterior.variance_ratios(draws, "score function")
-    own = posterior.estimates(draws, "score function")[..., :2].var(axis=1, ddof=1)
+    ratio = gradients.variance_ratios(draws, "score function")
+    own = gradients.estimates(draws, "score function")[..., :2].var(axis=1, ddof=1)
     np.testing.assert_allclose(ratio, own.sum() / variance.sum())
 
 
@@ -250,7 +251,7 @@ def test_share_beyond_two_sigma_of_a_constant():
         "value": -100 + 1e-6 * rng.standard_normal((3, 100_000)),
         "radius": np.hypot(epsilon[..., 0], epsilon[..., 1]),
     }
-    without, with_baseline = posterior.beyond_two_sigma(draws)
+    without, with_baseline = gradients.beyond_two_sigma(draws)
     assert without[0] == pytest.approx(3 * math.exp(-2), abs=0.005)
     assert with_baseline[0] == pytest.approx(3 * math.exp(-2), abs=0.005), "noise that knows nothing of z"
     assert 0 < without[1] < 0.01
@@ -258,22 +259,22 @@ def test_share_beyond_two_sigma_of_a_constant():
 
 def test_unknown_estimator_is_an_error(drawn):
     with pytest.raises(ValueError, match="No estimator"):
-        posterior.estimates(drawn[3], "score")
+        gradients.estimates(drawn[3], "score")
 
 
-@pytest.mark.parametrize("estimator", posterior.ESTIMATORS)
+@pytest.mark.parametrize("estimator", gradients.ESTIMATORS)
 def test_two_draws_costs_and_adds_a_surrogate(estimator, vae, sample):
     """The surrogate's gradient is the estimator's; its value is a mean of cost * log q over draws and images."""
     x = ops.convert_to_tensor(sample.x_test[:4])
-    layer = posterior.TwoDraws(vae.get_layer("decoder"), estimator, seed=3)
+    layer = gradients.TwoDraws(vae.get_layer("decoder"), estimator, seed=3)
     cost = layer([x, *vae.get_layer("encoder")(x)])
     assert cost.shape == (4,)
     assert len(layer.losses) == (estimator != "re-parameterised")
-    q, seeds = vae.get_layer("encoder")(x), lab.keras.random.SeedGenerator(3)
+    q, seeds = vae.get_layer("encoder")(x), keras.random.SeedGenerator(3)
     z = [vae_mnist.sample_latent(q, seeds) for _ in range(2)]
     costs = [ops.convert_to_numpy(vae_mnist.reconstruction_loss(x, vae.get_layer("decoder")(draw))) for draw in z]
     np.testing.assert_allclose(ops.convert_to_numpy(cost), (costs[0] + costs[1]) / 2, rtol=1e-5)
-    log_q = [ops.convert_to_numpy(posterior.log_q(draw, *q)) for draw in z]
+    log_q = [ops.convert_to_numpy(gradients.log_q(draw, *q)) for draw in z]
     weights = {"score function": costs, "score function, baseline": [costs[0] - costs[1], costs[1] - costs[0]]}
     if estimator in weights:
         expected = np.mean([weight * part for weight, part in zip(weights[estimator], log_q, strict=True)])
@@ -282,7 +283,7 @@ def test_two_draws_costs_and_adds_a_surrogate(estimator, vae, sample):
 
 def test_log_q_is_the_density():
     value = float(
-        posterior.log_q(*(ops.convert_to_tensor([part]) for part in ([1.0, 2.0], [0.5, 2.0], [0.2, -1.0])))[0]
+        gradients.log_q(*(ops.convert_to_tensor([part]) for part in ([1.0, 2.0], [0.5, 2.0], [0.2, -1.0])))[0]
     )
     closed = -0.5 * (0.25 / math.exp(0.2) + 0.2 - 1.0) - math.log(2 * math.pi)
     assert value == pytest.approx(closed, rel=1e-5)
@@ -292,10 +293,10 @@ def test_log_q_is_the_density():
 
 
 def test_covering_takes_over_mean_and_variance():
-    mean, sigma, divergence = posterior.cover_modes(3)
+    mean, sigma, divergence = directions.cover_modes(3)
     assert (mean, sigma) == (0.0, math.sqrt(10))
-    log_p = posterior.two_modes(3)
-    assert np.exp(log_p).sum() * (posterior.LINE[1] - posterior.LINE[0]) == pytest.approx(1)
+    log_p = directions.two_modes(3)
+    assert np.exp(log_p).sum() * (directions.LINE[1] - directions.LINE[0]) == pytest.approx(1)
     z = np.random.default_rng(0).standard_normal(400_000) + 3 * np.where(np.arange(400_000) % 2, 1, -1)
     log_p = np.logaddexp(-0.5 * (z - 3) ** 2, -0.5 * (z + 3) ** 2) - math.log(2)
     log_q = -0.5 * z**2 / 10 - 0.5 * math.log(10)
@@ -304,15 +305,15 @@ def test_covering_takes_over_mean_and_variance():
 
 def test_seeking_finds_one_far_mode():
     """Far apart, q is one of the modes, and the divergence log 2."""
-    found = posterior.seek_mode(6, (5.0, 2.0))
+    found = directions.seek_mode(6, (5.0, 2.0))
     np.testing.assert_allclose(found, (6.0, 1.0, math.log(2)), atol=1e-3)
 
 
 def test_below_the_crossing_covering_is_the_better_minimum():
-    distance = posterior.crossing()
+    distance = directions.crossing()
     assert 5.5 < distance < 5.7
     for d, better in ((distance - 0.2, "both"), (distance + 0.2, "one")):
-        one, both = posterior.seek_mode(d / 2, (d / 2, 1.0))[2], posterior.seek_mode(d / 2, (0.0, 2.5))[2]
+        one, both = directions.seek_mode(d / 2, (d / 2, 1.0))[2], directions.seek_mode(d / 2, (0.0, 2.5))[2]
         assert (both < one) == (better == "both")
 
 
@@ -322,12 +323,12 @@ def test_below_the_crossing_covering_is_the_better_minimum():
 def test_entropy_of_grey_values():
     x = np.array([[0.0, 1.0, 0.5, 0.5], [0.25, 0.0, 0.0, 0.0]])
     quarter = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
-    np.testing.assert_allclose(posterior.grey_entropy(x), [2 * math.log(2), quarter], atol=1e-9)
+    np.testing.assert_allclose(grey.grey_entropy(x), [2 * math.log(2), quarter], atol=1e-9)
 
 
 def test_drawn_pixels_have_the_grey_values_as_mean():
     x = np.tile(np.array([[0.0, 0.2, 0.9, 1.0]], "float32"), (20_000, 1))
-    drawn = posterior.draw_pixels(x, seed=1)
+    drawn = grey.draw_pixels(x, seed=1)
     assert set(np.unique(drawn)) == {0.0, 1.0}
     np.testing.assert_allclose(drawn.mean(axis=0), x[0], atol=0.02)
 
@@ -336,38 +337,38 @@ def test_drawn_pixels_have_the_grey_values_as_mean():
 def test_normaliser_of_one_pixel(p):
     x = (np.arange(100_000) + 0.5) / 100_000
     integral = np.mean(p**x * (1 - p) ** (1 - x))
-    assert posterior.log_normaliser(np.array([[p]]))[0] == pytest.approx(math.log(integral), abs=1e-6)
+    assert grey.log_normaliser(np.array([[p]]))[0] == pytest.approx(math.log(integral), abs=1e-6)
 
 
 # Pictures
 
 
 def test_posterior_is_drawn_where_it_is(decoder, digits):
-    figure = posterior.pictures.new_figure(3, 3, "one")
+    figure = lab.drawing.pictures.new_figure(3, 3, "one")
     axes = figure.add_subplot()
     joint, z_mean, z_log_var = digits.joints[0], digits.q[0][0], digits.q[1][0]
-    posterior.draw_posterior(axes, decoder, digits.x[0], joint, [(z_mean, z_log_var, "blue")])
+    lab.draw_posterior(axes, decoder, digits.x[0], joint, [(z_mean, z_log_var, "blue")])
     ellipses = [(patch.center, patch.width, patch.height) for patch in axes.patches]
     sigma = np.exp(z_log_var / 2)
     for (centre, width, height), radius in zip(ellipses, (1, 2), strict=True):
         np.testing.assert_allclose(centre, z_mean)
         np.testing.assert_allclose((width, height), 2 * radius * sigma, rtol=1e-6)
     low, high = np.transpose([axes.get_xlim(), axes.get_ylim()])
-    mass = posterior.masses(joint)
-    heavy = posterior.AXIS[np.argwhere(mass >= posterior.level_that_holds(mass, posterior.TWO_SIGMA))[:, ::-1]]
+    mass = lab.masses(joint)
+    heavy = lab.AXIS[np.argwhere(mass >= lab.level_that_holds(mass, lab.TWO_SIGMA))[:, ::-1]]
     assert (heavy >= low).all()
     assert (heavy <= high).all()
 
 
 def test_digits_at_equal_steps_rise():
     gap = np.random.default_rng(0).exponential(size=101)
-    chosen = gap[posterior.at_equal_steps(gap)]
+    chosen = gap[posteriors.at_equal_steps(gap)]
     assert (np.diff(chosen) > 0).all()
     assert (gap < chosen[0]).sum() == 2
     assert (gap > chosen[-1]).sum() == 2
 
 
 def test_training_by_each_estimator_learns(sample):
-    losses = posterior.train_by("score function, baseline", sample.x_train[:400], sample.x_test[:50], epochs=1)
+    losses = gradients.train_by("score function, baseline", sample.x_train[:400], sample.x_test[:50], epochs=1)
     assert len(losses) == 2
     assert losses[1] < losses[0]

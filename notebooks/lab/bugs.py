@@ -1,0 +1,129 @@
+"""Section 9 of the first notebook: bugs, made on purpose."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+import vae_mnist
+from lab.drawing import BLUE, GREY, plot_plane
+from lab.measures import encode
+from lab.models import DEFAULT, fit, variant
+from parts import pictures
+
+EPOCHS = 10
+
+
+def noise_too_small(q, seed):
+    """A bug: the noise is a hundred times too small."""
+    return q[0] + 0.01 * (vae_mnist.sample_latent(q, seed) - q[0])
+
+
+def log_var_as_sigma(q, seed):
+    """A bug: z_log_var is taken for the standard deviation."""
+    return q[0] + q[1] * keras.random.normal(ops.shape(q[0]), seed=seed)
+
+
+def noise_repeated(q, seed):
+    """A bug: a whole number as the seed, which gives the same noise at each call."""
+    return q[0] + ops.exp(q[1] / 2) * keras.random.normal(ops.shape(q[0]), seed=1)
+
+
+def mean_crossentropy(x, x_hat):
+    """A bug: the mean over pixels, without the 784."""
+    return keras.losses.binary_crossentropy(x, x_hat)
+
+
+def squared_error(x, x_hat):
+    """A bug: the sum of squared errors, which is a Gaussian likelihood with a variance of 1/2, far too large."""
+    return vae_mnist.INPUT_SIZE * keras.losses.mean_squared_error(x, x_hat)
+
+
+def sigmoid_twice(x, x_hat):
+    """A bug: probabilities are taken for logits. (Of from_logits=True on a sigmoid, Keras warns on TensorFlow.)"""
+    return vae_mnist.reconstruction_loss(x, ops.sigmoid(x_hat))
+
+
+def bytes_as_pixels(x, x_hat):
+    """A bug: grey values from 0 to 255."""
+    return vae_mnist.reconstruction_loss(255 * x, x_hat)
+
+
+class Bug(NamedTuple):
+    """What differs from the correct network."""
+
+    loss: object = vae_mnist.reconstruction_loss
+    sample: object = vae_mnist.sample_latent  # how z is drawn
+    beta: float = 1  # the weight of the KL loss
+    log_var: object = lambda second: second  # log sigma^2 of the q that z came from, of the encoder's second output
+    scale: float = 1  # of the encoder's pixels
+
+
+BUGS = {
+    "no bug": Bug(),
+    "no KL": Bug(beta=0),
+    "KL with the wrong sign": Bug(beta=-1),
+    "KL averaged over latents": Bug(beta=1 / 2),
+    "KL summed over the batch": Bug(beta=DEFAULT.batch_size),
+    "mean over pixels, not sum": Bug(mean_crossentropy),
+    "squared error": Bug(squared_error),
+    "sigmoid used twice": Bug(sigmoid_twice),
+    "pixels from 0 to 255": Bug(bytes_as_pixels, scale=255),
+    "noise times 0.01": Bug(sample=noise_too_small, log_var=lambda log_var: log_var + 2 * np.log(0.01)),
+    "z_log_var as sigma": Bug(sample=log_var_as_sigma, log_var=lambda sigma: np.log(np.square(sigma) + 1e-12)),
+    "a whole number as the seed": Bug(sample=noise_repeated),
+}
+
+
+def train_bug(bug, x, seed=0):
+    """A VAE with a Bug, trained on images x (n, 784); its `history` has the loss that a learner would see."""
+    recipe = DEFAULT._replace(epochs=EPOCHS)
+    return fit(variant(bug.sample, bug.beta, recipe, seed=seed, scale=bug.scale), x, bug.loss, recipe, seed)
+
+
+def rate_bug(bug, model, x, draws=3):
+    """What is correct of images x (n, 784) under a model of train_bug, for the q that its decoder got its codes from.
+
+    Returns {"elbo", "reconstruction", "kl"}, means in nats per image, and "sigma", the median of q's.
+    """
+    z_mean, second = encode(model, bug.scale * x)
+    q = [ops.convert_to_tensor(part.astype("float32")) for part in (z_mean, bug.log_var(second))]
+    drawn = [vae_mnist.sample_latent(q, keras.random.SeedGenerator(draw)) for draw in range(draws)]
+    costs = [vae_mnist.reconstruction_loss(x, model.get_layer("decoder")(z)) for z in drawn]
+    cost = float(np.mean([ops.convert_to_numpy(each).mean() for each in costs]))
+    kl = float(ops.convert_to_numpy(vae_mnist.kl_divergence(*q)).mean())
+    return {
+        "elbo": -cost - kl,
+        "reconstruction": cost,
+        "kl": kl,
+        "sigma": float(np.median(np.exp(ops.convert_to_numpy(q[1]) / 2))),
+    }
+
+
+def plot_losses(models):
+    """The training loss that a learner sees, for each {name of a bug: model}, each on a scale of its own."""
+    figure = pictures.new_figure(11, 6.4, "What the log of the training shows (each on a scale of its own)")
+    for axes, (name, model) in zip(figure.subplots(3, 4).flat, models.items(), strict=True):
+        losses = model.history.history["loss"]
+        axes.plot(range(1, len(losses) + 1), losses, "o-", color=BLUE if name == "no bug" else GREY, markersize=4)
+        if not np.isfinite(losses).any():
+            axes.text(0.5, 0.5, "NaN, from the first epoch on", ha="center", va="center", transform=axes.transAxes)
+        axes.set_title(name, fontsize=11)
+        axes.set_xlim(0.5, len(losses) + 0.5)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(nbins=4)
+        axes.grid(alpha=0.3)
+    figure.supxlabel("epoch", fontsize=11)
+    figure.supylabel("training loss, as the log gives it", fontsize=11)
+    return figure
+
+
+def plot_bugs(models, dataset):
+    """The codes of held-out digits, and the manifold, for each {name of a bug: model}."""
+    caption = f"{dataset.name}, held out; left: z_mean, dashed: N(0, I), on axes of +-3.5; right: the manifold"
+    figure = pictures.new_figure(11, 10, "What each bug does to the plane and to the manifold", caption)
+    for part, (name, model) in zip(figure.subfigures(4, 3).flat, models.items(), strict=True):
+        part.suptitle(name, fontsize=12)
+        plot_plane(part.subplots(1, 2), model, dataset, scale=BUGS[name].scale)
+    return figure
