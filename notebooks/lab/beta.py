@@ -56,7 +56,7 @@ def price_table():
 def plot_rate_distortion():
     """Reconstruction against KL loss for each beta; and the ELBO and the exact log p(x) against beta: the record's."""
     caption = "default recipe, 12 epochs, held out; means over three seeds, bars: standard errors"
-    figure = pictures.new_figure(11, 4.6, "More or less KL: what it costs, and where the model is best", caption)
+    figure = pictures.new_figure(11, 4.6, "A heavier or lighter KL loss, and where the model is best", caption)
     left, right = figure.subplots(1, 2)
     (rate, rate_error), (distortion, error) = (spread(by_beta(key)) for key in ("kl", "reconstruction"))
     left.errorbar(rate, distortion, error, rate_error, "o-", color=BLUE, capsize=3, linewidth=2)
@@ -99,7 +99,7 @@ def plot_kl_in_two():
 def plot_betas(models, dataset):
     """The plane of codes, and the manifold, of models {beta: model}."""
     caption = f"{dataset.name}, held out; above: z_mean, dashed: N(0, I), on axes of +-3.5; below: the manifold"
-    figure = pictures.new_figure(9, 5.6, "The plane and the manifold with more and more KL", caption)
+    figure = pictures.new_figure(9, 5.6, "The plane and the manifold with larger and larger beta", caption)
     for part, (beta, model) in zip(figure.subfigures(1, len(models)), models.items(), strict=True):
         part.suptitle(f"beta {beta:g}", fontsize=13)
         plot_plane(part.subplots(2, 1), model, dataset, cells=9)

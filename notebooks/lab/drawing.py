@@ -183,11 +183,13 @@ def draw_posterior(axes, decoder, image, joint, gaussians, equal=True, points=24
     axes.locator_params(nbins=3)
 
 
-def keep(figure, dataset, name, colours=64):
+def keep(figure, dataset, name, colours=None):
     """Write a figure into figures/, for the head of a notebook; not in a short run, nor of other data."""
     if SMOKE or not dataset.full:
         return
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)
-    small = PIL.Image.open(png).convert("RGB").quantize(colours, dither=PIL.Image.Dither.NONE)
+    small = PIL.Image.open(png).convert("RGB")
+    if colours:  # fewer bytes, where a picture has few colours
+        small = small.quantize(colours, dither=PIL.Image.Dither.NONE)
     small.save(ROOT / "figures" / name, optimize=True)
