@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -63,13 +64,34 @@ def finish(process):
         if line.startswith("Epoch ") or line.startswith("Held-out"):
             begun.append(time.perf_counter())
     _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status) == -signal.SIGABRT:
+        raise AbortedError(said)
     if status:
         raise RuntimeError(f"the command failed:\n{said}")
     return begun, usage.ru_maxrss / 1024
 
 
-def run(name, data, seed, place):
-    """One training in one of the WAYS; returns what the record keeps of it. Its files are in `place`."""
+class AbortedError(Exception):
+    """A library has ended the process."""
+
+
+def run(name, data, seed, place, attempts=4):
+    """One training in one of the WAYS; returns what the record keeps of it. Its files are in `place`.
+
+    Two simulated JAX devices sometimes wait for each other for ever, as both need threads of the same two cores: XLA
+    then ends the process after 40 seconds, and the training is begun anew.
+    """
+    for _ in range(attempts - 1):
+        try:
+            return run_once(name, data, seed, place)
+        except AbortedError:
+            print(f"{name}, seed {seed}: begun anew", flush=True)
+            shutil.rmtree(place, ignore_errors=True)
+    return run_once(name, data, seed, place)
+
+
+def run_once(name, data, seed, place):
+    """One attempt of `run`. Raises AbortedError where a library has ended the process."""
     backend, devices, processes = WAYS[name]
     options = ["--data", data, "--epochs", str(EPOCHS), "--seed", str(seed), "--output", str(place)]
     others, environment = [], {}
