@@ -202,7 +202,7 @@ def gap(dataset):
             for step, digits in moments.digits.items():
                 yield {
                     "recipe": recipe.name,
-                    "moment": gaps.MOMENTS[step],
+                    "steps": step,
                     "seed": seed,
                     "log_p": mean(digits.log_p),
                     "elbo": mean(digits.elbo),

@@ -6,7 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, learn
+from conftest import ROOT, encode, learn
 from keras import ops
 
 import vae_mnist
@@ -138,6 +138,18 @@ def test_divergences_of_two_gaussians():
 
 
 # Evidence, ELBO, Jensen
+
+
+def test_moments_are_measured_after_so_many_steps(sample):
+    """Before the first step, and after ten: the weights are those of a training of ten steps."""
+    moments = gap.Moments(sample.x_test[:5], sample.y_test[:5])
+    x = sample.x_train[:1000]
+    vae, _ = lab.train_vae(x, lab.AUTHOR._replace(epochs=1), callbacks=[moments], steps_in_a_call=5)
+    assert list(moments.digits) == [0, 10]
+    keras.utils.set_random_seed(0)
+    untrained = vae_mnist.build_vae(lab.AUTHOR)
+    for step, model in ((0, untrained), (10, vae)):
+        np.testing.assert_allclose(moments.digits[step].q[0], encode(model, sample.x_test[:5])[0], atol=1e-5)
 
 
 def test_the_gap_is_the_divergence(digits):

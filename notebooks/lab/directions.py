@@ -17,7 +17,7 @@ LINE = np.linspace(-16, 16, 6401)
 
 def two_modes(half_distance):
     """log p on LINE of an equal mixture of N(-half_distance, 1) and N(half_distance, 1)."""
-    log_parts = -0.5 * (np.abs(LINE)[:, None] + half_distance * np.array([-1, 1])) ** 2
+    log_parts = -0.5 * (LINE[:, None] + half_distance * np.array([-1, 1])) ** 2
     return np.logaddexp(*log_parts.T) - math.log(2) - 0.5 * evidence.LOG_2_PI
 
 
@@ -94,7 +94,9 @@ def two_modes_of(decoder, digits):
     """
     best, score = 0, -1.0
     for i, joint in enumerate(digits.joints):
-        (_, *first), (lighter, *second) = (islands(masses(joint), AXIS) * 2)[:2]
+        (_, *first), (lighter, *second) = (islands(masses(joint), AXIS) * 2)[
+            :2
+        ]  # a lone one beside itself: no distance
         distance = np.linalg.norm(first[0] - second[0]) / np.sqrt(max(*first[1], *second[1]))
         if lighter * distance > score:
             best, score, pair = i, lighter * distance, (first, second)

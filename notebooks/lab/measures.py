@@ -29,7 +29,7 @@ def reconstruction(model, x, x_input=None):
 
 
 def log_evidence(decoder, x, tolerance=0.02):
-    """log p(x) of images x (n, 784) for z from N(0, I): NumPy (n,), nats; NaN where no grid resolves it."""
+    """log p(x) of images x (n, 784) for z from N(0, I): NumPy (n,), nats; all NaN where no grid resolves them."""
     try:
         return evidence.exact_log_evidence(decoder, x, tolerance)[0]
     except evidence.ResolutionError:

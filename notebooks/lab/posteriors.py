@@ -46,7 +46,7 @@ def held_by_q(digits):
 
 
 def held_table(digits):
-    """Show how much of the gap falls to the Digits whose q holds little of the truth; its errors by the bootstrap."""
+    """Show how much of the gap falls to the Digits whose q holds little of the truth; its last error by bootstrap."""
     held, gap, rows = held_by_q(digits), digits.gap, []
     for name, low, high in (("less than 1 %", 0, 0.01), ("1 % to 50 %", 0.01, 0.5), ("more than 50 %", 0.5, 1.1)):
         there = (held >= low) & (held < high)
