@@ -60,6 +60,7 @@ from lab.measures import (  # noqa: E402, F401
     decode,
     elbo_of,
     encode,
+    kl_of,
     level_that_holds,
     log_evidence,
     log_gaussian,

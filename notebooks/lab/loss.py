@@ -6,7 +6,7 @@ from keras import ops
 
 import vae_mnist
 from lab.drawing import BLUE, ORANGE, table
-from lab.measures import decode, encode
+from lab.measures import decode, encode, kl_of
 from lab.models import few
 from parts import pictures
 
@@ -22,16 +22,6 @@ def terms_around(vae, x, scale=1.0, pull=1.0, draws=4):
     return float(cost), float(ops.convert_to_numpy(vae_mnist.kl_divergence(*q)).mean())
 
 
-def mean_and_sum(vae, x):
-    """Show the reconstruction loss of images x as a mean over pixels and as their sum, beside the KL loss."""
-    z_mean, z_log_var = encode(vae, x)
-    x_hat = decode(vae, z_mean)
-    per_pixel = float(ops.convert_to_numpy(keras.losses.binary_crossentropy(x, x_hat)).mean())
-    kl = float(ops.convert_to_numpy(vae_mnist.kl_divergence(z_mean, z_log_var)).mean())
-    rows = [["mean over the pixels", f"{per_pixel:.3f}"], ["sum of the 784 pixels", f"{784 * per_pixel:.1f}"]]
-    table(["reconstruction loss, at z_mean", "nats"], [*rows, ["KL loss, for comparison", f"{kl:.1f}"]])
-
-
 def two_forms(vae, x, draws=100):
     """Show both forms of the ELBO of images x (n, 784) from the same draws, and what a plus sign would make of it."""
     z_mean, z_log_var = (part.astype("float64") for part in encode(vae, x))
@@ -42,7 +32,7 @@ def two_forms(vae, x, draws=100):
         z = z_mean + np.exp(z_log_var / 2) * epsilon
         log_px_z[draw] = -ops.convert_to_numpy(vae_mnist.reconstruction_loss(x, decode(vae, z)))
         log_ratio[draw] = 0.5 * (z**2 - epsilon**2 - z_log_var).sum(axis=1)  # log q(z|x) - log p(z)
-    kl = float(ops.convert_to_numpy(vae_mnist.kl_divergence(z_mean, z_log_var)).mean())
+    kl = float(kl_of(z_mean, z_log_var).mean())
     joint, split = float((log_px_z - log_ratio).mean()), float(log_px_z.mean()) - kl
     error = float(np.sqrt((log_ratio.var(axis=0, ddof=1) / len(log_ratio)).sum()) / len(x))
     rows = [

@@ -22,6 +22,11 @@ def decode(model, z):
     return model.get_layer("decoder").predict(np.asarray(z, "float32"), batch_size=1000, verbose=0)
 
 
+def kl_of(z_mean, z_log_var):
+    """KL(N(z_mean, exp(z_log_var)) || N(0, I)) of NumPy arrays (n, latent_dim): NumPy (n,), nats."""
+    return ops.convert_to_numpy(vae_mnist.kl_divergence(*map(ops.convert_to_tensor, (z_mean, z_log_var))))
+
+
 def reconstruction(model, x, x_input=None):
     """-log p(x|z) at the z_mean of x_input (by default x itself): NumPy (n,), nats per image."""
     x_hat = decode(model, encode(model, x if x_input is None else x_input)[0])

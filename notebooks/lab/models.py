@@ -143,7 +143,7 @@ def gaussian_loss(variance):
     """-log N(x; x_hat, variance * I) of images (n, 784): the squared error as a log-likelihood, nats per image."""
 
     def loss(x, x_hat):
-        square = ops.sum(ops.square(x - x_hat), axis=-1)
+        square = ops.sum(ops.square(ops.subtract(x, x_hat)), axis=-1)
         return 0.5 * (square / variance + x.shape[-1] * math.log(2 * math.pi * variance))
 
     return loss
