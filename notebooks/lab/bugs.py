@@ -46,7 +46,7 @@ def sigmoid_twice(x, x_hat):
 
 
 def bytes_as_pixels(x, x_hat):
-    """A bug: grey values from 0 to 255. (PyTorch refuses them with an error: NaN here, so that the notebook goes on.)"""
+    """A bug: grey values from 0 to 255. (PyTorch refuses them with an error; here it is NaN there, too.)"""
     if keras.backend.backend() == "torch":
         return ops.sum(x_hat, axis=-1) * float("nan")
     return vae_mnist.reconstruction_loss(255 * x, x_hat)
