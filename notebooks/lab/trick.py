@@ -34,7 +34,7 @@ def trick_on_and_off(vae, image, draws=1000):
         found = gradient(lambda z_mean, sample=sample: loss(z_mean, sample), q[0])
         rows.append([name, *(number(value) for value in ops.convert_to_numpy(found).sum(axis=0))])
     moves = step * np.eye(2, dtype="float32")
-    moved = [float(loss(q[0] + move) - loss(q[0] - move)) / (2 * step) for move in moves]
+    moved = [ops.convert_to_numpy(loss(q[0] + move) - loss(q[0] - move)) / (2 * step) for move in moves]
     rows.append(["finite differences, the same epsilon", *map(number, moved)])
     table(["gradient, nats per unit of z", "with respect to z_mean 1", "z_mean 2"], rows)
 
