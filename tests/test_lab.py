@@ -110,9 +110,9 @@ def test_on_own_codes_decodes_the_codes_of_the_gaussian(trained, sample):
 
 
 def test_the_two_parts_of_the_kl_loss_are_it_together(trained, sample):
-    (told, error), (apart, _) = beta.kl_in_two(trained[0], sample.x_test)
+    told, apart = beta.kl_in_two(trained[0], sample.x_test)
     kl = ops.convert_to_numpy(vae_mnist.kl_divergence(*encode(trained[0], sample.x_test))).mean()
-    assert told + apart == pytest.approx(kl, abs=5 * error)
+    assert told + apart == pytest.approx(kl, abs=0.15)  # of 1,000 draws, whose log-ratios vary by about 1
     assert 0 < told < np.log(len(sample.x_test)), "no more than which of the images it is"
 
 
@@ -121,7 +121,7 @@ def test_codes_apart_tell_which_image_and_equal_ones_tell_nothing():
     far = np.array([[-30.0, 0.0], [0.0, 30.0], [30.0, 0.0], [0.0, -30.0]])
     for z_mean, told in ((far, np.log(4)), (np.full((4, 2), 0.5), 0.0)):
         model = fixed_encoder(z_mean, np.full((4, 2), -2.0))
-        (found, _), _ = beta.kl_in_two(model, np.zeros((4, 784), "float32"))
+        found, _ = beta.kl_in_two(model, np.zeros((4, 784), "float32"))
         assert found == pytest.approx(told, abs=1e-6)
 
 
@@ -140,7 +140,7 @@ def test_the_correct_network_is_among_the_bugs(sample):
     found = bugs.rate_bug(right, model, x, draws=30)
     assert found["elbo"] == pytest.approx(known["elbo"], abs=0.5)
     assert found["kl"] == pytest.approx(known["kl_loss"], rel=1e-4)
-    assert len({tuple(map(id, bug)) for bug in bugs.BUGS.values()}) == len(bugs.BUGS) == 12
+    assert len(set(bugs.BUGS.values())) == 12, "no two are the same"
 
 
 def test_bugs_of_the_pixels_and_the_noise():

@@ -202,7 +202,7 @@ def test_on_colab_the_project_is_fetched(path, run_python):
 
 
 def with_solutions(notebook):
-    """The notebook's cells, each folded solution as a cell of its own where it stands; as many code cells as it has."""
+    """The notebook's cells, and each folded solution as a cell of its own after the text that holds it."""
     cells = []
     for cell in notebook.cells:
         cells += [cell, *map(nbformat.v4.new_code_cell, SOLUTION.findall(cell.source))]

@@ -21,74 +21,8 @@ sys.path.insert(0, str(ROOT))
 import vae_mnist  # noqa: E402, F401  before Keras: it keeps TensorFlow's start-up lines off the screen
 
 # isort: split
-from lab.drawing import (  # noqa: E402, F401
-    BLUE,
-    GREY,
-    LIGHT,
-    ORANGE,
-    RED,
-    WORDS,
-    class_legend,
-    difference,
-    digits_of,
-    draw_posterior,
-    keep,
-    look_up,
-    mean_error,
-    number,
-    one_of_each,
-    over_seeds,
-    percent,
-    plot_codes,
-    plot_plane,
-    recorded,
-    recorded_means,
-    recorded_table,
-    share_error,
-    show,
-    significant,
-    strip,
-    table,
-)
-from lab.measures import (  # noqa: E402, F401
-    AXIS,
-    ONE_SIGMA,
-    TWO_SIGMA,
-    Digits,
-    classes_from_codes,
-    codes,
-    decode,
-    elbo_of,
-    encode,
-    kl_of,
-    level_that_holds,
-    log_evidence,
-    log_gaussian,
-    log_joint,
-    masses,
-    mean_and_variance,
-    measure,
-    on_own_codes,
-    own_elbo,
-    reconstruction,
-)
-from lab.models import (  # noqa: E402, F401
-    AUTHOR,
-    CLEAN,
-    DEFAULT,
-    PLAIN,
-    SMOKE,
-    AddWeightedKLLoss,
-    compile_options,
-    few,
-    first,
-    fit,
-    gaussian_loss,
-    load,
-    new_encoder,
-    train_autoencoder,
-    train_vae,
-    variant,
-)
+from lab.drawing import *  # noqa: E402, F403
+from lab.measures import *  # noqa: E402, F403
+from lab.models import *  # noqa: E402, F403
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of the many models that predict here

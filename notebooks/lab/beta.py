@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from lab.drawing import BLUE, GREY, ORANGE, RED, class_legend, mean_error, plot_plane, recorded, table
-from lab.measures import encode
+from lab.measures import encode, standard_error
 from parts import evidence, pictures
 
 BETAS = (0.25, 0.5, 1, 2, 4, 8)
@@ -16,7 +16,7 @@ def kl_in_two(model, x, seed=0):
     """The two parts of the mean KL loss of images x (n, 784): what the code tells, and how all codes lie.
 
     KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || p(z)), in the mean over x, with q(z) the mean of all n q(z|x) (Hoffman &
-    Johnson, "ELBO surgery", 2016). Both are means over one draw of z for each image: a list of (nats, standard error).
+    Johnson, "ELBO surgery", 2016). Both are means over one draw of z for each image, nats.
     """
     z_mean, z_log_var = (part.astype("float64") for part in encode(model, x))
     noise = np.random.default_rng(seed).standard_normal(z_mean.shape)
@@ -27,8 +27,7 @@ def kl_in_two(model, x, seed=0):
         log_own.append(log_q[row])
         log_all.append(logsumexp(log_q) - math.log(len(x)))
         log_prior.append(-0.5 * np.sum(z**2 + evidence.LOG_2_PI))
-    parts = np.array([log_own, log_all]) - np.array([log_all, log_prior])
-    return [(float(part.mean()), float(part.std(ddof=1) / math.sqrt(len(part)))) for part in parts]
+    return float(np.mean(log_own) - np.mean(log_all)), float(np.mean(log_all) - np.mean(log_prior))
 
 
 def by_beta(key):
@@ -37,9 +36,9 @@ def by_beta(key):
     return np.array([[run[key] for run in runs if run["beta"] == beta] for beta in BETAS])
 
 
-def spread(values):
-    """Mean and standard error over the last axis."""
-    return values.mean(axis=-1), values.std(axis=-1, ddof=1) / math.sqrt(values.shape[-1])
+def mean_and_error(values):
+    """Both, over the seeds, of by_beta's result: two arrays (betas,)."""
+    return values.mean(axis=-1), standard_error(values)
 
 
 def price_table():
@@ -58,7 +57,7 @@ def plot_rate_distortion():
     caption = "default recipe, 12 epochs, held out; means over three seeds, bars: standard errors"
     figure = pictures.new_figure(11, 4.6, "A heavier or lighter KL loss, and where the model is best", caption)
     left, right = figure.subplots(1, 2)
-    (rate, rate_error), (distortion, error) = (spread(by_beta(key)) for key in ("kl", "reconstruction"))
+    (rate, rate_error), (distortion, error) = (mean_and_error(by_beta(key)) for key in ("kl", "reconstruction"))
     left.errorbar(rate, distortion, error, rate_error, "o-", color=BLUE, capsize=3, linewidth=2)
     for beta, place in zip(BETAS, zip(rate, distortion, strict=True), strict=True):
         left.annotate(f"beta {beta:g}", place, (8, 6), textcoords="offset points", fontsize=11)
@@ -68,7 +67,7 @@ def plot_rate_distortion():
     left.set(xlabel="KL loss (rate), nats per image", ylabel="reconstruction loss (distortion), nats per image")
     left.set(xlim=(ends[0] - 0.5, ends[1] + 0.5), ylim=(distortion.min() - 2.5, distortion.max() + 2))
     for key, name, colour, marker in (("log_p", "exact log p(x)", BLUE, "o"), ("elbo", "ELBO", RED, "s")):
-        mean, error = spread(by_beta(key))
+        mean, error = mean_and_error(by_beta(key))
         right.errorbar(BETAS, mean, error, fmt=f"{marker}-", color=colour, capsize=3, linewidth=2, label=name)
     right.set(xscale="log", xlabel="beta (logarithmic scale)", ylabel="nats per image, 1,000 images")
     right.set_xticks(BETAS, [f"{beta:g}" for beta in BETAS])
@@ -87,7 +86,7 @@ def plot_kl_in_two():
     told, apart = by_beta("information"), by_beta("apart")
     axes.bar(places, told.mean(axis=1), color=BLUE, label="what the code tells of the image, I(x; z)")
     axes.bar(
-        places, apart.mean(axis=1), 0.8, told.mean(axis=1), yerr=spread(told + apart)[1], capsize=4, color=ORANGE,
+        places, apart.mean(axis=1), 0.8, told.mean(axis=1), yerr=standard_error(told + apart), capsize=4, color=ORANGE,
         label="how far all q together are from N(0, I)",
     )  # fmt: skip
     axes.set_xticks(places, [f"{beta:g}" for beta in BETAS])

@@ -8,7 +8,7 @@ from keras import ops
 
 import vae_mnist
 from lab.drawing import BLUE, GREY, plot_plane
-from lab.measures import encode
+from lab.measures import encode, kl_of
 from lab.models import DEFAULT, fit, variant
 from parts import pictures
 
@@ -94,7 +94,7 @@ def rate_bug(bug, model, x, draws=3):
     drawn = [vae_mnist.sample_latent(q, keras.random.SeedGenerator(draw)) for draw in range(draws)]
     costs = [vae_mnist.reconstruction_loss(x, model.get_layer("decoder")(z)) for z in drawn]
     cost = float(np.mean([ops.convert_to_numpy(each).mean() for each in costs]))
-    kl = float(ops.convert_to_numpy(vae_mnist.kl_divergence(*q)).mean())
+    kl = float(kl_of(*q).mean())
     return {
         "elbo": -cost - kl,
         "reconstruction": cost,

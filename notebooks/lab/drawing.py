@@ -10,7 +10,7 @@ from IPython.display import Image, Markdown, display
 from matplotlib import patches
 
 from lab import ROOT
-from lab.measures import AXIS, ONE_SIGMA, TWO_SIGMA, decode, encode, level_that_holds, log_joint, masses
+from lab.measures import AXIS, ONE_SIGMA, TWO_SIGMA, decode, encode, level_that_holds, log_joint, masses, standard_error
 from lab.models import SMOKE
 from parts import pictures
 
@@ -67,25 +67,21 @@ def recorded_table(experiment, by, columns, digits=1):
     rows = []
     for group, runs in groups.items():
         names = [WORDS.get(part, part) if isinstance(part, bool | str) else f"{part:,}" for part in group]
-        rows.append(
-            [*names, *(over_seeds([difference(run, key) for run in runs], digits_of(digits, key)) for key in columns)]
-        )
+        rows.append([*names, *(cell(runs, key, digits) for key in columns)])
     table([*by.values(), *columns.values()], rows)
 
 
 def recorded_means(experiment, values, heading="three seeds", digits=2):
     """Show values of an experiment of benchmarks/claims.py, {key of a run: name}, one a row: mean and its error."""
     runs = recorded(experiment)
-    rows = [
-        [name, over_seeds([difference(run, key) for run in runs], digits_of(digits, key))]
-        for key, name in values.items()
-    ]
+    rows = [[name, cell(runs, key, digits)] for key, name in values.items()]
     table([heading, "mean ± standard error over seeds"], rows)
 
 
-def digits_of(digits, key):
-    """How many digits a column has: a number for all, or {key: number}, and 1 for the others."""
-    return digits.get(key, 1) if isinstance(digits, dict) else digits
+def cell(runs, key, digits):
+    """The mean of a value over runs, and its error (see over_seeds); digits: a number, or {key: number}, else 1."""
+    values = [difference(run, key) for run in runs]
+    return over_seeds(values, digits.get(key, 1) if isinstance(digits, dict) else digits)
 
 
 def look_up(run, key):
@@ -137,7 +133,7 @@ def percent(share, error=None, digits=0):
 
 def mean_error(values, digits=1):
     """The mean of values (n,) and its standard error, as "5.6 ± 0.5"."""
-    return f"{number(np.mean(values), digits)} ± {number(np.std(values, ddof=1) / math.sqrt(len(values)), digits)}"
+    return f"{number(np.mean(values), digits)} ± {number(standard_error(values), digits)}"
 
 
 def share_error(part, whole, draws=2000, seed=0):

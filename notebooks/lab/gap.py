@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from lab.drawing import BLUE, GREY, ORANGE, RED, number, table
-from lab.measures import AXIS, encode, log_evidence, log_gaussian, masses, measure
+from lab.measures import AXIS, encode, log_evidence, log_gaussian, masses, measure, standard_error
 from lab.models import few
 from parts import evidence, pictures
 
@@ -50,8 +50,9 @@ def plot_moments(moments):
     left.plot(places, elbo.mean(axis=1), "s-", color=RED, linewidth=2, label="ELBO")
     left.fill_between(places, elbo.mean(axis=1), log_p.mean(axis=1), color=ORANGE, alpha=0.35, label="the gap")
     left.set(ylabel="nats per image", ylim=(-260, -130))
-    error = gap.std(axis=1, ddof=1) / math.sqrt(gap.shape[1])
-    right.errorbar(places, gap.mean(axis=1), error, color=ORANGE, fmt="o-", capsize=4, linewidth=2, label="mean")
+    right.errorbar(
+        places, gap.mean(axis=1), standard_error(gap), color=ORANGE, fmt="o-", capsize=4, linewidth=2, label="mean"
+    )
     right.plot(places, np.median(gap, axis=1), "^--", color=GREY, linewidth=2, label="median")
     right.set(ylabel="gap, nats per image (logarithmic scale)", yscale="log")
     right.set_yticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
@@ -93,8 +94,8 @@ def jensen(log_w):
     """The mean of log w, and the logarithm of the mean of w, of log w (draws,): each with its standard error."""
     top = log_w.max()
     w = np.exp(log_w - top)
-    error = w.std(ddof=1) / w.mean() / math.sqrt(len(w))  # of a logarithm: the relative error
-    return (log_w.mean(), log_w.std(ddof=1) / math.sqrt(len(w))), (math.log(w.mean()) + top, error)
+    error = standard_error(w) / w.mean()  # of a logarithm: the relative error
+    return (log_w.mean(), standard_error(log_w)), (math.log(w.mean()) + top, error)
 
 
 def identity_table(vae, digits, kinds=(0, 1, 2, 4, 5, 8), draws=20_000):

@@ -19,7 +19,7 @@ def terms_around(vae, x, scale=1.0, pull=1.0, draws=4):
     seed = keras.random.SeedGenerator(0)  # the same noise for all
     drawn = [decode(vae, ops.convert_to_numpy(vae_mnist.sample_latent(q, seed))) for _ in range(draws)]
     cost = np.mean([ops.convert_to_numpy(vae_mnist.reconstruction_loss(x, x_hat)).mean() for x_hat in drawn])
-    return float(cost), float(ops.convert_to_numpy(vae_mnist.kl_divergence(*q)).mean())
+    return float(cost), float(kl_of(*q).mean())
 
 
 def two_forms(vae, x, draws=100):

@@ -12,6 +12,11 @@ from lab.models import SMOKE, few
 from parts import evidence
 
 
+def standard_error(values, axis=-1):
+    """That of the mean of values along an axis."""
+    return np.std(values, axis=axis, ddof=1) / math.sqrt(np.shape(values)[axis])
+
+
 def encode(model, x):
     """z_mean and z_log_var of images x (n, 784), NumPy float32 (n, latent_dim)."""
     return model.get_layer("encoder").predict(x, batch_size=1000, verbose=0)
@@ -23,7 +28,7 @@ def decode(model, z):
 
 
 def kl_of(z_mean, z_log_var):
-    """KL(N(z_mean, exp(z_log_var)) || N(0, I)) of NumPy arrays (n, latent_dim): NumPy (n,), nats."""
+    """KL(N(z_mean, exp(z_log_var)) || N(0, I)) of arrays or tensors (n, latent_dim): NumPy (n,), nats."""
     return ops.convert_to_numpy(vae_mnist.kl_divergence(*map(ops.convert_to_tensor, (z_mean, z_log_var))))
 
 
@@ -76,12 +81,10 @@ def own_elbo(model, x, loss, samples=5, seed=0):
     epsilon_seed = keras.random.SeedGenerator(seed)
     draws = [decode(model, ops.convert_to_numpy(vae_mnist.sample_latent(q, epsilon_seed))) for _ in range(samples)]
     cost = np.mean([ops.convert_to_numpy(loss(x, x_hat)).mean() for x_hat in draws])
-    return -float(cost + ops.convert_to_numpy(vae_mnist.kl_divergence(*q)).mean())
+    return -float(cost + kl_of(*q).mean())
 
 
 ONE_SIGMA, TWO_SIGMA = 1 - math.exp(-0.5), 1 - math.exp(-2)  # 39 % and 86 %: what one and two sigma hold of a Gaussian
-
-
 AXIS = np.linspace(-5, 5, 101 if SMOKE else 401)  # z1, and z2, of the grid; a spacing of 0.025
 
 
@@ -115,8 +118,7 @@ def elbo_of(decoder, x, z_mean, z_log_var, draws=100, seed=0):
     for _ in range(few(draws, 10)):
         x_hat = decoder(vae_mnist.sample_latent(q, epsilon_seed))
         losses.append(ops.convert_to_numpy(vae_mnist.reconstruction_loss(images, x_hat)).astype("float64"))
-    elbo = -np.mean(losses, axis=0) - ops.convert_to_numpy(vae_mnist.kl_divergence(*q))
-    return elbo, np.std(losses, axis=0, ddof=1) / math.sqrt(len(losses))
+    return -np.mean(losses, axis=0) - kl_of(*q), standard_error(losses, axis=0)
 
 
 def log_joint(decoder, x, z1, z2, log_likelihood=evidence.bernoulli_log_likelihood):

@@ -15,13 +15,9 @@ import vae_mnist
 from parts import data, feeding, learning, recipes
 
 SMOKE = "VAE_SMOKE" in os.environ  # the tests' short run: the sample data, one epoch, few images
-
 DEFAULT = recipes.RECIPES["default"]
-
 AUTHOR = recipes.RECIPES["author"]
-
 CLEAN = DEFAULT._replace(binarised_input=False)  # no noise on the input
-
 PLAIN = CLEAN._replace(spread_weights=False)  # and Keras's own initial weights
 
 
@@ -149,6 +145,6 @@ def gaussian_loss(variance):
     return loss
 
 
-def first(x, labels, number=500):
-    """The first so many images and labels of a set."""
-    return x[: few(number, 20)], labels[: few(number, 20)]
+def first(x, labels):
+    """The first 500 images and labels of a set."""
+    return x[: few(500, 20)], labels[: few(500, 20)]
