@@ -93,7 +93,7 @@ def test_every_picture_has_a_description(path):
 def test_the_frame_as_committed_leads_to_the_committed_page():
     _, cells = read(ROOT / "notebooks" / "intuition.ipynb")
     frames = re.findall(r'src="([^"]+)"', "".join(str(cell.outputs) for cell in cells if "embed" in cell.source))
-    assert frames == ["../figures/explorer.html"]
+    assert frames == ["../figures/explorer.html"], "write it so after running the notebook: git holds no other page"
     assert (ROOT / "notebooks" / frames[0]).resolve().is_file()
 
 
