@@ -21,6 +21,15 @@ TWO_EPOCHS = RECIPES["author"]._replace(epochs=2)
 
 mpl.use("agg")
 zygote.use_xla(False)  # but for the tests that take the fixture xla
+zygote.draw_small()
+
+
+LONGEST = ("test_explorer", "test_devices", "test_console", "test_surroundings", "test_stopping", "test_resume")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files come first: else one process is left with such a file when the others have ended."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")

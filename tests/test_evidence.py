@@ -114,12 +114,12 @@ def test_gap_is_the_kl_from_q_to_the_true_posterior(trained, some):
     decoder = vae.get_layer("decoder")
     for image in some[:2]:
         z_mean, z_log_var = (t[0].astype("float64") for t in encode(vae, image[None]))
-        axis = np.linspace(-9, 9, 361)  # a spacing of 0.05
-        posterior = lab.masses(lab.log_joint(decoder, image[None], axis, axis)[0]) / 0.05**2
+        axis = np.linspace(-9, 9, 181)  # a spacing of 0.1
+        posterior = lab.masses(lab.log_joint(decoder, image[None], axis, axis)[0]) / 0.1**2
         z = np.stack(np.meshgrid(axis, axis), axis=-1)
         log_q = -0.5 * np.sum((z - z_mean) ** 2 / np.exp(z_log_var) + z_log_var + math.log(2 * math.pi), axis=-1)
         q = np.exp(log_q)
-        divergence = np.sum(q * (log_q - np.log(np.maximum(posterior, 1e-300)))) * 0.05**2
+        divergence = np.sum(q * (log_q - np.log(np.maximum(posterior, 1e-300)))) * 0.1**2
         log_p, _ = evidence.exact_log_evidence(decoder, image[None], tolerance=1e-3)
         reconstruction, kl = vae_mnist.elbo_terms(vae, np.repeat(image[None], 4000, axis=0))
         elbo, error = -(reconstruction.mean() + kl.mean()), reconstruction.std() / math.sqrt(4000)

@@ -27,9 +27,17 @@ COLOURS = pictures.CLASS_COLOURS
 
 @pytest.fixture(scope="module")
 def open_page(browser, tmp_path_factory):
-    """Open a page from its HTML; what it says on the console, and its errors, are gathered in page.said."""
+    """Open a page from its HTML; what it says on the console, and its errors, are gathered in page.said.
 
-    def open_page(html, **settings):
+    spacings: of the posterior's grids, one after the other; the page's own last one takes seconds of a processor.
+    """
+    main = (explorer.HERE / "main.js").read_text(encoding="utf-8")
+
+    def open_page(html, spacings="[0.05]", **settings):
+        coarser = main.replace("[0.05, 0.025, 0.0125]", spacings)
+        assert main in html
+        assert coarser != main
+        html = html.replace(main, coarser).replace(explorer.digest(main), explorer.digest(coarser))
         path = tmp_path_factory.mktemp("page") / "explorer.html"
         path.write_text(html, encoding="utf-8")
         settings = {"viewport": {"width": 1300, "height": 900}, "reduced_motion": "reduce"} | settings
@@ -86,11 +94,7 @@ SPACING = 0.025  # of the finest grid of the pages here
 @pytest.fixture(scope="module")
 def learner(open_page, html):
     """The page of the trained model, its posterior on the finest grid: q is so wide yet that a coarser one will do."""
-    script = (explorer.HERE / "main.js").read_text(encoding="utf-8")
-    coarser = script.replace("[0.05, 0.025, 0.0125]", f"[0.05, {SPACING}]")
-    assert coarser != script
-    assert script in html
-    page = open_page(html.replace(script, coarser).replace(explorer.digest(script), explorer.digest(coarser)))
+    page = open_page(html, f"[0.05, {SPACING}]")
     until(page, "explorer.refined", 90)
     return page
 

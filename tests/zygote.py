@@ -29,6 +29,14 @@ def use_xla(wanted):
         keras.Model.jit_compile = property(lambda model: False, lambda model, value: None)
 
 
+def draw_small():
+    """Save pictures in a few pixels: to draw them takes a sixth of a small run, and few tests look at them."""
+    from parts.pictures import Picture
+
+    save = Picture.savefig
+    Picture.savefig = lambda figure, *place, **options: save(figure, *place, **{"dpi": 50} | options)
+
+
 def serve(number):
     """Fork a child for each request that comes through a socket (its file descriptor), until that is closed.
 
@@ -42,6 +50,7 @@ def serve(number):
         import tensorflow  # noqa: F401  # Keras imports it when it sets the seed, on each backend
     import matplotlib.backends.backend_agg  # noqa: F401  # what a run imports sooner or later
 
+    draw_small()
     gc.collect()
     gc.freeze()  # the collector of a child leaves the shared pages alone
     wake, waker = os.pipe()
