@@ -2,15 +2,17 @@
 
     python benchmarks/broken_lines.py [--lines 100] [--seed 0] [--project FOLDER]
 
-A line is broken in a copy of the project: a comparison turned round, `and` for `or`, a number that is one more, a call
-left out, None returned. Then those test files run that name its module, its own first, until a test fails; two copies
-at a time. What they let pass is printed, to be looked at: some of it changes nothing, as a limit that no test can
-reach. --project measures another version. Writes benchmarks/broken_lines.json. A line takes some minutes where all
-tests pass.
+First all tests of the README's command run once in a copy of the project, each of whose statements notes which test has
+run it, in other processes too. Then a line is broken in a copy: a comparison turned round, `and` for `or`, a number
+that is one more, a call left out, None returned. The tests that have run the line run again, those of its module's own
+file first, until one fails; for what runs when a module is imported, all tests do. Two copies at a time. What they let
+pass is printed, to be looked at: some of it changes nothing, as a limit that no test can reach. --project measures
+another version. Writes benchmarks/broken_lines.json. It takes an hour on two cores.
 """
 
 import argparse
 import ast
+import collections
 import concurrent.futures
 import json
 import os
@@ -24,10 +26,25 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LIMIT = 400  # seconds for the tests of one line
+LIMIT = 1800  # seconds for the tests of one line
 OTHERS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
 OTHERS |= {ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And}
 OTHERS |= {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
+LEFT_OUT = ["test_readme"]  # counts lines: it would tell any change
+
+# Goes into the copy whose statements note who runs them, once for each test in each process. By one write each, as a
+# process may be killed. pytest itself sets the variable, and other processes inherit it.
+NOTING = """
+import os
+known = set()
+def ran(place):
+    test = os.environ.get("PYTEST_CURRENT_TEST", " ").rpartition(" ")[0]
+    if (test, place) not in known:
+        known.add((test, place))
+        file = os.open({path!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, f"{{place}} {{test}}\\n".encode(errors="backslashreplace"))
+        os.close(file)
+"""
 
 
 def breaks(tree):
@@ -54,54 +71,120 @@ def breaks(tree):
     return found
 
 
+def modules(project):
+    """The paths of the program's modules in the project."""
+    return [Path("vae_mnist.py"), *sorted(path.relative_to(project) for path in project.glob("parts/**/*.py"))]
+
+
 def choose(project, number, seed):
     """So many lines to break, at random: a list of (module's path in the project, line, number of the break)."""
-    modules = [Path("vae_mnist.py"), *sorted(path.relative_to(project) for path in project.glob("parts/**/*.py"))]
     lines = {}  # {(module, line): the breaks in it}
-    for module in modules:
+    for module in modules(project):
         for i, (line, *_) in enumerate(breaks(ast.parse((project / module).read_text()))):
             lines.setdefault((module, line), []).append(i)
     chance = random.Random(seed)
     return [(*place, chance.choice(lines[place])) for place in chance.sample(sorted(lines), number)]
 
 
-def tests_of(project, module):
-    """The test files that name a module, its own first. (test_readme counts lines: it would tell any change.)"""
-    name = module.parent.name if module.stem == "__init__" else module.stem
-    texts = {path: path.read_text() for path in sorted(project.glob("tests/test_*.py")) if path.stem != "test_readme"}
-    naming = [path for path, text in texts.items() if re.search(rf"\b{name}\b", text)]
-    return sorted(naming, key=lambda path: (path.stem != f"test_{name}", len(texts[path])))
+def copy_of(project, folder):
+    """A copy of the project in a folder, without what is made anew."""
+    leave_out = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis")
+    return Path(shutil.copytree(project, Path(folder) / "project", ignore=leave_out))
 
 
-def broken(project, module, line, number):
+def pytest(copy, *arguments, limit=LIMIT):
+    """Run the tests in a copy: what they print, and their exit status; None where they do not end."""
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    how = {"cwd": copy, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **how) as process:
+        try:
+            return process.communicate(timeout=limit)[0], process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return "", None
+
+
+class Noting(ast.NodeTransformer):
+    """Lets each statement inside a function note that it runs."""
+
+    def __init__(self, module):
+        self.module, self.depth = module, 0
+
+    def visit_FunctionDef(self, node):
+        self.depth += 1
+        self.generic_visit(node)
+        self.depth -= 1
+        return node
+
+    def generic_visit(self, node):
+        super().generic_visit(node)
+        for name in ("body", "orelse", "finalbody"):
+            statements = getattr(node, name, None)
+            if self.depth and isinstance(statements, list):
+                setattr(node, name, [part for one in statements for part in (*self.note(one), one)])
+        return node
+
+    def note(self, statement):
+        match statement:
+            case ast.Expr(value=ast.Constant()):  # a docstring has to stay the first
+                return []
+        return ast.parse(f"noting.ran('{self.module}:{statement.lineno}')").body
+
+
+def who_runs(project, folder):
+    """Which tests run which statement: {(module, line of the statement): {test: None}}, in the order they ran."""
+    copy, notes = copy_of(project, folder), Path(folder) / "notes"
+    (copy / "noting.py").write_text(NOTING.format(path=str(notes)))
+    for module in modules(project):
+        tree = Noting(module).visit(ast.parse((copy / module).read_text()))
+        tree.body[1:1] = ast.parse("import noting").body  # after the docstring
+        (copy / module).write_text(ast.unparse(ast.fix_missing_locations(tree)))
+    out, _ = pytest(copy, *(f"--deselect=tests/{name}.py" for name in LEFT_OUT))
+    print(*out.splitlines()[-8:], sep="\n", flush=True)
+    found = collections.defaultdict(dict)
+    for note in notes.read_text().splitlines():
+        place, _, test = note.partition(" ")
+        module, _, line = place.rpartition(":")
+        if test:
+            found[Path(module), int(line)][test] = None
+    return found
+
+
+def tests_of(project, module, line, ran):
+    """The tests that have run a line, those of its module's own file first; all where it runs at an import."""
+    tree = ast.parse((project / module).read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    inside = [node for node in functions if node.body[0].lineno <= line <= node.end_lineno]
+    own = f"tests/test_{module.parent.name if module.stem == '__init__' else module.stem}.py"
+
+    def order(test):
+        file = test.partition("::")[0]
+        return file != own, (project / file).stat().st_size, file
+
+    if not inside:
+        files = [f"tests/{path.name}" for path in project.glob("tests/test_*.py") if path.stem not in LEFT_OUT]
+        return sorted(files, key=order)
+    statements = [node for node in ast.walk(inside[-1]) if isinstance(node, ast.stmt)]
+    holding = [node.lineno for node in statements if node.lineno <= line <= node.end_lineno and node != inside[-1]]
+    return sorted(ran.get((module, max(holding)), {}), key=order)
+
+
+def broken(project, module, line, number, ran):
     """Break one line in a copy of the project, and run the tests: what was done, and which test tells of it."""
     with tempfile.TemporaryDirectory(prefix="broken") as folder:
-        copy = Path(folder) / "project"
-        leave_out = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis")
-        shutil.copytree(project, copy, ignore=leave_out)
+        copy = copy_of(project, folder)
         tree = ast.parse((copy / module).read_text())
         _, what, act = breaks(tree)[number]
         act()
         (copy / module).write_text(ast.unparse(ast.fix_missing_locations(tree)))
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider"]
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-        with subprocess.Popen(
-            [*command, *tests_of(copy, module)],
-            cwd=copy,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            try:
-                out, _ = process.communicate(timeout=LIMIT)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                out = "FAILED did not end"
+        tests = tests_of(project, module, line, ran)
+        out, status = pytest(copy, "-x", "-n0", *tests) if tests else ("", 0)
+    if "ERROR: not found" in out:
+        raise RuntimeError(out)
     told = re.search(r"^(?:FAILED|ERROR) (\S+(?:\[.*?\])?)", out, flags=re.M)
-    caught = told[1] if told else "the tests did not start" if process.returncode else None
-    return {"module": str(module), "line": line, "break": what, "caught by": caught}
+    caught = told[1] if told else {None: "the tests did not end", 0: None}.get(status, "the tests did not start")
+    return {"module": str(module), "line": line, "break": what, "tests": len(tests), "caught by": caught}
 
 
 def main():
@@ -113,9 +196,11 @@ def main():
     parser.add_argument("--record", type=Path, default=HERE / "broken_lines.json")
     args = parser.parse_args()
     chosen = choose(args.project, args.lines, args.seed)
+    with tempfile.TemporaryDirectory(prefix="noting") as folder:
+        ran = who_runs(args.project, folder)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         results = []
-        for result in pool.map(lambda place: broken(args.project, *place), chosen):
+        for result in pool.map(lambda place: broken(args.project, *place, ran), chosen):
             results.append(result)
             print(json.dumps(result), flush=True)
     caught = sum(result["caught by"] is not None for result in results)

@@ -27,9 +27,10 @@ zygote.draw_small()
 LONGEST = ("test_explorer", "test_devices", "test_console", "test_surroundings", "test_stopping", "test_resume")
 
 
-def pytest_collection_modifyitems(items):
-    """The longest files come first: else one process is left with such a file when the others have ended."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+def pytest_collection_modifyitems(config, items):
+    """Where processes share the tests, the longest files come first: else one is left alone with such a file."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")
