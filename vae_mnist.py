@@ -92,8 +92,9 @@ def build_vae(recipe=RECIPES["default"], latent_dim=2, hidden_dim=256, seed=0):
     """The whole network: x (batch, 784) -> x_hat (batch, 784), by way of a random z.
 
     `vae.get_layer("encoder")` and `vae.get_layer("decoder")` are its halves, with the same weights.
-    The recipe (see parts/recipes.py) chooses the initial weights, and whether the encoder gets noisy images to learn
-    from. `seed` seeds all noise; for the initial weights call keras.utils.set_random_seed.
+    The recipe (see parts/recipes.py) chooses the initial weights, and whether the encoder learns from noisy images:
+    each pixel 1 or 0, with its grey level as the probability of 1. `seed` seeds all noise; for the initial weights
+    call keras.utils.set_random_seed.
     """
     encoder, decoder = build_encoder(latent_dim, hidden_dim), build_decoder(latent_dim, hidden_dim)
     if recipe.spread_weights:
@@ -162,9 +163,9 @@ def compile_vae(vae, recipe, n_images):
         optimizer=learning.make_optimizer(recipe, steps * recipe.epochs),
         loss=reconstruction_loss,
         metrics=[keras.metrics.MeanMetricWrapper(reconstruction_loss, "reconstruction_loss")],  # shown beside the loss
-        **learning.compile_options(steps),  # XLA, and many steps in one call
+        **learning.compile_options(steps),  # for speed: XLA, and several steps in one call
     )
-    vae.optimizer.build(vae.trainable_variables)  # else the first step makes its variables: it would be traced twice
+    vae.optimizer.build(vae.trainable_variables)  # made in the first step, they would have it compiled twice
 
 
 def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose="auto", callbacks=(), initial_epoch=0):
@@ -172,12 +173,12 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose=
 
     Both may also be data.Images, which are kept in bytes until their turn comes. `seed` decides the order of the
     batches and all noise, in each epoch anew.
-    `callbacks` are Keras callbacks of your own; their logs hold all the numbers that the history holds. A training
-    that was cut off goes on with `initial_epoch`, the number of epochs that are done.
+    `callbacks` are Keras callbacks of your own; their logs hold all the numbers that the history holds. To go on with
+    a training that was cut off, give `initial_epoch`, the number of its finished epochs.
     Returns the history, {name: one number per epoch}, in nats per image: `loss`, `reconstruction_loss` and `kl_loss`,
     and the same with `val_` for the held-out x_test. Each is a mean over images, with one noise sample an image.
-    Raises UserError for other images, for a learning rate that has run out, as that of a trained model has (compile_vae
-    gives it a new one), and when the loss or a weight becomes NaN or infinite.
+    Raises UserError for images of another form; for a learning rate at its end, as that of a trained model is
+    (compile_vae gives it a new one); and when the loss or a weight becomes NaN or infinite.
     """
     if verbose == "auto":
         verbose = console.verbosity()
@@ -248,12 +249,12 @@ def evaluate_evidence(vae, x, seed=0):
 def load_vae(path):
     """The VAE in a file that this script saved, with its optimizer. Raises UserError for any other file.
 
-    The network is built anew, and the file gives its numbers: nothing in it is run, wherever it comes from. To train
-    it further, call compile_vae first.
+    The network is built anew, and the file gives its numbers: nothing in it is run, wherever it comes from. Its
+    optimizer is where it was, at the end of its learning rate; to train further, call compile_vae for a new one.
     """
     stored = saved.read(path)
     vae = build_vae(stored.recipe, stored.latent_dim, stored.hidden_dim)
-    compile_vae(vae, stored.recipe, n_images=1)  # that recipe counts one image a step, one step an epoch
+    compile_vae(vae, stored.recipe, n_images=1)  # a file tells steps, not epochs: of this recipe each epoch is a step
     saved.fill(vae, stored)
     return vae
 
@@ -278,7 +279,8 @@ def run(args):
                 train(vae, dataset.x_train, dataset.x_test, session.recipe, args.seed, **saving)
         vae = session.on_one_device(vae)
 
-        held_out = evaluate_elbo(session.check(vae), dataset.x_test, samples=10, seed=args.seed)
+        session.check(vae)  # that its numbers are finite
+        held_out = evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed)
         known = evaluate_evidence(vae, dataset.x_test[: args.evidence_images], args.seed)
         figures = pictures.draw(vae, dataset, session.history, session.origin, args.seed, session.stopped)
         page = explorer.page(vae, dataset, pictures.COLOURS, session.replay, session.origin, args.seed)

@@ -157,9 +157,8 @@ class Session:
         return devices.on_one_device(vae) if self.trained and devices.available() > 1 else vae
 
     def check(self, vae):
-        """The model, if it is one to evaluate, draw and save; else raises UserError."""
+        """Raises UserError where the model is none to evaluate, draw and save."""
         saved.check(vae, self.dataset.x_test)
-        return vae
 
     @property
     def origin(self):

@@ -353,6 +353,12 @@ def test_no_kl_loss_at_all(digits, held_out):
     assert measured["prior_mismatch"] == pytest.approx(np.max(0.5 * (v + m**2 - 1 - np.log(v))), rel=1e-3)
 
 
+def test_the_worst_latent_is_named_with_its_distance_from_the_prior():
+    distances, errors = np.array([0.1, 9.0, 14.0, 6.0]), np.array([0.1, 0.3, 0.6, 0.4])
+    [said] = findings.codes_off_the_prior((distances, errors))
+    assert "in 2 of 4 latents: those of z3 are 14.0 ± 0.6 nats from N(0, 1) (at most 5)" in said
+
+
 def test_a_decoder_that_ignores_z(sound, held_out):
     average = held_out.mean(axis=0)
     found, measured, _ = seen(sound.encode, lambda z: np.tile(average, (len(z), 1)), held_out)

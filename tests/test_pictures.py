@@ -138,6 +138,7 @@ def test_manifold_runs_right_with_z1_and_up_with_z2():
 def test_manifold_ticks_stand_at_their_z():
     z_values = pictures.prior_quantiles(19)
     axes = pictures.plot_manifold(np.zeros((19 * 19, 784)), z_values).axes[0]
+    assert (axes.get_xlabel()[:3], axes.get_ylabel()) == ("z1 ", "z2")
     for axis in (axes.xaxis, axes.yaxis):
         places = dict(zip([t.get_text() for t in axis.get_ticklabels()], axis.get_ticklocs(), strict=True))
         assert places["0"] == pytest.approx(9.5), "z = 0 is the middle of the middle tile"
