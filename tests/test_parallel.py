@@ -303,6 +303,7 @@ def test_a_process_that_waits_in_vain_says_so(small_npz, tmp_path):
         ("jax", "", {"PROCESS_ID": "0"}, "The processes did not come together (coordinator_address"),
         ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:9", "NUM_PROCESSES": "two"}, "The processes did not come together"),
         ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:99999"}, "KERAS_DISTRIBUTION_JOB_ADDRESSES has the port 99999"),
+        ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:0"}, "KERAS_DISTRIBUTION_JOB_ADDRESSES has the port 0:"),
         ("jax", "--load vae.keras", {"NUM_PROCESSES": "2"}, "--load without --epochs does not train, so one"),
     ],
 )

@@ -116,6 +116,10 @@ def test_class_colours_stay_apart_for_colour_blind_readers(eye):
     assert min(distance[a, b] for group in ((3, 5, 8), (4, 7, 9)) for a in group for b in group if a < b) > 31
 
 
+def test_no_two_classes_have_the_same_colour():
+    assert len({*pictures.COLOURS}) == len(pictures.COLOURS) == 62, "EMNIST has so many"
+
+
 def test_prior_quantiles_are_those_of_a_standard_normal():
     z = pictures.prior_quantiles(19)
     assert z[[0, 9, 18]] == pytest.approx([-1.6448536, 0, 1.6448536], abs=1e-6)
