@@ -209,6 +209,21 @@ def test_a_full_disk_stops_no_training(small, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("could not be written (No space left on device): the training goes on") == 1
 
 
+def test_a_disk_that_fills_up_later_leaves_the_epoch_that_it_took(small, tmp_path, monkeypatch):
+    write, asked = np.savez, []
+
+    def once(file, **arrays):
+        asked.append(file)
+        if len(asked) > 1:
+            raise OSError(28, "No space left on device")
+        write(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", once)
+    train(small, run_of(small, tmp_path))
+    vae, _, progress = run_of(small, tmp_path)
+    assert progress.restore(vae) == 1
+
+
 def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp_path):
     """The signal comes after the first of four steps of the second epoch."""
 
