@@ -152,6 +152,13 @@ def test_unfriendly_cases_are_counted_as_recorded():
     assert f"{record['held']} of {record['cases']} held." in text
 
 
+def test_broken_lines_are_counted_as_recorded():
+    record = json.loads((ROOT / "benchmarks" / "broken_lines.json").read_text())
+    caught = sum(line["caught by"] is not None for line in record["lines"])
+    assert caught == record["caught"]
+    assert f"{caught} of {len(record['lines'])} were caught. Of the other {len(record['lines']) - caught}, " in MEASURED
+
+
 def test_kills_are_counted_as_recorded():
     """They met each phase, also the two, of some milliseconds each, in which files are out of their places."""
     out = 0
