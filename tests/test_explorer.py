@@ -33,7 +33,7 @@ def open_page(browser, tmp_path_factory):
     """
     main = (explorer.HERE / "main.js").read_text(encoding="utf-8")
 
-    def open_page(html, spacings="[0.05]", **settings):
+    def open_page(html, spacings="[0.1]", **settings):
         coarser = main.replace("[0.05, 0.025, 0.0125]", spacings)
         assert main in html
         assert coarser != main
@@ -88,13 +88,13 @@ def html(trained, sample, replay):
     return explorer.page(trained[0], sample, COLOURS, replay, origin="trained on the sample")
 
 
-SPACING = 0.025  # of the finest grid of the pages here
+SPACING = 0.05  # of the finest grid of the pages here
 
 
 @pytest.fixture(scope="module")
 def learner(open_page, html):
     """The page of the trained model, its posterior on the finest grid: q is so wide yet that a coarser one will do."""
-    page = open_page(html, f"[0.05, {SPACING}]")
+    page = open_page(html, f"[0.1, {SPACING}]")
     until(page, "explorer.refined", 90)
     return page
 
