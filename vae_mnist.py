@@ -165,7 +165,7 @@ def compile_vae(vae, recipe, n_images):
         metrics=[keras.metrics.MeanMetricWrapper(reconstruction_loss, "reconstruction_loss")],  # shown beside the loss
         **learning.compile_options(steps),  # for speed: XLA, and several steps in one call
     )
-    vae.optimizer.build(vae.trainable_variables)  # made in the first step, they would have it compiled twice
+    vae.optimizer.build(vae.trainable_variables)  # made in the first step, they would have that compiled twice
 
 
 def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose="auto", callbacks=(), initial_epoch=0):
@@ -254,7 +254,7 @@ def load_vae(path):
     """
     stored = saved.read(path)
     vae = build_vae(stored.recipe, stored.latent_dim, stored.hidden_dim)
-    compile_vae(vae, stored.recipe, n_images=1)  # a file tells steps, not epochs: of this recipe each epoch is a step
+    compile_vae(vae, stored.recipe, n_images=1)  # a file knows steps, not epochs: here an epoch is one step
     saved.fill(vae, stored)
     return vae
 
@@ -279,7 +279,7 @@ def run(args):
                 train(vae, dataset.x_train, dataset.x_test, session.recipe, args.seed, **saving)
         vae = session.on_one_device(vae)
 
-        session.check(vae)  # that its numbers are finite
+        session.check(vae)  # that its numbers are finite, and not far too large
         held_out = evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed)
         known = evaluate_evidence(vae, dataset.x_test[: args.evidence_images], args.seed)
         figures = pictures.draw(vae, dataset, session.history, session.origin, args.seed, session.stopped)

@@ -5,17 +5,16 @@
 First all tests of the README's command run once in a copy of the project, each of whose statements notes which test has
 run it, in other processes too. Then a line is broken in a copy: a comparison turned round, `and` for `or`, a number
 that is one more, a call left out, None returned. The tests that have run the line run again, those of its module's own
-file first, then some of each file, then the rest, until one fails; for what runs when a module is imported, the files
-that name the module. Two copies at a time. What they let pass is printed, to be looked at: some of it changes nothing,
-as a limit that no test can reach. --project measures another version. Writes benchmarks/broken_lines.json. It takes
-an hour on two cores.
+file first, then file by file, until one fails; for what runs when a module is imported, the files that name the module.
+Two copies at a time. What they let pass is printed, to be looked at: some of it changes nothing, as a limit that no
+test can reach. --project measures another version. Writes benchmarks/broken_lines.json. It takes most of an hour on two
+cores.
 """
 
 import argparse
 import ast
 import collections
 import concurrent.futures
-import itertools
 import json
 import os
 import random
@@ -29,7 +28,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIMIT = 1800  # seconds for the tests of one line
-SOME = 60  # tests that come before the rest
 OTHERS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
 OTHERS |= {ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And}
 OTHERS |= {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
@@ -95,14 +93,14 @@ def copy_of(project, folder):
     return Path(shutil.copytree(project, Path(folder) / "project", ignore=leave_out))
 
 
-def pytest(copy, *arguments, limit=LIMIT):
+def pytest(copy, *arguments):
     """Run the tests in a copy: what they print, and their exit status; None where they do not end."""
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     how = {"cwd": copy, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, start_new_session=True, **how) as process:
         try:
-            return process.communicate(timeout=limit)[0], process.returncode
+            return process.communicate(timeout=LIMIT)[0], process.returncode
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             return "", None
@@ -167,13 +165,10 @@ def tests_of(project, module, line, ran):
         return sorted(naming, key=lambda file: (file != own, (project / file).stat().st_size))
     statements = [node for node in ast.walk(inside[-1]) if isinstance(node, ast.stmt)]
     holding = [node.lineno for node in statements if node.lineno <= line <= node.end_lineno and node != inside[-1]]
-    tests = {}  # {file: its tests}
-    for test in ran.get((module, max(holding)), {}):
-        tests.setdefault(test.partition("::")[0], []).append(test)
-    first, others = tests.pop(own, []), sorted(tests.values(), key=len)
-    in_turn = [test for turn in itertools.zip_longest(*others) for test in turn if test is not None]
-    some = set(in_turn[:SOME])
-    return [*first, *(test for part in (True, False) for file in others for test in file if (test in some) == part)]
+    tests = ran.get((module, max(holding)), {})
+    of_file = collections.Counter(test.partition("::")[0] for test in tests)
+    files = sorted(of_file, key=lambda file: (file != own, of_file[file]))
+    return sorted(tests, key=lambda test: files.index(test.partition("::")[0]))
 
 
 def broken(project, module, line, number, ran):
