@@ -9,7 +9,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from conftest import encode, learn
+from conftest import build, encode, learn
 
 import vae_mnist
 from parts import console, data, devices, explorer, folder, options
@@ -358,6 +358,16 @@ def test_diverging_training_loses_nothing(small_npz, capsys, tmp_path):
     assert run_command("--epochs 1 --hidden-dim 8 --learning-rate 1e30", small_npz, tmp_path) == 2
     assert re.fullmatch(r"vae_mnist: Training diverged in epoch 1, .*--learning-rate.*\n", capsys.readouterr().err)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_a_model_whose_codes_cannot_be_drawn_gives_no_files(small_npz, capsys, tmp_path):
+    vae = build(RECIPES["default"], 100, hidden_dim=8)
+    vae.get_layer("encoder").get_layer("z_mean").bias.assign([0, -120])
+    vae.save(tmp_path / "far.keras")
+    (tmp_path / "out").mkdir()
+    assert run_command(f"--load {tmp_path / 'far.keras'}", small_npz, tmp_path / "out") == 2
+    assert "this model's weights or codes are far too large" in capsys.readouterr().err
+    assert [*(tmp_path / "out").iterdir()] == []
 
 
 def test_help_shows_each_option_with_its_default(capsys):
