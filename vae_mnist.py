@@ -21,18 +21,19 @@ Run it:
 
 Sources: the post; Kingma & Welling, "Auto-Encoding Variational Bayes" (arXiv:1312.6114), called AEVB below.
 The model is plain Keras 3 and runs unchanged on TensorFlow, JAX and PyTorch (KERAS_BACKEND=jax or torch).
-What a reader of the post may skip is in the folder parts/; parts/__init__.py lists it.
+What a reader of the post may skip is in the folder seevae/; seevae/__init__.py lists it.
 """
 
 import math
 import sys
 from pathlib import Path
 
-if not (Path(__file__).parent / "parts").is_dir():
-    print("vae_mnist: the folder parts/ is missing beside this script: fetch the whole project.", file=sys.stderr)
+if not (Path(__file__).parent / "seevae").is_dir():
+    print("vae_mnist: the folder seevae/ is missing beside this script: fetch the whole project.", file=sys.stderr)
     sys.exit(2)
 
-from parts import options, startup, stopping
+from seevae.machine import startup
+from seevae.run import options, stopping
 
 if __name__ == "__main__":  # before the slow imports: Ctrl-C, --help and mistakes in the options are answered at once
     stopping.Signals().listen_early()
@@ -43,9 +44,15 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from parts import console, data, evidence, explorer, feeding, learning, pictures, saved
-from parts.recipes import RECIPES
-from parts.session import Session
+from seevae.images import data
+from seevae.results import evidence, explorer, pictures
+from seevae.run import console, saved
+from seevae.run.session import Session
+from seevae.training.batches import Batches, for_fit
+from seevae.training.callbacks import KLLossInLogs, SeedEachEpoch, StopIfDiverged
+from seevae.training.optimizers import check_learning_rate, compile_options, make_optimizer
+from seevae.training.recipes import RECIPES
+from seevae.training.start import StochasticBinarisation, spread_weights
 
 INPUT_SIZE = data.IMAGE_DIM  # 784 pixels, the post's input_size
 
@@ -92,16 +99,16 @@ def build_vae(recipe=RECIPES["default"], latent_dim=2, hidden_dim=256, seed=0):
     """The whole network: x (batch, 784) -> x_hat (batch, 784), by way of a random z.
 
     `vae.get_layer("encoder")` and `vae.get_layer("decoder")` are its halves, with the same weights.
-    The recipe (see parts/recipes.py) chooses the initial weights, and whether the encoder learns from noisy images:
-    each pixel 1 or 0, with its grey level as the probability of 1. `seed` seeds all noise; for the initial weights
-    call keras.utils.set_random_seed.
+    The recipe (see seevae/training/recipes.py) chooses the initial weights, and whether the encoder learns from
+    noisy images: each pixel 1 or 0, with its grey level as the probability of 1. `seed` seeds all noise; for the
+    initial weights call keras.utils.set_random_seed.
     """
     encoder, decoder = build_encoder(latent_dim, hidden_dim), build_decoder(latent_dim, hidden_dim)
     if recipe.spread_weights:
-        learning.spread_weights(encoder, decoder)
+        spread_weights(encoder, decoder)
 
     x = keras.Input((INPUT_SIZE,), name="x")
-    noisy_x = learning.StochasticBinarisation(seed, name="noisy_x")(x) if recipe.binarised_input else x
+    noisy_x = StochasticBinarisation(seed, name="noisy_x")(x) if recipe.binarised_input else x
     q = AddKLLoss(name="kl_loss")(encoder(noisy_x))  # z_mean and z_log_var; see the cost below
     epsilon_seed = keras.random.SeedGenerator(seed)
     z_sample = layers.Lambda(sample_latent, arguments={"seed": epsilon_seed}, name="z_sample")(q)
@@ -160,10 +167,10 @@ def compile_vae(vae, recipe, n_images):
     """
     steps = math.ceil(n_images / recipe.batch_size)
     vae.compile(
-        optimizer=learning.make_optimizer(recipe, steps * recipe.epochs),
+        optimizer=make_optimizer(recipe, steps * recipe.epochs),
         loss=reconstruction_loss,
         metrics=[keras.metrics.MeanMetricWrapper(reconstruction_loss, "reconstruction_loss")],  # shown beside the loss
-        **learning.compile_options(steps),  # for speed: XLA, and several steps in one call
+        **compile_options(steps),  # for speed: XLA, and several steps in one call
     )
     vae.optimizer.build(vae.trainable_variables)  # made in the first step, they would have that compiled twice
 
@@ -182,13 +189,13 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose=
     """
     if verbose == "auto":
         verbose = console.verbosity()
-    batches = feeding.Batches(x_train, recipe.batch_size, seed)
-    learning.check_learning_rate(vae.optimizer, len(batches) * (recipe.epochs - initial_epoch), callbacks)
-    ours = [learning.SeedEachEpoch(batches, seed), learning.StopIfDiverged(), learning.KLLossInLogs()]
+    batches = Batches(x_train, recipe.batch_size, seed)
+    check_learning_rate(vae.optimizer, len(batches) * (recipe.epochs - initial_epoch), callbacks)
+    ours = [SeedEachEpoch(batches, seed), StopIfDiverged(), KLLossInLogs()]
     fitted = vae.fit(
-        feeding.for_fit(batches),
+        for_fit(batches),
         shuffle=False,  # the batches are shuffled already
-        validation_data=None if x_test is None else feeding.for_fit(feeding.Batches(x_test, batch_size=1000)),
+        validation_data=None if x_test is None else for_fit(Batches(x_test, batch_size=1000)),
         epochs=recipe.epochs,
         initial_epoch=initial_epoch,
         callbacks=[*ours, *callbacks],
@@ -266,7 +273,7 @@ def load_vae(path):
 
 def run(args):
     """Load, build, train, evaluate, draw, save: what one command does. Returns the record (metrics.json)."""
-    with Session(args) as session:  # its devices, its folder, --resume, Ctrl-C, the record: parts/session.py
+    with Session(args) as session:  # its devices, its folder, --resume, Ctrl-C, the record: seevae/run/session.py
         dataset = session.begin(data.load_data(args.data, args.seed))
         with session.all_devices():
             if args.load is not None:

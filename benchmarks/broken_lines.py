@@ -74,7 +74,7 @@ def breaks(tree):
 
 def modules(project):
     """The paths of the program's modules in the project."""
-    return [Path("vae_mnist.py"), *sorted(path.relative_to(project) for path in project.glob("parts/**/*.py"))]
+    return [Path("vae_mnist.py"), *sorted(path.relative_to(project) for path in project.glob("seevae/**/*.py"))]
 
 
 def choose(project, number, seed):

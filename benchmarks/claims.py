@@ -16,18 +16,20 @@ HERE = Path(__file__).resolve().parent
 RECORD = HERE / "claims.json"
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "notebooks")]
 
-import lab  # noqa: E402
-import numpy as np  # noqa: E402
-from lab import beta as betas  # noqa: E402
-from lab import bugs as bugs_on_purpose  # noqa: E402
-from lab import causes, directions, gradients, grey, own_q, posteriors, without_kl  # noqa: E402
-from lab import gap as gaps  # noqa: E402
+import lab
+import numpy as np
+from lab import beta as betas
+from lab import bugs as bugs_on_purpose
+from lab import causes, directions, gradients, grey, own_q, posteriors, without_kl
+from lab import gap as gaps
 
-import vae_mnist  # noqa: E402
-from parts import devices, evidence, learning, pictures  # noqa: E402
+import vae_mnist
+from seevae.machine import devices
+from seevae.results import evidence, pictures
+from seevae.training.start import StochasticBinarisation
 
 # isort: split
-import keras  # noqa: E402
+import keras
 
 SEEDS = (0, 1, 2)
 
@@ -79,7 +81,7 @@ def noise(dataset):
         for seed in SEEDS:
             layers = {
                 "none": None,
-                "binary": learning.StochasticBinarisation(seed),
+                "binary": StochasticBinarisation(seed),
                 "Gaussian 0.5": keras.layers.GaussianNoise(0.5, seed=seed),
             }
             for name, layer in layers.items():

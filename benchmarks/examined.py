@@ -179,8 +179,8 @@ IMAGES = {"keras.io": 20_000, "PyTorch": 60_000, "Flax": 60_000}
 
 def work(name, data, output):
     """Train and examine one network in this process; prints the result as a line of JSON."""
-    from parts import data as mnist
-    from parts.examine import examine
+    from seevae.diagnosis.examine import examine
+    from seevae.images import data as mnist
 
     dataset = mnist.load_data(data)
     make, backend, packages = NETWORKS[name]

@@ -23,11 +23,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import vae_mnist  # noqa: E402
-from parts import data, devices, explorer, pictures  # noqa: E402
-from parts.recipes import RECIPES  # noqa: E402
+import vae_mnist
+from seevae.images import data
+from seevae.machine import devices
+from seevae.results import explorer, pictures
+from seevae.training.recipes import RECIPES
 
 FRAME_TIMES = """
   window.frames_taken = [];

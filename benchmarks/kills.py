@@ -45,7 +45,7 @@ def write_images(path):
     """1,200 digits of the sample as a data file."""
     import numpy as np
 
-    from parts import data
+    from seevae.images import data
 
     sample = data.load_sample()
     images = (255 * sample.x_train[:1200]).round().astype("uint8").reshape(-1, 28, 28)
@@ -112,7 +112,7 @@ def plain(name, content):
 
 def settled(place):
     """What the next start makes of the folder `run` in `place`, looked at in a copy; and whether epochs are kept."""
-    from parts import folder
+    from seevae.run import folder
 
     copy = place / "copy"
     shutil.copytree(place / "run", copy)
@@ -207,7 +207,7 @@ def measure(backend, place):
 def cost_of_keeping(data_file, epochs=10):
     """What keeping the state takes of the time of the default training: {"epochs", "seconds", "share"}."""
     import vae_mnist
-    from parts import options, resume
+    from seevae.run import options, resume
 
     spent = []
 

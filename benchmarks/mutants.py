@@ -33,7 +33,12 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from parts import UserError, data, devices, explorer, folder, recipes, resume
+from seevae.basics import UserError
+from seevae.images import data
+from seevae.machine import devices
+from seevae.results import explorer
+from seevae.run import folder, resume
+from seevae.training import recipes
 
 MEMORY_LIMIT = 1024  # MiB that the process may grow by, over all mutants
 FORBIDDEN = (

@@ -23,9 +23,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from parts import data as mnist  # noqa: E402
+from seevae.images import data as mnist
 
 BATCH, HIDDEN, LATENT, PIXELS = 100, 256, 2, 784
 EPOCHS = 5  # of which the first, with compilation, is not in the epoch time
@@ -55,7 +55,7 @@ TO_TARGET = ("ours to the author's loss", "author's recipe, fit as it comes")
 def ours(x, batch=BATCH, recipe="author", epochs=EPOCHS):
     """vae_mnist.train, on the Keras backend of this process."""
     import vae_mnist
-    from parts.recipes import RECIPES
+    from seevae.training.recipes import RECIPES
 
     keras = vae_mnist.keras
 
@@ -71,7 +71,7 @@ def ours(x, batch=BATCH, recipe="author", epochs=EPOCHS):
 def fit_as_it_comes(x, epochs=EPOCHS):
     """The same Keras model with Keras's own settings: compile(optimizer, loss), fit(x, x)."""
     import vae_mnist
-    from parts.recipes import RECIPES
+    from seevae.training.recipes import RECIPES
 
     keras = vae_mnist.keras
 

@@ -17,10 +17,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import vae_mnist  # noqa: E402, I001 - first: it makes the start quiet
-import keras  # noqa: E402
-from parts import data, folder, learning  # noqa: E402
-from parts.recipes import RECIPES  # noqa: E402
+import vae_mnist  # noqa: I001 - first: it makes the start quiet
+import keras
+from seevae.images import data
+from seevae.run import folder
+from seevae.training.optimizers import HeadStep, compile_options
+from seevae.training.recipes import RECIPES
 
 SEEDS = (0, 1, 2)
 TRAININGS = {"30 epochs": 30, "6 epochs": 6, "the sample, 30 epochs": 30}
@@ -36,7 +38,7 @@ WITHOUT = {  # what the recipe has: what it has instead
 }
 
 
-class AdamWithHeadStep(learning.HeadStep, keras.optimizers.Adam):
+class AdamWithHeadStep(HeadStep, keras.optimizers.Adam):
     """The default recipe's optimizer without the look ahead."""
 
 
@@ -51,7 +53,7 @@ def loss_without(changes, x, epochs, seed):
         optimizer = AdamWithHeadStep.from_config(vae.optimizer.get_config() | {"head_step": recipe.head_step})
         loss = vae_mnist.reconstruction_loss
         steps = math.ceil(n / recipe.batch_size)
-        vae.compile(optimizer, loss=loss, metrics=[loss], **learning.compile_options(steps))
+        vae.compile(optimizer, loss=loss, metrics=[loss], **compile_options(steps))
     vae_mnist.train(vae, data.Images(x.pixels[:n]), None, recipe, seed, verbose=0)
     return -vae_mnist.evaluate_elbo(vae, x[n:], samples=10)["elbo"]
 

@@ -15,8 +15,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import vae_mnist  # noqa: E402
-from parts import data, folder, options  # noqa: E402
+import vae_mnist
+from seevae.images import data
+from seevae.run import folder, options
 
 SEEDS = range(5)
 RUNS = {

@@ -39,7 +39,7 @@ def ours(x):
     import torch
 
     import vae_mnist
-    from parts.recipes import RECIPES
+    from seevae.training.recipes import RECIPES
 
     recipe = RECIPES["author"]._replace(epochs=1, learning_rate=RATE)
     vae = vae_mnist.build_vae(recipe)

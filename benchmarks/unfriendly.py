@@ -25,11 +25,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
-import numpy as np  # noqa: E402
-import processes  # noqa: E402
+import numpy as np
+import processes
 
-import vae_mnist  # noqa: E402 - before NumPy: it makes the start quiet
-from parts import data, folder  # noqa: E402
+import vae_mnist  # before NumPy: it makes the start quiet
+from seevae.images import data
+from seevae.run import folder
 
 TRAIN = "--data ../small.npz --epochs 2 --hidden-dim 8 --evidence-images 5 --output out"
 LOAD = "--data ../small.npz --load out/vae.keras --evidence-images 5 --output loaded"

@@ -13,8 +13,8 @@ from processes import ROOT as ROOT
 from processes import Command as Command
 
 import vae_mnist
-from parts import data
-from parts.recipes import RECIPES
+from seevae.images import data
+from seevae.training.recipes import RECIPES
 
 # The author's recipe cut to two epochs: constant steps, and a clean input, so that only epsilon is random.
 TWO_EPOCHS = RECIPES["author"]._replace(epochs=2)

@@ -37,7 +37,7 @@ for number in (signal.SIGINT, signal.SIGTERM):
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
-# The environment that a process to fork from is started in; the level is what importing `parts` makes of it.
+# The environment that a process to fork from is started in; the level is what importing `seevae` makes of it.
 AT_FIRST = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
 
 running = []  # the processes that a test has started

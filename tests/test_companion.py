@@ -15,8 +15,9 @@ from conftest import ROOT, decode, encode, learn
 from PIL import Image
 
 import vae_mnist
-from parts import data, pictures
-from parts.recipes import RECIPES
+from seevae.images import data
+from seevae.results import pictures
+from seevae.training.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
 import lab
@@ -411,7 +412,7 @@ def test_every_link_leads_somewhere():
 
 
 def test_every_section_and_panel_it_names_exists():
-    panels = re.findall(r"<h2[^>]*>(.*?)</h2>", (ROOT / "parts" / "explorer" / "page.html").read_text())
+    panels = re.findall(r"<h2[^>]*>(.*?)</h2>", (ROOT / "seevae" / "results" / "explorer" / "page.html").read_text())
     named = re.findall(r"\[explorer\], ([A-Z][^;,.)]*)", ONE_LINE)
     assert len(named) >= 3
     assert [name for name in named if name not in panels] == []

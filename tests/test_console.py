@@ -12,8 +12,11 @@ import pytest
 from conftest import build, encode, learn
 
 import vae_mnist
-from parts import console, data, devices, explorer, folder, options
-from parts.recipes import RECIPES
+from seevae.images import data
+from seevae.machine import devices
+from seevae.results import explorer
+from seevae.run import console, folder, options
+from seevae.training.recipes import RECIPES
 
 FILES = sorted([*folder.PICTURES, "explorer.html", "metrics.json", "replay.npz", "vae.keras"])
 
@@ -257,7 +260,7 @@ def test_options_are_answered_before_anything_heavy_is_imported(line, status, pr
 def test_the_script_without_its_folder_says_what_is_missing(run_python, tmp_path):
     shutil.copy(vae_mnist.__file__, tmp_path)
     done = run_python("vae_mnist.py", PYTHONPATH="", own_process=True)
-    sentence = "vae_mnist: the folder parts/ is missing beside this script: fetch the whole project.\n"
+    sentence = "vae_mnist: the folder seevae/ is missing beside this script: fetch the whole project.\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
 
 

@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 
 import vae_mnist
-from parts import UserError, data, layouts, reading
-from parts.data import load_data
+from seevae.basics import UserError
+from seevae.images import data, layouts, reading
+from seevae.images.data import load_data
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -171,7 +172,7 @@ def test_free_memory_is_what_the_system_says():
 
 
 PEAK = """
-from parts import data
+from seevae.images import data
 def kilobytes(name):  # of this program alone; resource.getrusage may give its parent's peak
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 for name in ("uint8.npz", "float32.npz"):  # the peak only rises: the one with the larger bound comes last
@@ -398,7 +399,7 @@ def test_a_kill_leaves_nothing_at_the_place(host):
         host.ended.wait(60)
 
     host.answer = half
-    program = f"from parts import data; data.HOST = {data.HOST!r}; data.load_mnist()"
+    program = f"from seevae.images import data; data.HOST = {data.HOST!r}; data.load_mnist()"
     with subprocess.Popen([sys.executable, "-c", program], cwd=Path(vae_mnist.__file__).parent) as process:
         assert halfway.wait(200)
         for _ in range(2000):

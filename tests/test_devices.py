@@ -14,8 +14,9 @@ import pytest
 from conftest import ROOT
 from test_recipes import FIRST_STEP
 
-from parts import devices, learning, startup
-from parts.recipes import RECIPES
+from seevae.machine import devices, startup
+from seevae.training.optimizers import compile_options
+from seevae.training.recipes import RECIPES
 
 PATHS = [str(ROOT), str(ROOT / "tests")]
 
@@ -48,16 +49,15 @@ os.dup2(nowhere, 2)  # the libraries talk while they are imported; that a start 
 import keras, matplotlib, tensorflow
 os.dup2(stderr, 2)
 sys.path.insert(0, sys.argv[1])
-for path in sorted(pathlib.Path(sys.argv[1], "parts").iterdir()):
-    if path.name[0] == "_" or path.suffix not in ("", ".py"):
-        continue
+for path in sorted(pathlib.Path(sys.argv[1]).glob("seevae/**/*.py")):
+    name = ".".join(path.relative_to(sys.argv[1]).with_suffix("").parts).removesuffix(".__init__")
     if (child := os.fork()) == 0:
         handlers = [signal.getsignal(number) for number in (2, 15)]
-        __import__(f"parts.{path.stem}")
+        __import__(name)
         assert "vae_mnist" not in sys.modules, "a room imports the script"
         assert [signal.getsignal(number) for number in (2, 15)] == handlers, "importing starts something"
         os._exit(0)
-    print(path.stem, os.waitpid(child, 0)[1])
+    print(name, os.waitpid(child, 0)[1])
 """
 
 
@@ -65,7 +65,7 @@ def test_any_room_may_be_imported_first(run_python):
     done = run_python("-c", ROOMS, ROOT, own_process=True)
     assert (done.returncode, done.stderr) == (0, "")
     rooms = dict(line.split() for line in done.stdout.splitlines())
-    assert {"data", "evidence", "explorer", "folder", "pictures", "recipes"} < set(rooms)
+    assert {"seevae", "seevae.images.data", "seevae.results.explorer", "seevae.training.recipes"} < set(rooms)
     assert set(rooms.values()) == {"0"}
 
 
@@ -87,8 +87,8 @@ def test_description_names_the_device_and_the_versions():
 
 
 def test_a_call_runs_a_tenth_of_an_epoch():
-    assert learning.compile_options(600) == {"jit_compile": True, "steps_per_execution": 60}
-    assert learning.compile_options(7)["steps_per_execution"] == 1
+    assert compile_options(600) == {"jit_compile": True, "steps_per_execution": 60}
+    assert compile_options(7)["steps_per_execution"] == 1
 
 
 OTHER_BACKEND = """
@@ -96,8 +96,8 @@ import json
 import keras, numpy as np
 import vae_mnist
 from conftest import encode, learn
-from parts import evidence
-from parts.recipes import RECIPES
+from seevae.results import evidence
+from seevae.training.recipes import RECIPES
 x = np.tile(np.linspace(0, 1, 784, dtype="float32"), (60, 1))
 keras.utils.set_random_seed(0)
 recipe = RECIPES["author"]._replace(epochs=4, learning_rate=1e-30, batch_size=60)
@@ -149,8 +149,8 @@ import json, sys
 import vae_mnist  # first: it makes the start quiet
 import keras
 from conftest import learn
-from parts import data
-from parts.recipes import RECIPES
+from seevae.images import data
+from seevae.training.recipes import RECIPES
 here, x = keras.backend.backend(), data.load_sample().x_test[:300]
 if sys.argv[1] == "save":
     for name, recipe in RECIPES.items():

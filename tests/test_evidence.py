@@ -9,8 +9,8 @@ from conftest import ROOT, encode
 from keras import ops
 
 import vae_mnist
-from parts import evidence
-from parts.recipes import RECIPES
+from seevae.results import evidence
+from seevae.training.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
 import lab

@@ -12,8 +12,11 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 import vae_mnist
-from parts import UserError, dense, evidence, explorer, findings, folder
-from parts.examine import Network, as_pictures, examine, images_of, judge
+from seevae.basics import UserError
+from seevae.diagnosis import dense, findings
+from seevae.diagnosis.examine import Network, as_pictures, examine, images_of, judge
+from seevae.results import evidence, explorer
+from seevae.run import folder
 
 PIXELS = 196  # of the digits at half their size, on which the networks here train
 
@@ -195,7 +198,7 @@ def test_log_evidence_of_a_toy_by_brute_force(tmp_path):
 
 def test_the_standard_errors_are_those_of_repetition(sound, held_out):
     """Of drawing z: the spread of the ELBO over seeds. Of the images: the spread over as many other ones."""
-    from parts import examine as module
+    from seevae.diagnosis import examine as module
 
     network = Network(sound.encode, sound.decode, (PIXELS,))
     runs = [module.elbo_of(*module.elbo_terms(network, held_out[:50], seed)) for seed in range(40)]
@@ -737,7 +740,7 @@ def test_what_was_there_stays_when_it_fails_midway(quick, sound, held_out, tmp_p
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("parts.pictures.Picture.savefig", full)
+        patch.setattr("seevae.results.pictures.Picture.savefig", full)
         with pytest.raises(UserError, match=r"could not be written .*choose another folder"):
             examine(encode, decode, x, folder=tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

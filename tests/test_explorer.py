@@ -16,8 +16,9 @@ from conftest import ROOT, TWO_EPOCHS, decode, encode, learn
 from keras import ops
 
 import vae_mnist
-from parts import data, evidence, explorer, pictures
-from parts.recipes import RECIPES
+from seevae.images import data
+from seevae.results import evidence, explorer, pictures
+from seevae.training.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
 import lab
@@ -928,7 +929,7 @@ def test_the_pages_gradients_and_steps_are_those_of_keras(beta, noise, small, re
     x = sample.x_test[:20]
     seen = (rng.uniform(size=x.shape) < x).astype("float32")
     epsilon = rng.standard_normal((20, 2)).astype("float32") * noise
-    optimizer = vae_mnist.learning.make_optimizer(RECIPES["default"]._replace(linear_decay=False), 1)
+    optimizer = vae_mnist.make_optimizer(RECIPES["default"]._replace(linear_decay=False), 1)
     optimizer.learning_rate = keras.optimizers.schedules.PolynomialDecay(0.01, 2700, end_learning_rate=0.001)
     optimizer.build(vae.trainable_variables)
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from parts import UserError, feeding, learning
-from parts.data import Images
+from seevae.basics import UserError
+from seevae.images.data import Images
+from seevae.training.batches import Batches
+from seevae.training.callbacks import noise_state
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (130, 784)).astype("uint8")
 WHOLE = (PIXELS / 255).astype("float32")
@@ -17,7 +19,7 @@ WHOLE = (PIXELS / 255).astype("float32")
 
 @pytest.mark.parametrize("x", [Images(PIXELS), WHOLE], ids=["bytes", "floats"])
 def test_an_epoch_is_each_image_once_beside_itself(x):
-    batches = feeding.Batches(x, 50, seed=0)
+    batches = Batches(x, 50, seed=0)
     batches.shuffle(epoch=3)
     parts = [batches[number] for number in range(len(batches))]
     assert [len(images) for images, _ in parts] == [50, 50, 30]
@@ -45,26 +47,26 @@ OTHERS = {
 @pytest.mark.parametrize(("x", "sentence"), OTHERS.values(), ids=OTHERS)
 def test_other_images_are_refused_in_one_sentence(x, sentence):
     with pytest.raises(UserError, match=f"^The images have {sentence}.*\\.$"):
-        feeding.Batches(x, 50)
+        Batches(x, 50)
 
 
 def test_looking_at_the_images_makes_no_copy_of_them():
     """Two million rows would be 6 GB as float32; here all are the same row, which takes no room."""
     for x in (Images(np.broadcast_to(PIXELS[:1], (2_000_000, 784))), np.broadcast_to(WHOLE[:1], (100_000, 784))):
         tracemalloc.start()
-        batches = feeding.Batches(x, 50)
+        batches = Batches(x, 50)
         assert tracemalloc.get_traced_memory()[1] < 9 * len(x), "a place in the order takes 8 bytes"
         tracemalloc.stop()
         assert batches.x is x
 
 
 def test_floats_of_another_size_come_as_float32():
-    (x, _) = feeding.Batches(WHOLE.astype("float64"), 50)[0]
+    (x, _) = Batches(WHOLE.astype("float64"), 50)[0]
     np.testing.assert_array_equal(x, WHOLE[:50], strict=True)
 
 
 def test_held_out_images_keep_their_order():
-    batches = feeding.Batches(WHOLE, 50)
+    batches = Batches(WHOLE, 50)
     np.testing.assert_array_equal(np.concatenate([batches[number][0] for number in range(len(batches))]), WHOLE)
 
 
@@ -72,18 +74,19 @@ ORDERS = """
 import json
 import numpy as np
 import vae_mnist
-from parts import feeding, learning
-from parts.recipes import RECIPES
+from seevae.training.batches import Batches
+from seevae.training.callbacks import noise_state
+from seevae.training.recipes import RECIPES
 
 rows = np.zeros((70, 784), "float32")
 rows[:, 0] = np.arange(70) / 70
 drawn = []
-draw = feeding.Batches.__getitem__
+draw = Batches.__getitem__
 def noted(self, number):
     pair = draw(self, number)
     drawn.extend((70 * pair[0][:, 0]).round().astype(int).tolist())
     return pair
-feeding.Batches.__getitem__ = noted
+Batches.__getitem__ = noted
 
 class Mark(vae_mnist.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
@@ -114,7 +117,7 @@ def test_every_backend_trains_on_the_same_new_order_in_each_epoch(backend, run_p
 
 def test_noise_starts_elsewhere_for_each_epoch_generator_and_device():
     keys = [*itertools.product((0, 1), (0, 1, 70_000), (0, 1), (0, 1))]
-    states = [learning.noise_state(*key) for key in keys]
+    states = [noise_state(*key) for key in keys]
     assert len({int(state[0]) for state in states}) == len({int(state.sum()) for state in states}) == len(keys)
     assert max(state.max() for state in states) < 2**30, "what a 32-bit counter can go on from"
-    np.testing.assert_array_equal(states[0], learning.noise_state(*keys[0]))
+    np.testing.assert_array_equal(states[0], noise_state(*keys[0]))

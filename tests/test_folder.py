@@ -15,8 +15,10 @@ import pytest
 from conftest import ROOT
 
 import vae_mnist
-from parts import UserError, explorer, folder, pictures, resume
-from parts.data import MNIST_SAMPLE
+from seevae.basics import UserError
+from seevae.images.data import MNIST_SAMPLE
+from seevae.results import explorer, pictures
+from seevae.run import folder, resume
 
 
 def data_called(name, full=False):
@@ -162,7 +164,7 @@ def test_files_are_put_in_place_and_what_the_new_run_lacks_is_taken_away(earlier
 KILLED = """
 import itertools, json, os, signal, sys
 from pathlib import Path
-from parts import folder
+from seevae.run import folder
 import test_folder
 place, name, seen = Path(sys.argv[1]), sys.argv[2], []
 function = getattr(os, name)
@@ -359,7 +361,8 @@ def test_a_kill_in_the_folder_below_is_finished_before_the_place_is_chosen(tmp_p
 # Another user's files in a folder that everybody may write into, but only delete in what is one's own.
 TWO_USERS = """
 import os, sys
-from parts import UserError, folder
+from seevae.basics import UserError
+from seevae.run import folder
 from test_folder import FULL
 os.setuid(65534)
 try:

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 import vae_mnist
-from parts import UserError, layouts
-from parts.data import DIGITS, load_data
-from parts.layouts import Role
+from seevae.basics import UserError
+from seevae.images import layouts
+from seevae.images.data import DIGITS, load_data
+from seevae.images.layouts import Role
 
 
 @pytest.fixture

@@ -15,7 +15,10 @@ import pytest
 from conftest import NO_NETWORK, ROOT
 
 import vae_mnist
-from parts import data, evidence, explorer, folder, pictures, recipes
+from seevae.images import data
+from seevae.results import evidence, explorer, pictures
+from seevae.run import folder
+from seevae.training import recipes
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]

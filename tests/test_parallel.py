@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, Command, results
 
-from parts import UserError, devices, feeding, processes
+from seevae.basics import UserError
+from seevae.machine import devices, processes
+from seevae.training.batches import Batches
 
 TWO_CPUS = """
 import tensorflow as tf
@@ -31,7 +33,11 @@ import json
 import keras, numpy as np
 import vae_mnist
 from conftest import TWO_EPOCHS, build, encode
-from parts import data, devices, feeding, learning, recipes
+from seevae.images import data
+from seevae.machine import devices
+from seevae.training.batches import Batches
+from seevae.training.callbacks import SeedEachEpoch
+from seevae.training import recipes
 from keras import ops
 
 x = data.load_sample().x_train[:]
@@ -50,8 +56,8 @@ one, history_one = learn(noiseless, x[:60], 6)
 still = TWO_EPOCHS._replace(learning_rate=1e-30, batch_size=10)
 
 with devices.all_devices():
-    found["sharing"], found["steps"] = devices.sharing(), len(feeding.Batches(x[:61], 20))
-    found["rounded"] = feeding.Batches(x[:61], 11).batch_size
+    found["sharing"], found["steps"] = devices.sharing(), len(Batches(x[:61], 20))
+    found["rounded"] = Batches(x[:61], 11).batch_size
     two, history_two = learn(noiseless, x[:60], 6)
     found["losses"] = [history_one["loss"], history_two["loss"]]
     vae, history = learn(still, x[:404])  # 404 = 40 * 10 + 4, and two for each device in the last batch
@@ -62,7 +68,7 @@ with devices.all_devices():
         import tensorflow as tf
 
         default = build(recipes.RECIPES["default"], 100, hidden_dim=4)
-        seed = learning.SeedEachEpoch(feeding.Batches(x[:60], 20, 0), 0)
+        seed = SeedEachEpoch(Batches(x[:60], 20, 0), 0)
         seed.set_model(default)
         seed.on_epoch_begin(0)
         grey, layer = np.full((1, 784), 0.5, "float32"), default.get_layer("noisy_x")
@@ -132,16 +138,16 @@ def test_the_command_takes_both_devices_and_resumes_on_them(backend, small_npz, 
 
 def test_fewer_images_than_devices_are_refused(monkeypatch):
     monkeypatch.setattr(devices, "sharing", lambda: 8)
-    batches = feeding.Batches(np.zeros((17, 784), "float32"), 8)
+    batches = Batches(np.zeros((17, 784), "float32"), 8)
     assert (batches.n, len(batches)) == (16, 2)
     with pytest.raises(UserError, match="7 images are fewer than the 8 devices that would share them"):
-        feeding.Batches(np.zeros((7, 784), "float32"), 8)
+        Batches(np.zeros((7, 784), "float32"), 8)
 
 
 def test_one_device_changes_nothing():
     assert devices.round_up(11, 1) == 11
     assert devices.round_up(100, 8) == 104
-    assert feeding.Batches(np.zeros((17, 784), "float32"), 11).batch_size == 11
+    assert Batches(np.zeros((17, 784), "float32"), 11).batch_size == 11
     assert processes.own_share(range(5)) == range(5)
 
 
@@ -186,7 +192,7 @@ def pair(tmp_path):
 DRAWS_LATER = """
 import time
 from pathlib import Path
-from parts import pictures
+from seevae.results import pictures
 draw = pictures.draw
 def later(*arguments):
     while not Path("the second has ended").exists():
@@ -240,7 +246,8 @@ def test_two_processes_resume_together(pair, small_npz, tmp_path):
     """The second one is another kind of machine, as far as it knows; SIGTERM ends it, and with it the first."""
     options = f"--data {small_npz} --epochs 8 --hidden-dim 8 --evidence-images 0 --output run"
     other = (
-        "from parts import devices as d; said = d.describe; d.describe = lambda: said() | {'device': 'CPU (99 cores)'}"
+        "from seevae.machine import devices as d; said = d.describe;"
+        " d.describe = lambda: said() | {'device': 'CPU (99 cores)'}"
     )
     first, second = pair(options, options)
     first.wait_for("Epoch 4/8")
@@ -286,7 +293,7 @@ def test_processes_with_other_numbers_of_devices_are_told_so(pair, small_npz):
 
 
 def test_a_process_that_waits_in_vain_says_so(small_npz, tmp_path):
-    impatient = "from parts import processes; processes.PATIENCE = 1"
+    impatient = "from seevae.machine import processes; processes.PATIENCE = 1"
     environment = ALONE
     command = Command(f"--data {small_npz}", tmp_path, impatient, KERAS_BACKEND="jax", **environment)
     status, out, err = command.end()

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 import vae_mnist
-from parts import data, pictures
+from seevae.images import data
+from seevae.results import pictures
 
 
 def test_scatter_draws_each_code_in_the_colour_of_its_class():

@@ -8,7 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from parts import explorer, reading
+from seevae.images import reading
+from seevae.results import explorer
 
 WANTED = {"x": ("f", (None, 2)), "n": ("iu", ()), "text": ("U", ())}
 GOOD = {"x": np.ones((3, 2), "float32"), "n": np.int64(7), "text": np.array('{"a": 1}')}

@@ -11,7 +11,10 @@ import pytest
 from conftest import ROOT
 
 import vae_mnist
-from parts import console, data, evidence, folder, pictures, recipes
+from seevae.images import data
+from seevae.results import evidence, pictures
+from seevae.run import console, folder
+from seevae.training import recipes
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import backends

@@ -7,9 +7,10 @@ from conftest import build, encode, learn
 from keras import ops
 
 import vae_mnist
-from parts import UserError, learning
-from parts.learning import StochasticBinarisation
-from parts.recipes import RECIPES
+from seevae.basics import UserError
+from seevae.training.optimizers import check_learning_rate, make_optimizer
+from seevae.training.recipes import RECIPES
+from seevae.training.start import StochasticBinarisation
 
 
 def test_binarisation_draws_pixels_in_training_only():
@@ -60,14 +61,14 @@ def test_spread_weights_follow_the_seed():
 
 
 def test_author_trains_as_in_his_notebook():
-    author = learning.make_optimizer(RECIPES["author"], steps=1000)
+    author = make_optimizer(RECIPES["author"], steps=1000)
     assert type(author).__name__ == "Adam"
     assert author.get_config() == keras.optimizers.Adam(1e-3, name=author.name).get_config()
 
 
 def test_default_learning_rate_falls_linearly_to_zero():
     recipe = RECIPES["default"]
-    config = learning.make_optimizer(recipe, steps=1000).get_config()
+    config = make_optimizer(recipe, steps=1000).get_config()
     schedule = keras.optimizers.schedules.deserialize(config["learning_rate"])
     values = [float(schedule(step)) / recipe.learning_rate for step in (0, 500, 1000)]
     assert values == pytest.approx([1, 0.5, 0], abs=1e-6)
@@ -81,7 +82,7 @@ FIRST_STEP = U_2 * 0.1 / (1 - U_1 * U_2) + (1 - U_1) / (1 - U_1)
 
 def test_optimizers_forget_gradients_as_fast_as_the_recipe_says():
     for recipe in RECIPES.values():
-        assert learning.make_optimizer(recipe._replace(beta_2=0.5), steps=10).get_config()["beta_2"] == 0.5
+        assert make_optimizer(recipe._replace(beta_2=0.5), steps=10).get_config()["beta_2"] == 0.5
 
 
 def test_a_step_of_the_heads_is_shorter(sample):
@@ -98,22 +99,22 @@ def test_a_step_of_the_heads_is_shorter(sample):
 
 def test_a_training_longer_than_its_schedule_is_refused():
     """A schedule of 100 steps; a training that was cut off after 60 of them has 40 left."""
-    optimizer = learning.make_optimizer(RECIPES["default"], steps=100)
+    optimizer = make_optimizer(RECIPES["default"], steps=100)
     spent = "has run out"
     for done, steps, sentence in ((100, 1, spent), (101, 1, spent), (60, 41, "runs out after 40 of 41")):
         optimizer.iterations.assign(done)
         with pytest.raises(UserError, match=f"learning rate {sentence}"):
-            learning.check_learning_rate(optimizer, steps)
+            check_learning_rate(optimizer, steps)
     for done, steps in ((0, 100), (60, 40), (99, 1), (100, 0)):
         optimizer.iterations.assign(done)
-        learning.check_learning_rate(optimizer, steps)
-    steady = learning.make_optimizer(RECIPES["author"], steps=1)
-    learning.check_learning_rate(steady, 10**9, [keras.callbacks.ReduceLROnPlateau()])
+        check_learning_rate(optimizer, steps)
+    steady = make_optimizer(RECIPES["author"], steps=1)
+    check_learning_rate(steady, 10**9, [keras.callbacks.ReduceLROnPlateau()])
 
 
 def test_an_unknown_optimizer_is_an_error():
     with pytest.raises(ValueError, match="'sgd'"):
-        learning.make_optimizer(RECIPES["default"]._replace(optimizer="sgd"), steps=10)
+        make_optimizer(RECIPES["default"]._replace(optimizer="sgd"), steps=10)
 
 
 def test_recipes_build_the_same_network(sample):

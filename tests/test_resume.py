@@ -9,8 +9,11 @@ import pytest
 from conftest import Command, build, results
 
 import vae_mnist
-from parts import UserError, devices, explorer, folder, resume, stopping
-from parts.recipes import RECIPES
+from seevae.basics import UserError
+from seevae.machine import devices
+from seevae.results import explorer
+from seevae.run import folder, resume, stopping
+from seevae.training.recipes import RECIPES
 
 RECIPE = RECIPES["default"]._replace(epochs=4, batch_size=50)
 SETTINGS = {"recipe": RECIPE._asdict(), "latent_dim": 2, "hidden_dim": 16}
@@ -247,7 +250,7 @@ def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp
 def test_a_model_that_is_trained_further_is_stopped_and_goes_on(small_npz, tmp_path, monkeypatch, capsys):
     """Stopped in the third of four epochs, as by Ctrl-C, and resumed, it ends bit for bit as one that was not."""
     training = vae_mnist.train
-    monkeypatch.setattr(vae_mnist.learning, "compile_options", lambda steps: {"run_eagerly": True})  # for so few steps
+    monkeypatch.setattr(vae_mnist, "compile_options", lambda steps: {"run_eagerly": True})  # for so few steps
     monkeypatch.setattr(vae_mnist.pictures, "draw", lambda *given: {})
     monkeypatch.setattr(vae_mnist.explorer, "page", lambda *given: "")
 

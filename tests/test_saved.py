@@ -15,8 +15,10 @@ from conftest import ROOT, build
 
 import vae_mnist
 from benchmarks import mutants
-from parts import UserError, learning, saved
-from parts.recipes import RECIPES
+from seevae.basics import UserError
+from seevae.run import saved
+from seevae.training.optimizers import compile_options
+from seevae.training.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def test_a_loaded_model_runs_one_step_a_call_however_long_it_trained(steps, good
     members = changed(members, put(10**9, "compile_config", "steps_per_execution"))
     vae = vae_mnist.load_vae(write(tmp_path / "vae.keras", members))
     assert vae.optimizer.get_config()["learning_rate"]["config"]["decay_steps"] == steps
-    assert vae.steps_per_execution == learning.compile_options(1)["steps_per_execution"] == 1
+    assert vae.steps_per_execution == compile_options(1)["steps_per_execution"] == 1
 
 
 # -- model.weights.h5 ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from conftest import ROOT, encode, learn
 from keras import ops
 
 import vae_mnist
-from parts import evidence
+from seevae.results import evidence
 
 sys.path.append(str(ROOT / "notebooks"))
 

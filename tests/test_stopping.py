@@ -43,9 +43,11 @@ def wait(*arguments, **options):
         time.sleep(0.1)
 """
 
+RESUME_1 = "--resume goes on after epoch 1 of 1"
+
 
 def test_a_second_signal_leaves_at_once(small_npz, tmp_path):
-    before = WAIT + "from parts import pictures; pictures.draw = wait"
+    before = WAIT + "from seevae.results import pictures; pictures.draw = wait"
     command = Command(f"{LONG} --data {small_npz}", tmp_path, before)
     command.wait_for("Epoch 3/")
     command.send(signal.SIGINT)
@@ -62,9 +64,17 @@ def test_a_second_signal_leaves_at_once(small_npz, tmp_path):
 @pytest.mark.parametrize(
     ("place", "number", "left"),
     [
-        ("from parts import data; data.load_data = wait", signal.SIGTERM, "nothing was written"),
-        ("from parts import evidence; evidence.evaluate = wait", signal.SIGINT, "--resume goes on after epoch 1 of 1"),
-        ("from parts import folder; folder.replace_all = wait", signal.SIGTERM, "--resume goes on after epoch 1 of 1"),
+        ("from seevae.images import data; data.load_data = wait", signal.SIGTERM, "nothing was written"),
+        (
+            "from seevae.results import evidence; evidence.evaluate = wait",
+            signal.SIGINT,
+            "--resume goes on after epoch 1 of 1",
+        ),
+        (
+            "from seevae.run import folder; folder.replace_all = wait",
+            signal.SIGTERM,
+            "--resume goes on after epoch 1 of 1",
+        ),
     ],
     ids=["loading", "evaluating", "saving"],
 )
@@ -114,7 +124,7 @@ os.replace = slowly
 
 def test_a_signal_that_the_process_was_told_to_ignore_is_ignored(run_python):
     """So a shell starts a program in the background: its Ctrl-C is for another."""
-    program = "import signal; signal.signal(2, signal.SIG_IGN); from parts import stopping\n"
+    program = "import signal; signal.signal(2, signal.SIG_IGN); from seevae.run import stopping\n"
     program += "with stopping.Signals().answered(): signal.raise_signal(2); print('goes on')"
     assert run_python("-c", program).stdout == "goes on\n"
 
@@ -126,7 +136,8 @@ def test_a_library_leaves_the_signals_alone(run_python):
 
 def test_an_error_after_the_training_says_where_the_model_is(small_npz, tmp_path):
     fails = """
-from parts import UserError, pictures
+from seevae.basics import UserError
+from seevae.results import pictures
 def fail(*arguments):
     raise UserError("The pictures failed.")
 pictures.draw = fail

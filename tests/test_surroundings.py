@@ -11,8 +11,10 @@ from conftest import Command
 from matplotlib.figure import Figure
 
 import vae_mnist
-from parts import UserError, console, pictures
-from parts.recipes import RECIPES
+from seevae.basics import UserError
+from seevae.results import pictures
+from seevae.run import console
+from seevae.training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("backend", ["numpy", "nonsense"])
@@ -33,7 +35,7 @@ def test_an_mplbackend_that_matplotlib_does_not_know_ends_with_one_sentence(run_
 # What `import keras` meets in each environment: other packages than there are here, other settings.
 CHOICES = """
 import importlib.metadata, importlib.util, os, sys
-from parts import startup
+from seevae.machine import startup
 os.environ.pop("KERAS_BACKEND", None)
 version, installed = sys.argv[1], sys.argv[2].split(",")
 find = importlib.util.find_spec
@@ -289,12 +291,12 @@ def test_no_warning_of_keras_is_shown_or_ends_a_run(small_npz, tmp_path):
 def test_warnings_of_ours_stay_errors_where_the_user_has_them_so(run_python):
     program = """
 import warnings
-from parts import startup
+from seevae.machine import startup
 for action in ("error", "default"):
     with warnings.catch_warnings():
         warnings.simplefilter(action)
         startup.calm_warnings()
-        for module in ("parts.session", "__main__", "keras.src.ops", "numpy", "partsman", "builtins"):
+        for module in ("seevae.run.session", "__main__", "keras.src.ops", "numpy", "partsman", "builtins"):
             for kind in (UserWarning, DeprecationWarning):
                 try:
                     warnings.warn_explicit(f"{module} {kind.__name__} {action}", kind, "file", 1, module)
@@ -303,11 +305,11 @@ for action in ("error", "default"):
 """
     done = run_python("-c", program)
     expected = [
-        f"{name} {kind}Warning error" for name in ("parts.session", "__main__") for kind in ("User", "Deprecation")
+        f"{name} {kind}Warning error" for name in ("seevae.run.session", "__main__") for kind in ("User", "Deprecation")
     ]
     assert done.stdout.splitlines() == expected
     shown = re.findall(r"^file:1: (\w+): (\S+) \w+ (\w+)$", done.stderr, flags=re.M)
-    modules = ("parts.session", "__main__", "keras.src.ops", "numpy", "partsman", "builtins")
+    modules = ("seevae.run.session", "__main__", "keras.src.ops", "numpy", "partsman", "builtins")
     once = [("UserWarning", module, "error") for module in modules[2:]]
     assert shown == once + [
         (kind, module, "default") for module in modules for kind in ("UserWarning", "DeprecationWarning")
@@ -344,7 +346,7 @@ def test_a_session_lives_on_after_the_script_and_a_second_ctrl_c(run_python):
     program = """
 import os, signal, sys
 sys.ps1 = ">>> "  # as a session of Python has it
-from parts import stopping
+from seevae.run import stopping
 before = signal.getsignal(signal.SIGINT)
 stopping.Signals().listen_early()
 assert signal.getsignal(signal.SIGINT) is before

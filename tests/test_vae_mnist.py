@@ -11,8 +11,8 @@ from conftest import TWO_EPOCHS, build, decode, encode, learn
 from keras import layers, ops
 
 import vae_mnist
-from parts import UserError
-from parts.recipes import RECIPES
+from seevae.basics import UserError
+from seevae.training.recipes import RECIPES
 from vae_mnist import kl_divergence, reconstruction_loss, sample_latent
 
 ENCODER_PARAMETERS = (784 * 256 + 256) + 2 * (256 * 2 + 2)

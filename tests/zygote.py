@@ -31,7 +31,7 @@ def use_xla(wanted):
 
 def draw_small():
     """Save pictures in a few pixels: to draw them takes a sixth of a small run, and few tests look at them."""
-    from parts.pictures import Picture
+    from seevae.results.pictures import Picture
 
     save = Picture.savefig
     Picture.savefig = lambda figure, *place, **options: save(figure, *place, **{"dpi": 50} | options)

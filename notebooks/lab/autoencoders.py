@@ -4,7 +4,7 @@ import numpy as np
 
 from lab.drawing import class_legend, plot_codes, strip
 from lab.measures import decode, encode
-from parts import pictures
+from seevae.results import pictures
 
 
 def plot_starts(models, dataset, columns=6):

@@ -7,7 +7,7 @@ from scipy.special import logsumexp
 
 from lab.drawing import BLUE, GREY, ORANGE, RED, class_legend, mean_error, plot_plane, recorded, table
 from lab.measures import encode, standard_error
-from parts import evidence, pictures
+from seevae.results import evidence, pictures
 
 BETAS = (0.25, 0.5, 1, 2, 4, 8)
 

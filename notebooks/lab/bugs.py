@@ -10,7 +10,7 @@ import vae_mnist
 from lab.drawing import BLUE, GREY, plot_plane
 from lab.measures import encode, kl_of
 from lab.models import DEFAULT, fit, variant
-from parts import pictures
+from seevae.results import pictures
 
 EPOCHS = 10
 

@@ -5,7 +5,8 @@ from matplotlib import patches
 
 from lab.drawing import BLUE
 from lab.measures import decode
-from parts import data, pictures
+from seevae.images import data
+from seevae.results import pictures
 
 
 def covariance_with(images, pixel):

@@ -10,7 +10,7 @@ from lab.drawing import BLUE, GREY, RED, draw_posterior, mean_error, number, per
 from lab.gap import divergences
 from lab.measures import AXIS, masses, mean_and_variance
 from lab.own_q import islands, optimise_q
-from parts import evidence, pictures
+from seevae.results import evidence, pictures
 
 LINE = np.linspace(-16, 16, 6401)
 

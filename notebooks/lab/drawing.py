@@ -12,7 +12,7 @@ from matplotlib import patches
 from lab import ROOT
 from lab.measures import AXIS, ONE_SIGMA, TWO_SIGMA, decode, encode, level_that_holds, log_joint, masses, standard_error
 from lab.models import SMOKE
-from parts import pictures
+from seevae.results import pictures
 
 GREY, LIGHT, BLUE, ORANGE, RED = "#717581", "#c9ccd1", "#3f90da", "#ffa90e", "#bd1f01"
 WORDS = {"train": "training", "test": "held out", True: "yes", False: "no"}  # of a record, in a table

@@ -9,7 +9,7 @@ from keras import ops
 from lab.drawing import BLUE, GREY, ORANGE, RED, number, table
 from lab.measures import AXIS, encode, log_evidence, log_gaussian, masses, measure, standard_error
 from lab.models import few
-from parts import evidence, pictures
+from seevae.results import evidence, pictures
 
 MOMENTS = (0, 10, 60, 300, 600, 1800, 6000, 18000)  # steps; 600 are an epoch of MNIST
 

@@ -10,7 +10,8 @@ import vae_mnist
 from lab.drawing import BLUE, ORANGE, RED, mean_error, percent, significant, table
 from lab.measures import encode
 from lab.models import AUTHOR, DEFAULT, compile_options, few
-from parts import evidence, learning, pictures
+from seevae.results import evidence, pictures
+from seevae.training.optimizers import make_optimizer
 
 ESTIMATORS = ("score function", "score function, baseline", "re-parameterised")
 
@@ -243,7 +244,7 @@ def train_by(estimator, x, x_test, seed=0, epochs=3):
     q = vae_mnist.AddKLLoss()(vae.get_layer("encoder")(image))
     trainer = keras.Model(image, TwoDraws(vae.get_layer("decoder"), estimator, seed)([image, *q]))
     steps = math.ceil(len(x) / recipe.batch_size)
-    optimizer = learning.make_optimizer(recipe, steps * recipe.epochs)
+    optimizer = make_optimizer(recipe, steps * recipe.epochs)
     trainer.compile(optimizer, lambda _, cost: cost, **compile_options(steps))
     losses = []
     follow = keras.callbacks.LambdaCallback(

@@ -7,7 +7,7 @@ from keras import ops
 import vae_mnist
 from lab.drawing import BLUE, GREY, ORANGE, RED, mean_error, number, table
 from lab.measures import decode, encode
-from parts import pictures
+from seevae.results import pictures
 
 
 def grey_entropy(x):

@@ -8,7 +8,7 @@ import vae_mnist
 from lab.drawing import BLUE, ORANGE, table
 from lab.measures import decode, encode, kl_of
 from lab.models import few
-from parts import pictures
+from seevae.results import pictures
 
 
 def terms_around(vae, x, scale=1.0, pull=1.0, draws=4):

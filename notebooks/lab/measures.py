@@ -9,7 +9,7 @@ from keras import ops
 
 import vae_mnist
 from lab.models import SMOKE, few
-from parts import evidence
+from seevae.results import evidence
 
 
 def standard_error(values, axis=-1):

@@ -12,7 +12,12 @@ import keras
 from keras import ops
 
 import vae_mnist
-from parts import data, feeding, learning, recipes
+from seevae.images import data
+from seevae.training import optimizers, recipes
+from seevae.training.batches import Batches
+from seevae.training.callbacks import SeedEachEpoch
+from seevae.training.optimizers import make_optimizer
+from seevae.training.start import StochasticBinarisation, spread_weights
 
 SMOKE = "VAE_SMOKE" in os.environ  # the tests' short run: the sample data, one epoch, few images
 DEFAULT = recipes.RECIPES["default"]
@@ -22,7 +27,7 @@ PLAIN = CLEAN._replace(spread_weights=False)  # and Keras's own initial weights
 
 
 def load(name=None):
-    """The data set `name` (see parts.data), or what VAE_DATA names, or the full MNIST, as a parts.data.Dataset.
+    """The data set `name` (see seevae.images.data), or what VAE_DATA names, or the full MNIST, as a seevae.Dataset.
 
     When SMOKE, the 5,000-image sample.
     """
@@ -57,7 +62,7 @@ def train_autoencoder(x, recipe=PLAIN, seed=0, noise=None):
     keras.utils.set_random_seed(seed)
     encoder, decoder = vae_mnist.build_encoder(), vae_mnist.build_decoder()
     if recipe.spread_weights:
-        learning.spread_weights(encoder, decoder)
+        spread_weights(encoder, decoder)
     image = keras.Input((vae_mnist.INPUT_SIZE,))
     z_mean, _ = encoder(noise(image) if noise else image)
     autoencoder = keras.Model(image, decoder(z_mean), name="autoencoder")
@@ -85,9 +90,9 @@ def variant(sample=vae_mnist.sample_latent, beta=1, recipe=DEFAULT, latent_dim=2
     keras.utils.set_random_seed(seed)
     encoder, decoder = vae_mnist.build_encoder(latent_dim, encoder_units), vae_mnist.build_decoder(latent_dim)
     if recipe.spread_weights:
-        learning.spread_weights(encoder, decoder)
+        spread_weights(encoder, decoder)
     x = keras.Input((vae_mnist.INPUT_SIZE,))
-    noisy_x = learning.StochasticBinarisation(seed)(x) if recipe.binarised_input else x
+    noisy_x = StochasticBinarisation(seed)(x) if recipe.binarised_input else x
     q = encoder(keras.layers.Rescaling(scale)(noisy_x) if scale != 1 else noisy_x)
     if beta:
         q = AddWeightedKLLoss(beta)(q)
@@ -97,8 +102,8 @@ def variant(sample=vae_mnist.sample_latent, beta=1, recipe=DEFAULT, latent_dim=2
 
 
 def compile_options(steps):
-    """learning.compile_options; nothing in the tests' short run, where compiling would take longest."""
-    return {} if SMOKE else learning.compile_options(steps)
+    """optimizers.compile_options; nothing in the tests' short run, where compiling would take longest."""
+    return {} if SMOKE else optimizers.compile_options(steps)
 
 
 def fit(model, x, loss, recipe, seed=0):
@@ -108,12 +113,12 @@ def fit(model, x, loss, recipe, seed=0):
     each epoch, as Keras leaves it there.
     """
     epochs, steps = few(recipe.epochs, 2), math.ceil(len(x) / recipe.batch_size)
-    optimizer = learning.make_optimizer(recipe, steps * epochs)
+    optimizer = make_optimizer(recipe, steps * epochs)
     model.compile(optimizer, loss, **compile_options(steps))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Gradients do not exist")  # a part may be cut off on purpose
-        batches = feeding.Batches(x, recipe.batch_size, seed)
-        anew = learning.SeedEachEpoch(batches, seed)
+        batches = Batches(x, recipe.batch_size, seed)
+        anew = SeedEachEpoch(batches, seed)
         model.fit(batches, shuffle=False, epochs=epochs, callbacks=[anew], verbose=0)
     return model
 

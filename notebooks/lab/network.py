@@ -9,7 +9,8 @@ from matplotlib import patches
 import vae_mnist
 from lab.drawing import BLUE, ORANGE, draw_posterior, table
 from lab.measures import AXIS, decode, encode, log_joint
-from parts import data, pictures
+from seevae.images import data
+from seevae.results import pictures
 
 
 def milestones(history, x_train, x_test):

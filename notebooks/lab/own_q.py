@@ -11,7 +11,7 @@ import vae_mnist
 from lab.drawing import BLUE, GREY, ORANGE, mean_error, number, percent, share_error, table
 from lab.measures import AXIS, TWO_SIGMA, elbo_of, level_that_holds, masses, mean_and_variance
 from lab.models import compile_options, few
-from parts import pictures
+from seevae.results import pictures
 
 
 def islands(mass, axis, share=TWO_SIGMA, smallest=0.05):

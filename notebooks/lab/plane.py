@@ -7,7 +7,7 @@ from matplotlib import patches
 from lab import ROOT
 from lab.drawing import class_legend, strip
 from lab.measures import decode, encode
-from parts import pictures
+from seevae.results import pictures
 
 
 def embed(page):

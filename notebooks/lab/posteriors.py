@@ -5,8 +5,8 @@ from matplotlib import patches
 
 from lab.drawing import BLUE, GREY, LIGHT, draw_posterior, mean_error, number, percent, share_error, table
 from lab.measures import AXIS, masses
-from parts import pictures
-from parts.data import IMAGE_SHAPE
+from seevae.images.data import IMAGE_SHAPE
+from seevae.results import pictures
 
 
 def mass_within(mass, axis, z_mean, z_log_var, radius=2.0):

@@ -10,7 +10,7 @@ from lab.drawing import BLUE, ORANGE, number, table
 from lab.gradients import gradient
 from lab.measures import decode, encode
 from lab.models import PLAIN, few, fit, variant
-from parts import pictures
+from seevae.results import pictures
 
 
 def drawn_by_numpy(q, seed):

@@ -6,7 +6,7 @@ import vae_mnist
 from lab.drawing import BLUE, RED, mean_error, number, recorded, table
 from lab.measures import encode
 from lab.models import AUTHOR, fit, train_vae, variant
-from parts import pictures
+from seevae.results import pictures
 
 
 def with_and_without_kl(x, seed=0):

@@ -5,7 +5,7 @@ import io
 import os
 import sys
 
-from parts import UserError
+from seevae.basics import UserError
 
 
 class SteadyOutput:
@@ -60,7 +60,7 @@ def exit_status(run, args):
         except UserError as error:
             print(f"vae_mnist: {error}", file=sys.stderr)
             status = 2
-        except SystemExit as stop:  # a signal stopped the training (see parts/session.py)
+        except SystemExit as stop:  # a signal stopped the training (see seevae/run/session.py)
             status = stop.code
         finally:
             output.flush()

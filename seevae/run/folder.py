@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from parts import UserError
-from parts.data import MNIST_SAMPLE
-from parts.reading import open_file, read_json
+from seevae.basics import UserError
+from seevae.images.data import MNIST_SAMPLE
+from seevae.images.reading import open_file, read_json
 
 try:
     import fcntl
@@ -30,7 +30,7 @@ except ImportError:  # Windows has none: two runs at once are not told apart the
 MODEL, RECORD, EXPLORER, REPLAY = "vae.keras", "metrics.json", "explorer.html", "replay.npz"
 PICTURES = ("latent_scatter.png", "manifold.png", "prior_samples.png", "reconstructions.png", "training_curves.png")
 FILES = (MODEL, RECORD, EXPLORER, REPLAY, *PICTURES)
-UNFINISHED = "unfinished.npz"  # a training after its last finished epoch (see parts/resume.py)
+UNFINISHED = "unfinished.npz"  # a training after its last finished epoch (see seevae/run/resume.py)
 ASIDE, JOURNAL, OLD = ".vae_mnist", "journal.json", "old"
 
 

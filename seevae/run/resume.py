@@ -18,11 +18,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from parts import UserError, folder
-from parts.explorer import REPLAY_PARTS
-from parts.reading import parse_json, read_arrays, read_json
+from seevae.basics import UserError
+from seevae.images.reading import parse_json, read_arrays, read_json
+from seevae.results.explorer import REPLAY_PARTS
+from seevae.run import folder
 
-HERE = Path(__file__).resolve().parent
+PROJECT = Path(__file__).resolve().parent.parent.parent
 DIGESTS = ("program", "content of the data", "model at the start")  # the entries of a plan that say nothing to a reader
 MAY_DIFFER = ("device", "version of python", "version of matplotlib")  # between machines that train together
 
@@ -37,7 +38,7 @@ def plan_of(settings, seed, device, dataset, start=None):
     x_train = getattr(dataset.x_train, "pixels", dataset.x_train)
     for part in (x_train, dataset.y_train, dataset.x_test, dataset.y_test):
         content.update(np.ascontiguousarray(part))
-    for path in (HERE.parent / "vae_mnist.py", *sorted(HERE.glob("[a-z_]*.py"))):
+    for path in (PROJECT / "vae_mnist.py", *sorted(PROJECT.glob("seevae/**/*.py"))):
         program.update(path.read_bytes())
     recipe = {name.replace("_", " "): value for name, value in settings["recipe"].items() if name != "name"}
     sizes = {name.replace("_", " "): value for name, value in settings.items() if name != "recipe"}

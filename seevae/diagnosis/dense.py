@@ -12,8 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from parts import data, findings
-from parts.converting import to_numpy
+from seevae.diagnosis import findings
+from seevae.images import data
+from seevae.images.converting import to_numpy
 
 LAYERS = ("encoder_h", "z_mean", "z_log_var", "decoder_h", "decoder_output")
 SHOWS = f"it shows a dense network of {data.IMAGE_DIM} pixels, one hidden relu layer on each side, and sigmoid outputs"

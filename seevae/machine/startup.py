@@ -12,7 +12,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from parts import UserError
+from seevae.basics import UserError
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 OLDEST_KERAS = (3, 14)  # older ones cannot load a model safely (see requirements.txt)
@@ -117,7 +117,7 @@ def calm_warnings():
     Nor is it shown that Keras goes on without XLA where there is none, as with TF_DETERMINISTIC_OPS=1.
     """
     if any(action == "error" for action, *_ in warnings.filters):
-        theirs = r"(?!(__main__|vae_mnist|parts)\b)"  # the names of all modules but ours
+        theirs = r"(?!(__main__|vae_mnist|seevae)\b)"  # the names of all modules but ours
         warnings.filterwarnings("default", module=theirs)
         for quiet_kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.filterwarnings("ignore", category=quiet_kind, module=theirs)

@@ -1,7 +1,7 @@
 """The layouts in which people keep images: which arrays of images and labels a path holds.
 
 An .npz or .npy file, IDX files (MNIST's own format), a table of text with one row an image, or a folder of pictures.
-Nothing is converted here (see parts/converting.py). Names say what an array is: "x_train", "test_labels" and
+Nothing is converted here (see seevae/images/converting.py). Names say what an array is: "x_train", "test_labels" and
 "emnist-letters-train-images-idx3-ubyte.gz" are read by their words.
 """
 
@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parts import UserError, printable
-from parts.converting import MOST_CLASSES, in_order, read_picture
-from parts.reading import (
+from seevae.basics import UserError, printable
+from seevae.images.converting import MOST_CLASSES, in_order, read_picture
+from seevae.images.reading import (
     free_memory,
     is_there,
     list_arrays,

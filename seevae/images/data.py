@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parts import UserError, in_thread, layouts, printable
-from parts.converting import convert_images, convert_labels
-from parts.reading import read_idx
+from seevae.basics import UserError, in_thread, printable
+from seevae.images import layouts
+from seevae.images.converting import convert_images, convert_labels
+from seevae.images.reading import read_idx
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -85,7 +86,7 @@ class Dataset(NamedTuple):
 
 
 def load_data(data="mnist", seed=0):
-    """Load "mnist", "sample", "fashion_mnist", or the images in a file or folder of one's own (see parts/layouts.py).
+    """Load "mnist", "sample", "fashion_mnist", or the images in a file or folder of one's own (see layouts.py).
 
     "mnist" falls back to the sample, and says so on stdout, where MNIST cannot be downloaded. The seed decides which
     images are held out, where a file has no such part.
@@ -187,7 +188,7 @@ def load_sample():
 
 
 def load_path(path, seed=0):
-    """Load the images of a file or folder, in one of the layouts of parts/layouts.py; MNIST is known by its content.
+    """Load the images of a file or folder, in one of the layouts of layouts.py; MNIST is known by its content.
 
     Returns a Dataset named "MNIST", or after the path. Raises UserError for anything else. Never unpickles.
     """

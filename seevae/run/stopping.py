@@ -1,7 +1,7 @@
 """How a run ends early: by Ctrl-C (SIGINT) or SIGTERM, and what it says of its files.
 
 The first signal in a training is only noted, and the training stops after its step. Any other ends the process at once,
-without unwinding: the files are safe from any kill (see parts/folder.py), and an exception would be swallowed where no
+without unwinding: the files are safe from any kill (see folder.py), and an exception would be swallowed where no
 Python code is there to pass it on, so that a run that was told to stop would go on.
 """
 

@@ -15,9 +15,9 @@ from matplotlib import font_manager, patches, patheffects, style
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from parts import printable
-from parts.converting import MOST_CLASSES
-from parts.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE
+from seevae.basics import printable
+from seevae.images.converting import MOST_CLASSES
+from seevae.images.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE
 
 # Ten colours, from 0 to 9, that stay apart for colour-blind readers: the smallest CIE76 distance between two of them is
 # 29 as deuteranopes and protanopes see them, and 47 as others do. (Searched for; a search for the smallest of all

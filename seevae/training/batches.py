@@ -5,9 +5,10 @@ import math
 import keras
 import numpy as np
 
-from parts import UserError, devices, processes
-from parts.converting import check_unit
-from parts.data import IMAGE_DIM, Images
+from seevae.basics import UserError
+from seevae.images.converting import check_unit
+from seevae.images.data import IMAGE_DIM, Images
+from seevae.machine import devices, processes
 
 
 class Batches(keras.utils.PyDataset):

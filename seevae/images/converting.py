@@ -11,8 +11,8 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
-from parts import UserError, printable
-from parts.reading import open_file
+from seevae.basics import UserError, printable
+from seevae.images.reading import open_file
 
 SIDE = 28
 MOST_CLASSES = 62

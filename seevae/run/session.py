@@ -12,7 +12,12 @@ from pathlib import Path
 
 import keras
 
-from parts import UserError, console, devices, explorer, folder, learning, processes, resume, saved, startup, stopping
+from seevae.basics import UserError
+from seevae.machine import devices, processes, startup
+from seevae.results import explorer
+from seevae.run import console, folder, resume, saved, stopping
+from seevae.training.callbacks import DIVERGED
+from seevae.training.start import StochasticBinarisation
 
 
 class Session:
@@ -137,7 +142,7 @@ class Session:
 
     def keep_network(self, vae):
         """Let the recipe say what the network of a loaded model is, and tell where the one asked for has another."""
-        noisy = any(isinstance(layer, learning.StochasticBinarisation) for layer in vae.layers)
+        noisy = any(isinstance(layer, StochasticBinarisation) for layer in vae.layers)
         if noisy != self.recipe.binarised_input:
             has, name = "noise" if noisy else "no noise", self.recipe.name
             print(f"{self.started_from['model']} has {has} on its input, unlike --recipe {name}, and stays as it is.")
@@ -258,7 +263,7 @@ class Session:
         if devices.is_out_of_memory(error):
             return "This does not fit into the memory: choose a smaller --batch-size or --hidden-dim, or fewer images."
         if "should be between 0 and 1" in str(error):  # PyTorch refuses to take a loss from NaN
-            return learning.DIVERGED.format("")
+            return DIVERGED.format("")
         if processes.is_lost(error):
             reason = " ".join(str(error).split())[:120]
             return (

@@ -1,7 +1,7 @@
 """One training on several machines, a process on each: JAX alone, told by Keras's own environment variables.
 
 The first process prints and writes; the others help it to train. `join` brings them together before the run, and `part`
-lets them go after the training. All else is as in one process with several devices (see parts/devices.py).
+lets them go after the training. All else is as in one process with several devices (see seevae/machine/devices.py).
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from collections import Counter
 import keras
 import numpy as np
 
-from parts import UserError, in_thread
+from seevae.basics import UserError, in_thread
 
 ADDRESSES, NUMBER, RANK = (f"KERAS_DISTRIBUTION_{n}" for n in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
 VARIABLES = f"{ADDRESSES}, {NUMBER}, {RANK}"

@@ -3,7 +3,7 @@
 Each step's batch is cut into equal shares, one for each device, and all copies of the weights move by the mean of the
 gradients (data parallelism):
 
-    JAX         keras.distribution.DataParallel, over the devices of all processes (see parts/processes.py)
+    JAX         keras.distribution.DataParallel, over the devices of all processes (see seevae/machine/processes.py)
     TensorFlow  tf.distribute.MirroredStrategy (keras.distribution has no working TensorFlow backend)
     PyTorch     one device: Keras has nothing for more
 
@@ -19,7 +19,7 @@ import sys
 import keras
 from keras import ops
 
-from parts import processes, startup
+from seevae.machine import processes, startup
 
 
 def describe():

@@ -249,7 +249,7 @@ function normal() {
 }
 
 /**
- * New weights. `spread`: as vae_mnist.py draws them with its default recipe (parts/learning.py, spread_weights), the
+ * New weights. `spread`: as vae_mnist.py draws them with its default recipe (seevae/training/start.py, spread_weights), the
  * codes near N(0, I); else as Keras does by itself, and the author of the post.
  */
 function newLayers(hiddenDim, latentDim, spread) {

@@ -20,10 +20,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from parts import evidence
-from parts.converting import MOST_CLASSES
-from parts.data import DIGITS
-from parts.reading import read_arrays
+from seevae.images.converting import MOST_CLASSES
+from seevae.images.data import DIGITS
+from seevae.images.reading import read_arrays
+from seevae.results import evidence
 
 HERE = Path(__file__).resolve().parent
 # Each needs those before it.

@@ -6,8 +6,8 @@ import importlib.metadata
 import math
 import sys
 
-from parts import printable
-from parts.recipes import RECIPES
+from seevae.basics import printable
+from seevae.training.recipes import RECIPES
 
 VERSION = "2.0"
 # What may be asked for at most; seeds from 2**31 have no place in PyTorch's.

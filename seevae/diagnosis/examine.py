@@ -17,17 +17,21 @@ from pathlib import Path
 
 import numpy as np
 
-from parts import UserError, startup
+from seevae.basics import UserError
+from seevae.machine import startup
 
 startup.import_keras()
 
-import keras  # noqa: E402
-from keras import ops  # noqa: E402
+import keras
+from keras import ops
 
-from parts import console, data, dense, evidence, explorer, findings, pictures  # noqa: E402
-from parts import folder as run_folder  # noqa: E402  `folder` is an argument of examine
-from parts.converting import check_unit, convert_labels, to_numpy  # noqa: E402
-from parts.reading import read_json  # noqa: E402
+from seevae.diagnosis import dense, findings
+from seevae.images import data
+from seevae.images.converting import check_unit, convert_labels, to_numpy
+from seevae.images.reading import read_json
+from seevae.results import evidence, explorer, pictures
+from seevae.run import console
+from seevae.run import folder as run_folder  # `folder` is an argument of examine
 
 FIRST = 1000  # images of which log p(x) is computed, and on which the findings rest
 SAMPLES = 10  # draws of z an image for the ELBO
@@ -113,7 +117,7 @@ class Sampling:
 
 
 class Network:
-    """Two functions as a VAE: get_layer("encoder"), "decoder" and "z_sample" are what the modules of parts/ ask for.
+    """Two functions as a VAE: get_layer("encoder"), "decoder" and "z_sample" are what the modules of seevae/ ask for.
 
     The encoder takes images (m, ...) and gives z_mean, z_log_var; the decoder gives (m, pixels); all NumPy float32.
     Each output is checked. shape: that of an image. meaning: what the outputs are taken for (see find_meaning).

@@ -16,11 +16,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from parts import UserError, evidence, folder
-from parts.learning import DIVERGED
-from parts.options import LARGEST
-from parts.reading import is_there, open_file, parse_json
-from parts.recipes import RECIPES, Recipe
+from seevae.basics import UserError
+from seevae.images.reading import is_there, open_file, parse_json
+from seevae.results import evidence
+from seevae.run import folder
+from seevae.run.options import LARGEST
+from seevae.training.callbacks import DIVERGED
+from seevae.training.recipes import RECIPES, Recipe
 
 WANTED = ("model file", "give --load a vae.keras that this script wrote")
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]

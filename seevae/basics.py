@@ -1,0 +1,35 @@
+"""What every room uses: an error that the user can mend, text that fits on one line, and a thread with an end."""
+
+import threading
+import time
+
+
+class UserError(Exception):
+    """Something the user can mend; the message is one sentence that says what was wrong and what to do."""
+
+    def __init__(self, sentence):
+        super().__init__(printable(sentence))
+
+
+def printable(text):
+    """`text` on one line that any file and page can hold: line breaks and bytes that are no text become escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def in_thread(act, seconds):
+    """Call act() in a thread, so that Ctrl-C is answered; returns what it raised, a TimeoutError, or None."""
+    failures = []
+
+    def attempt():
+        try:
+            act()
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    until = time.monotonic() + seconds
+    while thread.is_alive() and time.monotonic() < until:
+        thread.join(0.2)
+    late = TimeoutError(f"it took longer than {seconds} seconds") if thread.is_alive() else None
+    return failures[0] if failures else late
