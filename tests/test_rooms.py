@@ -61,6 +61,16 @@ def test_the_arrows_go_one_way():
         assert may_use(room) <= {*order[: order.index(room)]}
 
 
+def test_the_map_for_contributors_shows_these_arrows():
+    lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
+    drawn = [
+        match for line in lines if (match := re.fullmatch(r"  (\w+)/ .*?(?:--> (.*)|\(uses no other room\))", line))
+    ]
+    assert {match[1]: {*re.findall(r"\w+", match[2] or "")} for match in drawn} == {
+        room: may_use(room) for room in ROOMS
+    }
+
+
 def test_what_all_rooms_use_imports_none():
     for path in PACKAGE.glob("*.py"):
         assert not rooms_of(imported(path)), path
