@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 import pytest
+from packaging.requirements import Requirement
 from processes import CACHE, NO_NETWORK, ROOT
 
 import seevae
@@ -25,21 +26,34 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def requirements(lines):
-    """{package: its bounds} of the lines of a requirements file, or of a list in pyproject.toml."""
-    found = (re.fullmatch(r"([\w-]+)([<>=.,\d]+)(;.*)?", line.strip()) for line in lines)
-    return {match[1]: match[2] for match in found if match}
+    """{package: its bounds} of the lines of a requirements file, or of a list in pyproject.toml, but for backends."""
+    found = [Requirement(line) for line in lines if line and line[0] not in "#-"]
+    return {one.name: one.specifier for one in found if one.name not in (*BACKENDS, "seevae")}
+
+
+LINES = (ROOT / "requirements.txt").read_text().splitlines()
 
 
 def test_package_asks_for_what_the_requirements_name():
-    """The script's packages but the backends, whose bounds the requirements choose by platform."""
-    named = requirements((ROOT / "requirements.txt").read_text().splitlines())
+    """The backends' bounds the requirements choose by platform; each extra brings one of them."""
     extras = PROJECT["optional-dependencies"]
-    asked = requirements(PROJECT["dependencies"] + extras["keras"])
-    assert asked == {package: bounds for package, bounds in named.items() if package not in BACKENDS}
+    assert requirements(PROJECT["dependencies"] + extras["keras"]) == requirements(LINES)
     assert {*extras} == {"keras", *BACKENDS}
     for backend in BACKENDS:
+        assert [Requirement(line).name for line in extras[backend]] == ["seevae", backend]
         assert extras[backend][0] == "seevae[keras]"
-        assert [*requirements(extras[backend])] == [backend]
+
+
+@pytest.mark.parametrize("system", [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64")])
+@pytest.mark.parametrize("python", ["3.11", "3.13", "3.14"])
+def test_one_backend_is_asked_for_once(system, python):
+    """TensorFlow where it is released; an Intel Mac gets its own JAX."""
+    for machine, expected in ((system, "jax" if python == "3.14" else "tensorflow"), (("darwin", "x86_64"), "jax")):
+        named = {"sys_platform": machine[0], "platform_machine": machine[1]}
+        named |= {"python_version": python, "python_full_version": f"{python}.0"}
+        asked = [Requirement(line) for line in LINES if line and line[0] != "#"]
+        names = [one.name for one in asked if one.marker is None or one.marker.evaluate(named)]
+        assert [name for name in names if name in BACKENDS] == [expected]
 
 
 class Environment:
