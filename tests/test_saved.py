@@ -7,6 +7,7 @@ import re
 import sys
 import zipfile
 
+import damaged
 import h5py
 import keras
 import numpy as np
@@ -14,7 +15,6 @@ import pytest
 from conftest import ROOT, build
 
 import vae_mnist
-from benchmarks import mutants
 from seevae.basics import UserError
 from seevae.run import saved
 from seevae.training.optimizers import compile_options
@@ -156,7 +156,7 @@ def test_a_network_that_a_reader_has_changed_loads_where_it_is_the_same(good, tm
 
 def test_code_that_a_config_names_is_not_executed(good, tmp_path):
     """The first two changes are the model that ran os.system with Keras 3.8."""
-    system, popen, *_, code = mutants.EVIL
+    system, popen, *_, code = damaged.EVIL
     changes = [
         put(system, "z_sample", "config", "function"),
         put({"command": f"touch {tmp_path / 'executed'}"}, "z_sample", "config", "arguments"),
@@ -165,7 +165,7 @@ def test_code_that_a_config_names_is_not_executed(good, tmp_path):
         put(popen, "noisy_x", "config", "seed"),
     ]
     path = write(tmp_path / "vae.keras", changed(good, lambda config: [change(config) for change in changes]))
-    assert mutants.meet(path, mutants.Watch()) == "loaded"
+    assert damaged.meet(path, damaged.Watch()) == "loaded"
     assert list(tmp_path.iterdir()) == [path]
 
 
