@@ -140,9 +140,9 @@ def test_the_plane_draws_what_the_decoder_draws_there(visit):
     right()
     before = at(page)
     page.locator("#z1").focus()
-    for _ in range(10):
+    for _ in range(11):  # of 0.05
         page.keyboard.press("ArrowLeft")
-    assert at(page) == pytest.approx([before[0] - 0.5, before[1]], abs=0.011)
+    assert at(page) == pytest.approx([before[0] - 0.55, before[1]], abs=0.011)
     right()
     empty = pixels(page, "#plane").mean()
     page.locator("#under").focus()
