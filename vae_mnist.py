@@ -47,7 +47,7 @@ from keras import layers, ops
 from seevae.images import data
 from seevae.results import evidence, explorer, pictures
 from seevae.run import console, saved
-from seevae.run.session import Session
+from seevae.run.session import running
 from seevae.training.batches import Batches, for_fit
 from seevae.training.callbacks import KLLossInLogs, SeedEachEpoch, StopIfDiverged
 from seevae.training.optimizers import check_learning_rate, compile_options, make_optimizer
@@ -259,11 +259,13 @@ def load_vae(path):
     The network is built anew, and the file gives its numbers: nothing in it is run, wherever it comes from. Its
     optimizer is where it was, at the end of its learning rate; to train further, call compile_vae for a new one.
     """
-    stored = saved.read(path)
-    vae = build_vae(stored.recipe, stored.latent_dim, stored.hidden_dim)
-    compile_vae(vae, stored.recipe, n_images=1)  # a file knows steps, not epochs: here an epoch is one step
-    saved.fill(vae, stored)
-    return vae
+
+    def build(recipe, latent_dim, hidden_dim):
+        vae = build_vae(recipe, latent_dim, hidden_dim)
+        compile_vae(vae, recipe, n_images=1)  # a file knows steps, not epochs: here an epoch is one step
+        return vae
+
+    return saved.load(path, build)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -273,7 +275,7 @@ def load_vae(path):
 
 def run(args):
     """Load, build, train, evaluate, draw, save: what one command does. Returns the record (metrics.json)."""
-    with Session(args) as session:  # its devices, its folder, --resume, Ctrl-C, the record: seevae/run/session.py
+    with running(args) as session:  # its devices, its folder, --resume, Ctrl-C, the record: seevae/run/session.py
         dataset = session.begin(data.load_data(args.data, args.seed))
         with session.all_devices():
             if args.load is not None:
@@ -284,9 +286,8 @@ def run(args):
                 compile_vae(vae, session.recipe, len(dataset.x_train))
                 saving = session.saving_each_epoch(vae, evaluate_elbo)  # callbacks; with --resume, where to go on
                 train(vae, dataset.x_train, dataset.x_test, session.recipe, args.seed, **saving)
-        vae = session.on_one_device(vae)
+        vae = session.checked(vae)  # on one device; its numbers are finite, and not far too large
 
-        session.check(vae)  # that its numbers are finite, and not far too large
         held_out = evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed)
         known = evaluate_evidence(vae, dataset.x_test[: args.evidence_images], args.seed)
         figures = pictures.draw(vae, dataset, session.history, session.origin, args.seed, session.stopped)

@@ -17,7 +17,8 @@ sys.path.insert(0, str(HERE.parent))
 
 import vae_mnist
 from seevae.images import data
-from seevae.run import folder, options
+from seevae.run import options
+from seevae.run.files import write_whole
 
 SEEDS = range(5)
 RUNS = {
@@ -76,7 +77,7 @@ def main():
         common = {key: record[key] for key in ("dataset", "backend", "device", "versions", "settings")}
         results[name] = {**common, "runs": runs}
         text = json.dumps(results, indent=1) + "\n"
-        folder.write_whole(path, lambda file, text=text: file.write(text.encode()))
+        write_whole(path, lambda file, text=text: file.write(text.encode()))
     print("\n".join(table(results)))
 
 

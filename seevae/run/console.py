@@ -6,6 +6,8 @@ import os
 import sys
 
 from seevae.basics import UserError
+from seevae.machine import devices, processes
+from seevae.training.callbacks import DIVERGED
 
 
 class SteadyOutput:
@@ -55,7 +57,8 @@ def exit_status(run, args):
     output = SteadyOutput(sys.stdout)
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(SteadyOutput(sys.stderr)):
         try:
-            run(args)
+            with processes.together(args):
+                run(args)
             status = 0
         except UserError as error:
             print(f"vae_mnist: {error}", file=sys.stderr)
@@ -69,6 +72,15 @@ def exit_status(run, args):
             print(f"vae_mnist: {what} ({output.error.strerror}); its files are not affected.", file=sys.stderr)
             status = status or 2
     return status
+
+
+def what_to_do(error):
+    """What the user can do about an exception, in one sentence, or None."""
+    if isinstance(error, UserError):
+        return str(error)
+    if devices.is_out_of_memory(error):
+        return "This does not fit into the memory: choose a smaller --batch-size or --hidden-dim, or fewer images."
+    return DIVERGED.format("") if "should be between 0 and 1" in str(error) else None  # PyTorch, of a loss from NaN
 
 
 def opening(device, dataset):
