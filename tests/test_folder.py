@@ -15,7 +15,8 @@ from conftest import ROOT
 import vae_mnist
 from seevae.basics import UserError
 from seevae.images.data import MNIST_SAMPLE
-from seevae.results import explorer, pictures
+from seevae.results import pictures
+from seevae.results.replay import Replay
 from seevae.run import folder, resume
 
 
@@ -201,9 +202,9 @@ def test_a_disk_that_takes_only_some_of_the_files_changes_nothing(trained, sampl
     """A limit on the size of files, below the size of each in turn."""
     resource = pytest.importorskip("resource")
     vae, history = trained
-    replay = explorer.Replay(sample.x_test[:9], sample.y_test[:9], None)
+    replay = Replay(sample.x_test[:9], sample.y_test[:9], None)
     record = {"model": None, "stopped": None, "history": history}
-    figures = pictures.draw(vae, sample, history)
+    figures = pictures.draw(*vae_mnist.halves(vae), sample, history)
     files = folder.save(earlier.with_name("other"), figures, "<html>" * 9999, vae, replay, record)
     before, (_, hard) = contents(earlier), resource.getrlimit(resource.RLIMIT_FSIZE)
     for size in sorted({path.stat().st_size for path in files}):

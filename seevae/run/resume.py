@@ -27,7 +27,7 @@ from seevae.run.files import reason, write_whole
 
 PACKAGE = Path(seevae.__file__).parent
 DIGESTS = ("program", "content of the data", "model at the start")  # the entries of a plan that say nothing to a reader
-REPLAY = ("moments", "z", "loss")  # what an explorer.Replay records
+REPLAY = ("moments", "z", "loss")  # what a Replay records
 NO_TRAINING = types.SimpleNamespace(history={}, stopped=None, epochs=0, seconds=0.0, kept=0)  # in a Progress's place
 
 
@@ -56,7 +56,7 @@ def plan_of(settings, seed, device, dataset, started_from=None):
 class Progress(keras.callbacks.Callback):
     """Keeps a training in a file after each epoch, and stops it after the step in which it is asked to.
 
-    place: the folder.Place of the file; plan: see plan_of; replay: the explorer.Replay that records this training;
+    place: the folder.Place of the file; plan: see plan_of; replay: the Replay that records this training;
     signals: the stopping.Signals that ask it to stop, or None.
     Hand it to `fit` as the last callback, after a call of `restore` where the training is to go on. `history` then
     holds the numbers of all finished epochs, {name: one float per epoch}, those before the cut included; `stopped` says

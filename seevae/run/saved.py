@@ -166,9 +166,8 @@ def is_sound(vae):
 
 def check(vae, x):
     """Raise UserError for a model that `fill` would refuse, or whose codes of images x (n, 784) nothing could draw."""
-    encoder = vae.get_layer("encoder")
-    codes = evidence.in_batches(lambda rows: ops.stack(encoder(rows), axis=1), x)  # (n, 2, latent_dim)
-    if not is_sound(vae) or not (np.abs(codes).max(axis=(0, 2)) <= (CODE_LIMIT, LOG_VAR_LIMIT)).all():
+    z_mean, z_log_var = (np.abs(codes).max() for codes in evidence.in_batches(vae.get_layer("encoder"), x))
+    if not (is_sound(vae) and z_mean <= CODE_LIMIT and z_log_var <= LOG_VAR_LIMIT):
         raise UserError(DIVERGED.format(", this model's weights or codes are far too large"))
 
 

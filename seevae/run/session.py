@@ -12,7 +12,7 @@ import keras
 
 from seevae.basics import UserError
 from seevae.machine import devices, processes, startup
-from seevae.results import explorer
+from seevae.results.replay import Replay, load_replay
 from seevae.run import console, folder, resume, saved, stopping
 from seevae.training.start import StochasticBinarisation
 
@@ -48,7 +48,7 @@ class Session:
     recipe: that of the options, with a batch that the devices can share; of a loaded model, its network is as it is.
     device: what computes (see devices.describe). started_from: of a loaded model that is trained further, what
     saved.start_of says; else None. settings: what is trained, for the record; progress: the resume.Progress of the
-    training, or what stands for none; replay: an explorer.Replay, or None.
+    training, or what stands for none; replay: a Replay, or None.
     """
 
     def __init__(self, args):
@@ -64,7 +64,7 @@ class Session:
         """Open the folder of the run, say what computes and on which images, and seed the weights; returns dataset."""
         self.dataset = dataset
         if self.args.load is not None:
-            self.replay = explorer.load_replay(self.args.load)
+            self.replay = load_replay(self.args.load)
             self.started_from = saved.start_of(self.args.load) if self.args.trains else None
         self.open(self.args.output)
         print(console.opening(self.device, dataset), flush=True)
@@ -88,7 +88,7 @@ class Session:
     def saving_each_epoch(self, vae, evaluate):
         """The arguments of `train` that save each epoch: callbacks and, with --resume, the epoch that it goes on from.
 
-        evaluate: see explorer.Replay.
+        evaluate: see Replay.
         """
         args, dataset, file = self.args, self.dataset, self.place.path / folder.UNFINISHED
         if args.load is not None:
@@ -98,7 +98,7 @@ class Session:
         self.settings = {"recipe": self.recipe._asdict(), **sizes}
         plan = resume.plan_of(self.settings, args.seed, self.device, dataset, self.started_from)
         plan = processes.agreed(plan, file if args.resume else None)
-        self.replay = explorer.Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate)
+        self.replay = Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate)
         signals = self.signals if processes.place() == (0, 1) else None  # others could not know that this one stops
         self.progress = resume.Progress(self.place, plan, self.replay, signals)
         epochs_done = self.progress.restore(vae) if args.resume else 0
