@@ -26,16 +26,20 @@ What a reader of the post may skip is in the folder seevae/; seevae/__init__.py 
 
 import math
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-if not (Path(__file__).parent / "seevae").is_dir():
+if __name__ == "__main__":  # also through a link, and with python -P, seevae/ is beside this script
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+if find_spec("seevae") is None:
     print("vae_mnist: the folder seevae/ is missing beside this script: fetch the whole project.", file=sys.stderr)
     sys.exit(2)
 
 from seevae.machine import startup
-from seevae.run import options, stopping
+from seevae.run import options, output, stopping
 
 if __name__ == "__main__":  # before the slow imports: Ctrl-C, --help and mistakes in the options are answered at once
+    output.make_steady()
     stopping.Signals().listen_early()
     options.parse_args(sys.argv[1:])
 startup.import_keras(announce=__name__ == "__main__")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seevae.basics import UserError, printable
+from seevae.basics import UserError, printable, say
 from seevae.images.converting import MOST_CLASSES, in_order, read_picture
 from seevae.images.reading import (
     free_memory,
@@ -421,7 +421,7 @@ def read_pictures(folder):
     left_out = 0 if classes[0][0] is None else len(files)
     total = sum(len(paths) for _, paths in classes)
     if total > 5000:
-        print(f"Reading {total:,} pictures", flush=True)
+        say(f"Reading {total:,} pictures")
     for name, paths in classes:
         for path in paths:
             picture = read_picture(path) if path.suffix.lower() in PICTURES else None

@@ -12,7 +12,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from seevae.basics import UserError
+from seevae.basics import UserError, complain, say
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 OLDEST_KERAS = (3, 14)  # older ones cannot load a model safely (see requirements.txt)
@@ -31,8 +31,7 @@ def import_keras(announce=False):
         backend = chosen_backend()
         os.environ["KERAS_BACKEND"] = backend
         if announce:
-            with contextlib.suppress(OSError):  # nobody reads it
-                print(f"Starting Keras on {BACKENDS.get(backend, backend)}, which takes some seconds.", flush=True)
+            say(f"Starting Keras on {BACKENDS.get(backend, backend)}, which takes some seconds.")
     with starting("matplotlib", "mend MPLBACKEND or your matplotlibrc"):  # before Keras, which imports it too
         import matplotlib as matplotlib
     names = ", ".join(BACKENDS)
@@ -132,7 +131,7 @@ def starting(package, advice):
     except Exception as error:  # ImportError, ValueError, AttributeError, ...: as the package sees fit
         reason = " ".join(str(error).split())[:200]
         advice = INSTALL if isinstance(error, ModuleNotFoundError) else advice
-        print(f"vae_mnist: {package} does not start ({reason}): {advice}.", file=sys.stderr)
+        complain(f"{package} does not start ({reason}): {advice}.")
         raise SystemExit(2) from error
 
 

@@ -41,11 +41,13 @@ def opened(output, dataset, loaded=False, start=None, together=contextlib.nullco
     folder = Path(output or "figures")
     with contextlib.ExitStack() as stack:
         try:
-            folder = choose(output, dataset, loaded, start)
-            new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.callback(remove_if_empty, new)
-            descriptor = stack.enter_context(locked(folder, wait=False))
+            place = None
+            while place is None:  # where another run ended meanwhile, this one may belong elsewhere
+                folder = choose(output, dataset, loaded, start)
+                place = stack.enter_context(held(folder))
+                if not place.is_still_there() or choose(output, dataset, loaded, start) != folder:
+                    stack.close()
+                    place = None
             with together():
                 settle(folder)
                 files_in(folder).try_moving()
@@ -55,7 +57,7 @@ def opened(output, dataset, loaded=False, start=None, together=contextlib.nullco
         except (OSError, ValueError) as error:  # a name with a NUL
             what = named_in(error, folder) or f"the folder {folder}"
             raise UserError(f"Cannot write {what} ({reason(error)}): move it, or choose another --output.") from error
-        yield Place(folder, descriptor)
+        yield place
 
 
 class Place(NamedTuple):
@@ -80,11 +82,21 @@ def beside(folder):
     return next(path for path in itertools.chain([folder], paths) if not os.path.lexists(path))
 
 
-def remove_if_empty(folders):
-    """Remove the folders, from the innermost on, as long as they are empty."""
-    with contextlib.suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
+@contextlib.contextmanager
+def held(folder):
+    """Make a folder and lock it; a context that gives a Place. What it made, and nothing was written into, goes again.
+
+    Raises BlockingIOError where another run has it, and other OSErrors.
+    """
+    new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder) as descriptor:
+        try:
+            yield Place(folder, descriptor)
+        finally:
+            with contextlib.suppress(OSError):
+                for path in new:  # from the innermost on, as long as they are empty
+                    path.rmdir()
 
 
 def choose(output, dataset, loaded=False, start=None):
@@ -127,6 +139,17 @@ def holds_trained(folder, full_mnist=False):
         return any((folder / name).is_file() for name in FILES)
 
 
+def held_out_anew(model, dataset, seed):
+    """The dataset, which says so where its held-out images are others than those of the training of a `model` file."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        record = read_json(Path(model).with_name(RECORD))
+        drawn = [any("drawn by the seed" in word for word in said) for said in (record["converted"], dataset.said)]
+        if all(drawn) and record["model"] is None and record["dataset"] == dataset.name and record["seed"] != seed:
+            words = f"{Path(model).name} has seen most of them, as it was trained with --seed {record['seed']}"
+            return dataset._replace(said=(*dataset.said, words))
+    return dataset
+
+
 def digest(path):
     """The SHA-256 of a file, as hexadecimal digits. Raises OSError."""
     with open_file(path) as file:
@@ -142,10 +165,10 @@ def started_from(folder, start):
 
 
 @contextlib.contextmanager
-def locked(folder, wait=True):
+def locked(folder):
     """Keep other runs out of a folder in this context, which gives its file descriptor. The lock ends with the process.
 
-    With wait=False, raises BlockingIOError where another run has it. A file system without locks has none.
+    Raises BlockingIOError where another run has it. A file system without locks has none.
     """
     if fcntl is None:
         yield None
@@ -153,7 +176,7 @@ def locked(folder, wait=True):
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise
         except OSError:
@@ -177,9 +200,13 @@ def settle(folder):
 def finish(folder):
     """Settle a folder in which a killed run had begun its moves; one that cannot be written into stays as it is."""
     with contextlib.suppress(OSError):
-        if not files_in(folder).is_settled():
-            with locked(folder):
-                settle(folder)
+        while not files_in(folder).is_settled():
+            try:
+                with locked(folder):
+                    settle(folder)
+                return
+            except BlockingIOError:  # another run is moving its files, which takes some milliseconds
+                time.sleep(0.02)
 
 
 def save(folder, figures, page, vae, replay, record, together=contextlib.nullcontext):

@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 
 import seevae
-from seevae.basics import UserError
+from seevae.basics import UserError, complain
 from seevae.images.reading import read_arrays, read_json
 from seevae.run import folder
 from seevae.run.files import reason, write_whole
@@ -41,7 +41,8 @@ def plan_of(settings, seed, device, dataset, started_from=None):
     x_train = getattr(dataset.x_train, "pixels", dataset.x_train)
     for part in (x_train, dataset.y_train, dataset.x_test, dataset.y_test):
         content.update(np.ascontiguousarray(part))
-    for path in (Path(sys.modules["vae_mnist"].__file__), *sorted(PACKAGE.rglob("*.py"))):
+    script = sys.modules.get("vae_mnist") or sys.modules["__main__"]
+    for path in (Path(script.__file__), *sorted(PACKAGE.rglob("*.py"))):
         program.update(path.read_bytes())
     recipe = {name.replace("_", " "): value for name, value in settings["recipe"].items() if name != "name"}
     sizes = {name.replace("_", " "): value for name, value in settings.items() if name != "recipe"}
@@ -193,8 +194,5 @@ class Progress(keras.callbacks.Callback):
                 with contextlib.suppress(OSError):
                     self.path.unlink(missing_ok=True)
             self.place = None
-            print(
-                f"vae_mnist: {self.path} could not be written ({reason(error)}):"
-                " the training goes on, and cannot be resumed if it is cut off.",
-                file=sys.stderr,
-            )
+            advice = "the training goes on, and cannot be resumed if it is cut off"
+            complain(f"{self.path} could not be written ({reason(error)}): {advice}.")

@@ -5,12 +5,11 @@ training go on from where it was cut off, and turns what goes wrong into a sente
 """
 
 import contextlib
-import sys
 from pathlib import Path
 
 import keras
 
-from seevae.basics import UserError
+from seevae.basics import UserError, complain, say
 from seevae.machine import devices, processes, startup
 from seevae.results.replay import Replay, load_replay
 from seevae.run import console, folder, resume, saved, stopping
@@ -35,10 +34,10 @@ def running(args):
             if advice:
                 raise UserError(advice + learned) from error
             if learned:
-                print(f"vae_mnist: the program failed.{learned}", file=sys.stderr)
+                complain(f"the program failed.{learned}")
             raise
     if session.signals.asked:
-        print(f"vae_mnist: stopped early; {session.what_is_left()}.", file=sys.stderr)
+        complain(f"stopped early; {session.what_is_left()}.")
         raise SystemExit(128 + session.signals.asked)
 
 
@@ -66,8 +65,9 @@ class Session:
         if self.args.load is not None:
             self.replay = load_replay(self.args.load)
             self.started_from = saved.start_of(self.args.load) if self.args.trains else None
+            self.dataset = folder.held_out_anew(self.args.load, dataset, self.args.seed)
         self.open(self.args.output)
-        print(console.opening(self.device, dataset), flush=True)
+        say(*console.opening(self.device, self.dataset))
         with startup.quiet():  # on each backend, Keras imports TensorFlow here, if it is installed
             keras.utils.set_random_seed(self.args.seed)
         return dataset
@@ -109,7 +109,7 @@ class Session:
         noisy = any(isinstance(layer, StochasticBinarisation) for layer in vae.layers)
         if noisy != self.recipe.binarised_input:
             has, name = "noise" if noisy else "no noise", self.recipe.name
-            print(f"{self.started_from['model']} has {has} on its input, unlike --recipe {name}, and stays as it is.")
+            say(f"{self.started_from['model']} has {has} on its input, unlike --recipe {name}, and stays as it is.")
         self.recipe = self.recipe._replace(binarised_input=noisy, spread_weights=False)  # its weights are not drawn
 
     # -- After the training --------------------------------------------------------------------------------------------
@@ -163,10 +163,10 @@ class Session:
         }
         where = self.place.path
         if not self.place.is_still_there():
-            print(f"The folder {where} was deleted or replaced during this run: its files go to another one.")
+            say(f"The folder {where} was deleted or replaced during this run: its files go to another one.")
             self.open(folder.beside(where))
         files = folder.save(self.place.path, figures, page, vae, self.replay, record, self.moving)
-        print(console.summary(record, files))
+        say(*console.summary(record, files))
         return record
 
     @contextlib.contextmanager
