@@ -35,14 +35,12 @@ if find_spec("seevae") is None:
     print("vae_mnist: the folder seevae/ is missing beside this script: fetch the whole project.", file=sys.stderr)
     sys.exit(2)
 
-from seevae.machine import startup
-from seevae.run import options, output, stopping
+from seevae.machine.startup import import_keras
+from seevae.run import early
 
 if __name__ == "__main__":  # before the slow imports: Ctrl-C, --help and mistakes in the options are answered at once
-    output.make_steady()
-    stopping.Signals().listen_early()
-    options.parse_args(sys.argv[1:])
-startup.import_keras(announce=__name__ == "__main__")
+    early.begin(sys.argv[1:])
+import_keras(announce=__name__ == "__main__")
 
 import keras
 import numpy as np
@@ -50,7 +48,7 @@ from keras import layers, ops
 
 from seevae.images import data
 from seevae.results import evidence, explorer, pictures
-from seevae.run import console, saved
+from seevae.run import console, options, saved
 from seevae.run.session import running
 from seevae.training.batches import Batches, for_fit
 from seevae.training.callbacks import KLLossInLogs, SeedEachEpoch, StopIfDiverged
@@ -268,13 +266,7 @@ def load_vae(path):
     The network is built anew, and the file gives its numbers: nothing in it is run, wherever it comes from. Its
     optimizer is where it was, at the end of its learning rate; to train further, call compile_vae for a new one.
     """
-
-    def build(recipe, latent_dim, hidden_dim):
-        vae = build_vae(recipe, latent_dim, hidden_dim)
-        compile_vae(vae, recipe, n_images=1)  # a file knows steps, not epochs: here an epoch is one step
-        return vae
-
-    return saved.load(path, build)
+    return saved.load(path, build_vae, compile_vae)
 
 
 # ---------------------------------------------------------------------------------------------------------------

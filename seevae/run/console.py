@@ -5,7 +5,7 @@ import sys
 
 from seevae.basics import UserError, complain
 from seevae.machine import devices, processes
-from seevae.run import output
+from seevae.run.early import steady
 from seevae.training.callbacks import DIVERGED
 
 
@@ -22,8 +22,8 @@ def exit_status(run, args):
     No output device stops the command. Where its lines could not all be written, the status is 2 as well, unless the
     reader closed the pipe.
     """
-    out = output.steady(sys.stdout)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(output.steady(sys.stderr)):
+    out = steady(sys.stdout)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(steady(sys.stderr)):
         try:
             with processes.together(args):
                 run(args)

@@ -77,12 +77,13 @@ def start_of(path):
         return {"model": Path(path).name, "sha256": folder.digest(path)}
 
 
-def load(path, build):
-    """The VAE in a model file: build(recipe, latent_dim, hidden_dim) makes and compiles it, the file gives its numbers.
+def load(path, build, compile_anew):
+    """The VAE in a model file: the file gives the numbers, bit for bit, of a network that is built anew.
 
-    The recipe says which optimizer, and whether the input is noisy; an epoch is one step. The numbers come bit for bit.
-    The optimizer begins anew where the file has none, as before its first step. Raises UserError where there is no
-    file, and where its members, its settings, its network or its numbers are not as this script writes them.
+    It is built by build(recipe, latent_dim, hidden_dim), and compile_anew(vae, recipe, images) makes its optimizer. The
+    file knows the steps of its training, not its epochs: here an epoch is one step of one image. The optimizer begins
+    anew where the file has none, as before its first step. Raises UserError where there is no file, and where its
+    members, its settings, its network or its numbers are not as this script writes them.
     """
     with opened(path) as file, refusing(path):
         config, metadata, weights = read_members(file)
@@ -94,6 +95,7 @@ def load(path, build):
         expect(fit, "its sizes are beyond those of --help")
         recipe = read_recipe((config.get("compile_config") or {}).get("optimizer"), "noisy_x" in units)
         vae = build(recipe, latent_dim, hidden_dim)
+        compile_anew(vae, recipe, 1)
         expect(layers == [*outline(vae.get_config())], "its network is another")
         versions = f"Keras {str(metadata['keras_version'])[:20]} saved it, and this is Keras {keras.__version__}"
         fill(vae, weights, versions)

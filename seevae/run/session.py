@@ -57,8 +57,6 @@ class Session:
         self.device = self.dataset = self.place = self.replay = self.started_from = None
         self.settings, self.progress, self.is_saved = {}, resume.NO_TRAINING, False
 
-    # -- Before the training -------------------------------------------------------------------------------------------
-
     def begin(self, dataset):
         """Open the folder of the run, say what computes and on which images, and seed the weights; returns dataset."""
         self.dataset = dataset
@@ -78,8 +76,6 @@ class Session:
         loaded = self.args.load is not None
         opening = folder.opened(output, self.dataset, loaded, start, self.signals.wait)
         self.place = self.closing.enter_context(opening)
-
-    # -- The training --------------------------------------------------------------------------------------------------
 
     def all_devices(self):
         """A context in which the model computes: on all devices, if it trains."""
@@ -111,8 +107,6 @@ class Session:
             has, name = "noise" if noisy else "no noise", self.recipe.name
             say(f"{self.started_from['model']} has {has} on its input, unlike --recipe {name}, and stays as it is.")
         self.recipe = self.recipe._replace(binarised_input=noisy, spread_weights=False)  # its weights are not drawn
-
-    # -- After the training --------------------------------------------------------------------------------------------
 
     def checked(self, vae):
         """The model on one device. Raises UserError where it is none to evaluate, draw and save."""
@@ -175,8 +169,6 @@ class Session:
         with self.signals.wait():
             yield
             self.is_saved = True
-
-    # -- What a run that ends early leaves -----------------------------------------------------------------------------
 
     def what_is_left(self):
         """What a run that ends now leaves, in some words."""

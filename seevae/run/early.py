@@ -1,9 +1,11 @@
-"""Standard output and error that no closed pipe and no full disk can stop. Importing this imports no Keras."""
+"""What comes before the slow imports, and imports no Keras: streams that nothing stops, Ctrl-C, and the options."""
 
 import contextlib
 import io
 import os
 import sys
+
+from seevae.run import options, stopping
 
 
 class SteadyOutput:
@@ -42,6 +44,8 @@ def steady(stream):
     return stream if isinstance(stream, SteadyOutput) else SteadyOutput(stream)
 
 
-def make_steady():
-    """Make the standard streams of this program steady, from now to its end."""
+def begin(argv):
+    """Begin the command: no output device stops it from now on, Ctrl-C does, and so does a mistake in its options."""
     sys.stdout, sys.stderr = steady(sys.stdout), steady(sys.stderr)
+    stopping.Signals().listen_early()
+    options.parse_args(argv)
