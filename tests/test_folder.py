@@ -14,6 +14,7 @@ from conftest import ROOT
 
 import vae_mnist
 from seevae.basics import UserError
+from seevae.images import data
 from seevae.images.data import MNIST_SAMPLE
 from seevae.results import pictures
 from seevae.results.replay import Replay
@@ -322,3 +323,42 @@ def test_a_file_that_holds_no_vae_of_ours_is_refused(write, tmp_path):
 def test_a_model_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match="no model file"):
         vae_mnist.load_vae(tmp_path / "none.keras")
+
+
+def test_held_out_images_that_the_model_was_trained_on_are_told(tmp_path):
+    """Of data without a held-out part, the seed draws one; the record beside the model knows which."""
+    drawn = "no held-out part: 10 of 60 held out, drawn by the seed {}"
+    put_run(tmp_path, dataset="mine.npz", seed=3, converted=[drawn.format(3)])
+    model = tmp_path / "vae.keras"
+
+    def told(seed, **changes):
+        dataset = data.Dataset("mine.npz", *[None] * 4, said=(drawn.format(seed),))._replace(**changes)
+        return folder.held_out_anew(model, dataset, seed).said[len(dataset.said) :]
+
+    assert told(4) == ("vae.keras has seen most of them, as it was trained with --seed 3",)
+    assert told(3) == told(4, name="other.npz") == told(4, said=("60 images",)) == ()
+    put_run(tmp_path, dataset="mine.npz", seed=3, converted=[])
+    assert told(4) == ()
+
+
+def test_a_run_that_ends_while_another_begins_is_not_replaced_by_it(tmp_path, monkeypatch):
+    """Both chose the same folder; the other one's files are there when the lock is free."""
+    real, chosen = folder.choose, []
+
+    def choose(*given):
+        chosen.append(real(*given))
+        if len(chosen) == 1:
+            put_run(chosen[0], full_mnist=True)
+        return chosen[-1]
+
+    monkeypatch.setattr(folder, "choose", choose)
+    with folder.opened(str(tmp_path / "out"), MINE) as place:
+        assert place.path == tmp_path / "out" / "mine"
+    assert (tmp_path / "out" / "manifold.png").read_text() == "a picture"
+
+
+def test_a_run_that_is_refused_takes_the_folder_of_another_one_away_no_more_than_its_files(tmp_path):
+    with folder.opened(str(tmp_path / "new"), MINE) as first:
+        with pytest.raises(UserError, match="Another run is writing"), folder.opened(str(tmp_path / "new"), MINE):
+            pass
+        assert first.is_still_there()
