@@ -67,7 +67,7 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, place, plan, replay, signals=None):
         super().__init__()
         self.path, self.place, self.plan = place.path / folder.UNFINISHED, place, plan
-        self.replay, self.signals = replay, signals
+        self.replay, self.signals = replay, signals or types.SimpleNamespace(asked=0)
         self.history, self.stopped, self.seconds, self.kept = {}, None, 0.0, 0
 
     @property
@@ -110,11 +110,9 @@ class Progress(keras.callbacks.Callback):
         for name in {**self.plan, **plan}:
             before, here = plan.get(name), self.plan.get(name)
             if before != here:
-                other = "another" if name in DIGESTS else f"{before}, not {here}"
-                raise UserError(
-                    f"The training in {self.path} cannot go on here: its {name} is {other};"
-                    " give what it was begun with, or leave --resume out."
-                )
+                words = f"its {name} is {'another' if name in DIGESTS else f'{before}, not {here}'}"
+                advice = "give what it was begun with, or leave --resume out"
+                raise UserError(f"The training in {self.path} cannot go on here: {words}; {advice}.")
 
     def check(self, state, here, history):
         """Raise ValueError unless `state` is such as this training would write it; here: what it would write now."""
@@ -124,11 +122,9 @@ class Progress(keras.callbacks.Callback):
             fits = state[name].dtype.kind == array.dtype.kind and state[name].shape == shapes.get(name, array.shape)
             if not fits or (array.dtype.kind == "f" and not np.isfinite(state[name]).all()):
                 raise ValueError(f"{name} is not what this training would write")
-        lengths = {len(numbers) for numbers in history.values()}
-        if len(lengths) > 1 or not 0 < len(history["loss"]) <= self.plan["epochs"]:
-            raise ValueError("its epochs do not fit together")
-        if not np.isfinite(np.array([*history.values()], float)).all():
-            raise ValueError("its history is not finite")
+        numbers = np.array([*history.values()], float)  # raises ValueError where they differ in length
+        if not (0 < len(history["loss"]) <= self.plan["epochs"] and np.isfinite(numbers).all()):
+            raise ValueError("the history is not what this training would write")
 
     def nothing_there(self):
         """Why there is nothing to resume."""
@@ -145,20 +141,15 @@ class Progress(keras.callbacks.Callback):
         both = [*self.model.trainable_variables, *self.model.optimizer.variables]
         return {f"variable {i}": variable for i, variable in enumerate(both)}
 
-    def is_asked_to_stop(self):
-        return self.signals is not None and self.signals.asked
-
     def on_train_begin(self, logs=None):
         self.start = time.perf_counter() - self.seconds
-        if self.signals is not None:
-            self.signals.in_training = True
+        self.signals.in_training = True
 
     def on_train_end(self, logs=None):
-        if self.signals is not None:
-            self.signals.in_training = False
+        self.signals.in_training = False
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.is_asked_to_stop() and batch + 1 < self.params["steps"]:
+        if self.signals.asked and batch + 1 < self.params["steps"]:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -167,7 +158,7 @@ class Progress(keras.callbacks.Callback):
             for name, value in (logs or {}).items():
                 self.history.setdefault(name, []).append(float(value))
             self.save()
-        if self.is_asked_to_stop():
+        if self.signals.asked:
             self.model.stop_training = True
             self.stopped = f"stopped after epoch {self.epochs} of {self.plan['epochs']}"
 
