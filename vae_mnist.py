@@ -29,8 +29,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-if __name__ == "__main__":  # also through a link, and with python -P, seevae/ is beside this script
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
+if __name__ == "__main__" and (here := str(Path(__file__).resolve().parent)) not in sys.path:
+    sys.path.insert(0, here)  # through a link, or with python -P, Python does not look beside this script
 if find_spec("seevae") is None:
     print("vae_mnist: the folder seevae/ is missing beside this script: fetch the whole project.", file=sys.stderr)
     sys.exit(2)
