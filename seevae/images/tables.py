@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seevae.basics import UserError
+from seevae.basics import UserError, say
 from seevae.images.account import some
 from seevae.images.converting import MOST_CLASSES, flat_shapes
 from seevae.images.reading import free_memory, opened_unpacked
@@ -70,7 +70,7 @@ def read_table(path):
                     raise MemoryError
                 done += len(block)
                 if done % 100_000 == 0:
-                    print(f"Reading {path}: {done:,} rows so far", flush=True)
+                    say(f"Reading {path}: {done:,} rows so far")
                 block = [*islice(rows, 1000)]
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable table of images ({error}): give one row an image.") from error
