@@ -320,6 +320,7 @@ warnings.simplefilter("error")
 
 def test_no_warning_of_keras_is_shown_or_ends_a_run(small_npz, tmp_path):
     """It warns of weights that NumPy asks it for, and that it goes on without XLA."""
+    pytest.importorskip("tensorflow")
     options = f"--data {small_npz} --epochs 1 --hidden-dim 8 --evidence-images 0 --output run"
     status, _, err = Command(options, tmp_path, WARNED, xla=True).end()
     assert (status, err) == (0, "")

@@ -10,9 +10,12 @@ it. What looks wrong is said by findings.py.
 
 import contextlib
 import math
+import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +41,15 @@ LARGEST_LOG_VAR = 60
 EXAMINED = "examine"  # in the place of a model file's name in the record
 
 
-def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, seed=0):
+def examine(
+    encode: Callable,
+    decode: Callable,
+    x: Any,
+    labels: Any = None,
+    folder: str | os.PathLike = "figures/mine",
+    layers: dict | None = None,
+    seed: int = 0,
+) -> dict:
     """Examine a trained VAE on images that it was not trained on; print a report, and write it with pictures.
 
     encode, decode: see above. x: (n, 784), (n, h, w), (n, h, w, 1), (n, 1, h, w), (n, h, w, 3) or of another shape,

@@ -6,6 +6,7 @@ A number is called wrong where it is beyond its limit by more than ERRORS standa
 (n, pixels), z_mean and z_log_var are (n, latent_dim), float32; losses are nats per image.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,7 @@ class Subject(NamedTuple):
     x: np.ndarray
     z_mean: np.ndarray
     z_log_var: np.ndarray
-    decode: callable
+    decode: Callable
     seed: int = 0
 
     def epsilons(self):
@@ -172,13 +173,13 @@ SWITCH_OFF = "switch off what is random in evaluation, as dropout (in PyTorch, m
 # -- What the network has learned -------------------------------------------------------------------------------------
 
 
-def look(subject):
+def look(subject: Subject) -> tuple[list, dict]:
     """Every test of a trained network that applies. Returns sentences, and the numbers {name: number} behind them."""
     kl = kl_of_latents(subject.z_mean, subject.z_log_var)
     found, collapsed = silent(kl.mean(axis=0), subject.x.shape[1])
     mismatches = mismatch(subject.z_mean, subject.z_log_var)
     found += codes_off_the_prior(mismatches)
-    numbers = {"prior_mismatch": float(mismatches[0].max())}
+    numbers: dict = {"prior_mismatch": float(mismatches[0].max())}
     numbers |= dict.fromkeys(("exchange_cost", "exchange_error", "shared_epsilon_gain", "shared_epsilon_error"))
     numbers |= dict.fromkeys(("beta", "beta_error", "beta_of_z_mean"))
     if collapsed:

@@ -22,7 +22,7 @@ INSTALL = (
 )
 
 
-def import_keras(announce=False):
+def import_keras(announce: bool = False) -> None:
     """Import Keras on the backend that is chosen (see chosen_backend), without the lines that its libraries print.
 
     announce: this is the command: say on stdout what it is waiting for, and see calm_warnings. Where the import fails,
@@ -83,7 +83,7 @@ def chosen_backend():
         return installed[0]
 
 
-def check_settings():
+def check_settings() -> None:
     """Raise UserError where Keras is set to other numbers than ours: its losses, and log p(x), would be others."""
     config = sys.modules["keras"].config
     ours = {"floatx": "float32", "epsilon": 1e-7, "dtype_policy": "float32"}

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Sequence
 
 from seevae.basics import UserError, complain
 from seevae.machine import devices, processes
@@ -82,7 +83,7 @@ def numbers(record):
     return lines
 
 
-def summary(record, files):
+def summary(record: dict, files: Sequence) -> list[str]:
     """The last lines of a run: the held-out ELBO and its parts, the evidence, and the files (paths) written."""
     lines = numbers(record)
     if not any(path.name == "manifold.png" for path in files):
