@@ -28,8 +28,8 @@ from seevae.results import evidence
 HERE = Path(__file__).resolve().parent
 # Each needs those before it.
 NAMES = """
-    model learning worker posterior drawing view strokes digit manifold plane sample loss cloud game aggregate curves
-    training replay prior latents address tour main
+    model packing learning worker posterior state drawing view strokes digit network manifold sample loss cloud aggregate plane lens curves
+    training faults slow replay axes latents tabs address tour main
 """
 SCRIPTS = [f"{name}.js" for name in NAMES.split()]
 PICKS_PER_CLASS = 24

@@ -16,7 +16,8 @@ class TrainingServer {
     this.tick.port1.onmessage = () => this.steps();
   }
 
-  set({ layers, headStep, switches, running }) {
+  set({ turn, layers, headStep, switches, running, step }) {
+    this.turn = turn;
     if (layers) {
       this.learner.layers = layers;
       this.learner.headStep = headStep;
@@ -28,7 +29,13 @@ class TrainingServer {
       this.running = running;
       if (running) this.tick.port2.postMessage(0);
     }
-    if (layers || !this.running) this.report();
+    if (step) {
+      const x = this.batch();
+      x.set(step);
+      this.running = false;
+      this.learner.step(x);
+    }
+    this.report();
   }
 
   steps() {
@@ -68,14 +75,14 @@ class TrainingServer {
     const held = learner.evaluate(grey(this.heldOut));
     const { steps, layers } = learner;
     const { running, trained } = this;
-    postMessage({ steps, running, trained, held, layers: copyOfLayers(layers), mean, logVar });
+    postMessage({ turn: this.turn, steps, running, trained, held, layers: copyOfLayers(layers), mean, logVar });
     this.reported = performance.now();
   }
 }
 
 /** Starts and returns the worker. images, heldOut: bytes, one image after the other; report: is called with its posts. */
 function startTrainingWorker(images, heldOut, layers, report) {
-  const sources = ["model.js", "learning.js", "worker.js"].map((id) => document.getElementById(id).textContent);
+  const sources = ["model.js", "packing.js", "learning.js", "worker.js"].map((id) => document.getElementById(id).textContent);
   const serve = "let server; onmessage = ({ data }) => server ? server.set(data) : (server = new TrainingServer(data));";
   const url = URL.createObjectURL(new Blob([...sources, serve]));
   const worker = new Worker(url);
@@ -83,6 +90,7 @@ function startTrainingWorker(images, heldOut, layers, report) {
   worker.postMessage({ images, heldOut, layers });
   return worker;
 }
+const startTraining = ({ images, heldOut, layers }, report) => startTrainingWorker(images, heldOut, layers, report);
 
 /** The layers of a model, copied. */
 function copyOfLayers(layers) {

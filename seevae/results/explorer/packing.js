@@ -1,0 +1,37 @@
+"use strict";
+// How numbers stand in the page.
+
+/** The bytes of a base64 text as a typed array. */
+function unpack(text, Type) {
+  return new Type(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+}
+
+function unpackLayers(layers) {
+  const parts = ({ kernel, bias }) => ({ kernel: unpack(kernel, Float32Array), bias: unpack(bias, Float32Array) });
+  return Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, parts(layer)]));
+}
+
+/** Codes { z: pairs, one after the other, labels } from whole numbers. */
+function unpackCodes({ unit, z, labels }) {
+  return { z: Float32Array.from(unpack(z, Int16Array), (value) => value * unit), labels: unpack(labels, Uint8Array) };
+}
+
+function unpackReplay(record) {
+  const { z, labels } = unpackCodes(record);
+  const frames = record.moments.map((_, k) => z.subarray(2 * k * labels.length, 2 * (k + 1) * labels.length));
+  return { moments: record.moments, losses: record.losses, frames, labels };
+}
+
+function unpackPicks({ images, labels }) {
+  const pixels = grey(unpack(images, Uint8Array));
+  return labels.map((label, k) => ({ label, image: pixels.subarray(k * PIXELS, (k + 1) * PIXELS) }));
+}
+
+/** The bytes of a base64 text that deflate packed. */
+async function unpackDeflated(text) {
+  const packed = new Blob([unpack(text, Uint8Array)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(packed).arrayBuffer());
+}
+
+/** Bytes as numbers from 0 to 1. */
+const grey = (bytes) => Float32Array.from(bytes, (value) => value / 255);
