@@ -20,6 +20,7 @@ function rewordPage() {
     if (!["SCRIPT", "STYLE"].includes(place.tagName) && /digit/i.test(data)) texts.currentNode.data = worded(data);
   }
   for (const labelled of document.querySelectorAll("[aria-label]")) labelled.ariaLabel = worded(labelled.ariaLabel);
+  for (const titled of document.querySelectorAll("body [title]")) titled.title = worded(titled.title);
 }
 
 /** A new element with properties, and children that are elements or text. Text never becomes markup. */

@@ -6,11 +6,14 @@ const SPACINGS = [0.05, 0.025, 0.0125]; // of the posterior's grids, one after t
 /** The state of a page with these contents; all that has no value yet is null. */
 function stateOf(contents) {
   const model = new Model(unpackLayers(contents.layers), contents.epsilons);
+  const { dataset: name, names, colours, training } = contents;
+  const home = { name, picks: unpackPicks(contents.picks), names, colours, training };
   return makeState(
     {
       model, // the weights: another object whenever they change
       whose: { at: "page" }, // whose weights they are: the page's, or { at: "here", from: what they began as }
-      data: { name: contents.dataset, picks: unpackPicks(contents.picks), names: contents.names, colours: contents.colours, training: contents.training },
+      home, // the images that the page carries
+      data: home, // those that it shows: { name, picks, names, colours }
       codes: contents.codes && unpackCodes(contents.codes), // of held-out digits, under these weights
       replay: contents.replay && unpackReplay(contents.replay),
       halfWidth: contents.halfWidth,
@@ -69,7 +72,8 @@ function preparePosteriorOf(state) {
 }
 
 /** Show the parts of the page that suit the model, and say which one it is. */
-function showParts({ model, replay }, { training, dataset, origin }) {
+function showParts(state, { training, origin }) {
+  const { model, replay } = state;
   const show = (className, visible) => {
     for (const part of document.getElementsByClassName(className)) part.hidden ||= !visible;
   };
@@ -77,9 +81,16 @@ function showParts({ model, replay }, { training, dataset, origin }) {
   show("needs-sliders", model.latentDim !== 2);
   show("needs-replay", replay !== null);
   show("needs-training", training !== null);
-  byId("origin").textContent =
-    `784 pixels → ${model.latentDim} ${model.latentDim === 1 ? "number" : "numbers"} → 784 pixels; ` +
-    `${origin ? `${origin}; ` : ""}the digits shown are ${dataset}, held out from training.`;
+  state.panel({
+    place: "stage",
+    needs: ["data", "whose"],
+    draw() {
+      const own = state.whose.at === "page" ? origin : `trained here, from ${state.whose.from}`;
+      const numbers = `784 pixels → ${model.latentDim} ${model.latentDim === 1 ? "number" : "numbers"} → 784 pixels`;
+      const held = worded(`the digits shown are ${state.data.name}, held out from training.`);
+      byId("origin").textContent = `${numbers}; ${own ? `${own}; ` : ""}${held}`;
+    },
+  });
 }
 
 function startExplorer() {

@@ -2,8 +2,8 @@
 // Decoded digits in their places on the plane: what a view shows under, or in place of, the dots.
 
 /** How far from 0 the codes go, with a margin; at least as far as the prior's circles. */
-function reachOf({ z }) {
-  return 1.04 * z.reduce((most, value) => Math.max(most, Math.abs(value)), 3.3);
+function reachOf(codes) {
+  return 1.04 * (codes?.z ?? []).reduce((most, value) => Math.max(most, Math.abs(value)), 3.3);
 }
 
 /** Decoded digits as tiles under a view, a few milliseconds of them a frame, each about so many pixels wide. */

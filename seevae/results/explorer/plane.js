@@ -101,9 +101,10 @@ class Plane {
 
   drawBase(topics) {
     const { state, view, manifold } = this;
-    const { codes, data, replay } = state;
+    const { codes, replay } = state;
     if (topics.has("model") || topics.has("theme")) manifold.forget();
-    const replayed = state.tab === "replay" && replay;
+    const replayed = state.tab === "replay" && replay; // it is of the page's own data
+    const data = replayed ? state.home : state.data;
     const shown = replayed ? { z: replay.frames[state.moment], labels: replay.labels } : codes;
     const context = view.clear(0);
     if (state.under && !replayed && manifold.draw(context, view, state.model, state.training?.running)) state.changed("view"); // more to decode: next frame

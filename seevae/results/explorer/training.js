@@ -11,8 +11,8 @@ const placeOf = (beta) => (beta <= 0 ? 0 : 50 * (1 + Math.log(beta) / Math.log(L
 class Training {
   constructor(state) {
     this.state = state;
-    this.own = { model: state.model, codes: state.codes, data: state.data }; // the page's model
-    this.images = unpackTraining(state.data.training); // a promise of { images, heldOut, labels }
+    this.images = unpackTraining(state.home.training); // a promise of { images, heldOut, labels }
+    this.own = { model: state.model, codes: state.codes, images: this.images }; // the page's
     this.worker = null;
     this.running = false;
     this.turn = 0; // the number of the last command; reports of older ones are not shown
@@ -78,7 +78,7 @@ class Training {
 
   /** Nothing can be trained here. */
   fail(why) {
-    [this.running, this.worker, this.note] = [false, null, `This browser does not let the page train: ${why}`];
+    [this.running, this.worker, this.started, this.note] = [false, null, null, `This browser does not let the page train: ${why}`];
     this.waiting?.(null);
     this.state.changed("training");
   }
@@ -94,12 +94,19 @@ class Training {
     return this.command({ running });
   }
 
-  /** Go on from other weights, with a new count of the steps; headStep: how long the steps of the two heads are. */
-  begin(layers, whose, running, headStep = RECIPE.headStep) {
+  /**
+   * Go on from other weights, with a new count of the steps. headStep: how long the steps of the two heads are; images:
+   * others, a promise of { images, heldOut, labels }.
+   */
+  begin(layers, whose, running, { headStep = RECIPE.headStep, images = null } = {}) {
     [this.curves, this.last, this.note] = [[], null, ""];
     const { state } = this;
     state.whose = whose;
     state.clouds = null;
+    if (images) {
+      this.worker?.terminate();
+      [this.worker, this.started, this.images] = [null, null, images];
+    }
     return this.command({ layers: copyOfLayers(layers), headStep, running });
   }
 
@@ -107,16 +114,21 @@ class Training {
   learnAnew(spread) {
     const { hiddenDim, latentDim } = this.state.model;
     const from = spread ? "new weights" : "Keras’s default weights";
-    return this.begin(newLayers(hiddenDim, latentDim, spread), { at: "here", from }, true, spread ? RECIPE.headStep : 1);
+    return this.begin(newLayers(hiddenDim, latentDim, spread), { at: "here", from }, true, { headStep: spread ? RECIPE.headStep : 1 });
   }
 
   /** Back to the page's own model, and to the switches with which it was trained. */
   goBack() {
     const { state, own } = this;
     state.switches = { ...VAE };
-    this.begin(own.model.layers, { at: "page" }, false);
+    const others = state.data !== state.home;
+    this.begin(own.model.layers, { at: "page" }, false, { images: others ? own.images : null });
     if (state.model === own.model) return;
     showModel(state, own.model, own.codes);
+    if (others) {
+      state.data = state.home;
+      state.paper.lay(state.data.picks[0]);
+    }
     preparePosteriorOf(state);
   }
 
