@@ -1,27 +1,20 @@
 """The explorer in a real browser: what it computes against Keras, and every control as a reader would use it."""
 
-import base64
-import json
 import math
 import re
 import sys
 import time
-import zlib
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import ROOT, TWO_EPOCHS, decode, encode, learn
 from keras import ops
 
 import vae_mnist
 from seevae.images import data
 from seevae.results import evidence, explorer, pictures
-from seevae.training.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
-import lab
 
 COLOURS = pictures.CLASS_COLOURS
 
@@ -182,127 +175,6 @@ def in_page(page, x, body):
 # What it computes, against Keras
 
 
-def test_encoder_decoder_and_kl_are_those_of_keras(learner, trained, sample):
-    x = sample.x_test[:200]
-    found = in_page(
-        learner, x, "const q = explorer.model.encode(image);"
-        "return { ...q, kl: klDivergence(q), decoded: [...explorer.model.decode(q.mean)] };",
-    )  # fmt: skip
-    z_mean, z_log_var = encode(trained[0], x)
-    np.testing.assert_allclose([one["mean"] for one in found], z_mean, atol=1e-3)
-    np.testing.assert_allclose([one["logVar"] for one in found], z_log_var, atol=1e-3)
-    kl = ops.convert_to_numpy(vae_mnist.kl_divergence(z_mean, z_log_var))
-    np.testing.assert_allclose([one["kl"] for one in found], kl, atol=1e-3)
-    np.testing.assert_allclose([one["decoded"] for one in found], decode(trained[0], z_mean), atol=1e-3)
-
-
-def keras_reconstruction(vae, x, epsilon, weights=None):
-    """E_q[-log p(x|z)] of images x (n, 784) over draws epsilon (k, 2), with Keras; (n,)."""
-    z_mean, z_log_var = encode(vae, x)
-    z = z_mean[:, None] + np.exp(z_log_var / 2)[:, None] * epsilon  # (n, k, 2)
-    x_hat = decode(vae, z.reshape(-1, 2)).reshape(*z.shape[:2], 784)
-    loss = [
-        ops.convert_to_numpy(vae_mnist.reconstruction_loss(np.repeat(x[i : i + 1], len(epsilon), axis=0), x_hat[i]))
-        for i in range(len(x))
-    ]
-    return np.average(np.array(loss, "float64"), axis=1, weights=weights)
-
-
-def test_reconstruction_by_fixed_draws_is_that_of_keras(learner, trained, sample):
-    x = sample.x_test[:200]
-    found = in_page(learner, x, "return explorer.model.loss(image, explorer.model.encode(image));")
-    epsilon = np.array(learner.evaluate("explorer.model.epsilons"), "float32")
-    expected = keras_reconstruction(trained[0], x, epsilon)
-    np.testing.assert_allclose([one["reconstruction"] for one in found], expected, atol=0.02)
-    for one in found:
-        assert one["elbo"] == pytest.approx(-(one["reconstruction"] + one["kl"]))
-
-
-def test_loss_that_is_shown_is_the_whole_expectation(learner, trained, sample):
-    """Against Keras on 961 codes an image, weighed by q: an integral over q of its own."""
-    x = sample.x_test[:30]
-    axis = np.linspace(-5, 5, 31)
-    epsilon = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype("float32")
-    expected = keras_reconstruction(trained[0], x, epsilon, weights=np.exp(-0.5 * (epsilon**2).sum(axis=1)))
-    found = in_page(learner, x, "return explorer.posterior.loss(image, explorer.model.encode(image)).reconstruction;")
-    np.testing.assert_allclose(found, expected, atol=0.02)
-
-
-def test_log_evidence_is_the_exact_one_and_bounds_the_elbo(learner, trained, sample):
-    x = sample.x_test[:200]
-    found = in_page(
-        learner, x, "const { logEvidence, coarseness } = explorer.posterior.of(image);"
-        "return { logEvidence, coarseness, ...explorer.posterior.loss(image, explorer.model.encode(image)) };",
-    )  # fmt: skip
-    log_p = np.array([one["logEvidence"] for one in found])
-    expected, _ = evidence.exact_log_evidence(trained[0].get_layer("decoder"), x)
-    np.testing.assert_allclose(log_p, expected, atol=0.02)
-    assert (np.array([one["elbo"] for one in found]) <= log_p + 0.005).all()
-    assert max(one["coarseness"] for one in found) < 0.1
-
-
-def test_fixed_draws_have_the_moments_of_the_prior():
-    draws = explorer.fixed_draws(2)
-    assert draws.shape == (32, 2)
-    np.testing.assert_allclose(draws.mean(axis=0), 0, atol=1e-12)
-    np.testing.assert_allclose(draws.T @ draws / 32, np.eye(2), atol=1e-12)
-
-
-def test_posterior_is_the_true_one_and_its_contours_hold_their_mass(learner, trained, sample):
-    image = sample.x_test[123]
-    truth = in_page(
-        learner, image[None], "const { box, levels, logEvidence, extent } = explorer.posterior.of(image);"
-        "const lines = levels.map((level) => contour(box, level));"
-        "return { ...box, values: [...box.values], levels, logEvidence, extent, lines, half: explorer.halfWidth };",
-    )[0]  # fmt: skip
-    density = np.exp(np.array(truth["values"]) - truth["logEvidence"]).reshape(truth["rows"], truth["columns"])
-    step = SPACING * truth["stride"]
-    assert density.sum() * step**2 == pytest.approx(1, abs=1e-3)
-    for level, line, share in zip(truth["levels"], truth["lines"], (1 - math.exp(-0.5), 1 - math.exp(-2)), strict=True):
-        inside = density >= math.exp(level - truth["logEvidence"])
-        assert density[inside].sum() * step**2 == pytest.approx(share, abs=density.max() * step**2)
-        places = np.array(line).reshape(-1, 2)  # columns and rows of the contour lie where the density is the level
-        nearest = density[places[:, 1].round().astype(int), places[:, 0].round().astype(int)]
-        assert (np.abs(np.log(nearest) + truth["logEvidence"] - level) < 0.8).mean() > 0.9
-    z1 = -truth["half"] + SPACING * (truth["column"] + truth["stride"] * np.arange(truth["columns"]))
-    z2 = -truth["half"] + SPACING * (truth["row"] + truth["stride"] * np.arange(truth["rows"]))
-    peak = np.unravel_index(density.argmax(), density.shape)
-    axis = np.arange(-truth["half"], truth["half"] + 0.02, 0.04)
-    expected = lab.log_joint(trained[0].get_layer("decoder"), image[None], axis, axis)[0]
-    expected_peak = np.unravel_index(expected.argmax(), expected.shape)
-    assert z2[peak[0]] == pytest.approx(axis[expected_peak[0]], abs=0.04)
-    assert z1[peak[1]] == pytest.approx(axis[expected_peak[1]], abs=0.04)
-    assert truth["extent"][0][0] <= z1[peak[1]] <= truth["extent"][0][1]
-
-
-def test_clipped_pixels_count_on_the_grid_as_they_do_in_the_loss(learner, sample):
-    """Three stray pixels: one clipped everywhere, one at the limit, and one at the upper limit. Against the loss of the
-    model at each place, one by one.
-    """
-    worst = in_page(
-        learner, sample.x_test[[7]], "const old = explorer.model.layers; const output = { ...old.decoder_output };"
-        "output.kernel = output.kernel.slice(); output.bias = output.bias.slice();"
-        "[[0, -70, 1], [1, -16, 0.8], [2, 16, 0.4]].forEach(([pixel, bias, ink]) => {"
-        "  output.bias[pixel] = bias; image[pixel] = ink;"
-        "  for (let j = 0; j < old.decoder_h.bias.length; j++)"
-        "    output.kernel[j * 784 + pixel] = output.kernel[j * 784 + 400]; });"
-        "const model = new Model({ ...old, decoder_output: output }, []); const grid = makeGrid(1, 0.1);"
-        "const rows = Array.from({ length: 21 }, (_, r) => [...logPartitionRow(model, grid, -1 + 0.1 * r)]);"
-        "const posterior = new Posterior(model, grid, Float32Array.from(rows.flat()));"
-        "const box = { row: 0, column: 0, rows: 21, columns: 21, stride: 1 };"
-        "const joint = posterior.logJoint(image, box);"
-        "const { low, mixed } = posterior.sortByClipping([0, 1, 2, 400], box);"
-        "const off = [...joint.values].map((value, k) => {"
-        "  const z = [-1 + 0.1 * (k % 21), -1 + 0.1 * Math.floor(k / 21)];"
-        "  const prior = -Math.log(2 * Math.PI) - (z[0] ** 2 + z[1] ** 2) / 2;"
-        "  return Math.abs(value - model.logLikelihood(image, z) - prior); });"
-        "return { off: Math.max(...off), low, mixed: mixed.filter((i) => i !== 400) };",
-    )[0]  # fmt: skip
-    assert worst["low"] == [0]
-    assert worst["mixed"] == [1, 2]
-    assert worst["off"] < 2e-3
-
-
 def ascend(vae, image, steps=300):
     """The best ELBO of one image, by Adam in NumPy from the encoder's q, over 121 weighed draws."""
     first, last = (vae.get_layer("decoder").get_layer(name) for name in ("decoder_h", "decoder_output"))
@@ -331,20 +203,6 @@ def ascend(vae, image, steps=300):
         rate = 0.01 * (1 - step / steps)
         q = q + rate * speed / (1 - 0.9**step) / (np.sqrt(size / (1 - 0.99**step)) + 1e-9)
     return best
-
-
-def test_gradient_of_the_elbo_is_its_slope(learner, sample):
-    """Back-propagation in the page against differences of the loss itself, for the mean and the variance of q."""
-    found = in_page(
-        learner, sample.x_test[[5, 250]], "const { model } = explorer; const q = model.encode(image);"
-        "const { mean, logVar } = model.elboGradient(image, q); const by = 1e-5; const slope = (part, i) => {"
-        "  const at = (side) => model.loss(image, { ...q, [part]: q[part].with(i, q[part][i] + side * by) }).elbo;"
-        "  return (at(1) - at(-1)) / (2 * by); };"
-        "return { found: [...mean, ...logVar], expected: [slope('mean', 0), slope('mean', 1), slope('logVar', 0),"
-        " slope('logVar', 1)] };",
-    )  # fmt: skip
-    for one in found:
-        np.testing.assert_allclose(one["found"], one["expected"], rtol=1e-3, atol=1e-3)
 
 
 # The controls, as a reader uses them
@@ -822,59 +680,6 @@ def test_text_has_contrast(visit, sample, scheme):
 # The record of a training, and the file
 
 
-def test_replay_records_the_start_ten_moments_and_each_epoch(replay, sample):
-    np.testing.assert_allclose(replay.moments, [*np.arange(0, 1.05, 0.1), 2])
-    z_mean, _ = encode(replay.trained, sample.x_test[:300])
-    np.testing.assert_allclose(replay.z[-1], z_mean, rtol=1e-5, atol=1e-6)
-    assert np.abs(replay.z[1] - replay.z[2]).max() > 1e-3, "the weights of the moment, not of the epoch's start"
-    expected = vae_mnist.evaluate_elbo(replay.trained, sample.x_test[: replay.LOSS_IMAGES])["elbo"]
-    assert replay.loss[-1] == pytest.approx(-expected, rel=1e-5)
-    assert replay.loss[0] > replay.loss[-1]
-
-
-def test_recording_leaves_no_trace_in_the_training(replay):
-    """Neither the weights nor the state of any generator of noise, so that the same seed gives the same model."""
-    keras = vae_mnist.keras
-    recorder = explorer.Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
-    recorder.set_model(replay.trained)
-    generators = [layer.seed_generator for layer in replay.trained.layers if hasattr(layer, "seed_generator")]
-    generators.append(replay.trained.get_layer("z_sample").arguments["seed"])
-    watched = [*replay.trained.variables, *(generator.state for generator in generators)]
-    before = [ops.convert_to_numpy(variable).copy() for variable in watched]
-    keras.utils.set_random_seed(5)
-    expected = ops.convert_to_numpy(keras.random.uniform((3,)))
-    keras.utils.set_random_seed(5)
-    recorder.record(0.5)
-    np.testing.assert_array_equal(ops.convert_to_numpy(keras.random.uniform((3,))), expected)
-    for variable, value in zip(watched, before, strict=True):
-        np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
-
-
-def test_replay_is_saved_and_loaded(replay, tmp_path):
-    replay.save(tmp_path / "replay.npz")
-    loaded = explorer.Replay.load(tmp_path / "replay.npz")
-    assert loaded.moments == replay.moments
-    assert loaded.loss == replay.loss
-    np.testing.assert_allclose(loaded.z, np.array(replay.z), rtol=2**-11, atol=1e-6)  # half precision
-    np.testing.assert_array_equal(loaded.labels, replay.labels)
-    np.savez(tmp_path / "other.npz", x=np.zeros(3))
-    with pytest.raises(KeyError):
-        explorer.Replay.load(tmp_path / "other.npz")
-
-
-def test_the_page_is_one_file_of_a_limited_size(sample, replay):
-    html = explorer.page(vae_mnist.build_vae(), sample, COLOURS, replay, origin="trained on the sample")
-    assert len(html.encode()) < 3_500_000
-    assert re.search(r'(?:src|href)="(?!#|data:)', html) is None
-
-
-def test_json_cannot_leave_its_element():
-    hostile = "</script><!-- & \u2028"
-    text = explorer.json_for_html({"name": hostile})
-    assert not set("<>&\u2028") & set(text)
-    assert json.loads(text)["name"] == hostile
-
-
 def test_many_classes_have_buttons_by_their_names_and_none_has_no_button(visit, replay, sample):
     names = tuple(f"<b>{number}</b>" for number in range(47))
     many = sample._replace(x_test=sample.x_test[:94], y_test=np.arange(94) % 47, classes=names)
@@ -892,140 +697,6 @@ def test_many_classes_have_buttons_by_their_names_and_none_has_no_button(visit, 
 # ---------------------------------------------------------------------------------------------------------------
 # Training in the page
 # ---------------------------------------------------------------------------------------------------------------
-
-# Gradients of one batch, and the layers after so many steps on it; layers as {name: {kernel, bias}}, lists of numbers.
-LEARN = """([x, input, epsilon, beta, steps]) => {
-  const learner = new Learner(copyOfLayers(explorer.model.layers));
-  const [pixels, seen, draws] = [x, input, epsilon].map((values) => Float32Array.from(values));
-  const plain = (layers) => Object.fromEntries(LAYERS.map((name) => [name,
-    { kernel: [...layers[name].kernel], bias: [...layers[name].bias] }]));
-  const { reconstruction, kl, gradients } = learner.gradient(pixels, seen, draws, beta);
-  for (let k = 0; k < steps; k++) learner.apply(learner.gradient(pixels, seen, draws, beta).gradients);
-  return { reconstruction, kl, gradients: plain(gradients), layers: plain(learner.layers) };
-}"""
-
-
-def flat(layers, names):
-    """Kernel and bias of each layer in turn, one list of arrays."""
-    return [np.array(layers[name][part]).ravel() for name in names for part in ("kernel", "bias")]
-
-
-@pytest.fixture(scope="module")
-def small(open_page, replay, sample):
-    """The page of a model of 16 units, which trained for two epochs."""
-    return open_page(explorer.page(replay.trained, sample, COLOURS))
-
-
-CASES = {"vae": (1.0, True), "beta": (2.5, True), "autoencoder": (0.0, False)}
-
-
-@pytest.mark.parametrize(("beta", "noise"), CASES.values(), ids=CASES)
-def test_the_pages_gradients_and_steps_are_those_of_keras(beta, noise, small, replay, sample):
-    """With beta 0 and no noise on z, it is Keras's plain autoencoder: the decoder's crossentropy at z_mean."""
-    vae, rng, steps = vae_mnist.build_vae(hidden_dim=16), np.random.default_rng(0), 10
-    for variable, value in zip(vae.trainable_variables, replay.trained.trainable_variables, strict=True):
-        variable.assign(value)
-    encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
-    x = sample.x_test[:20]
-    seen = (rng.uniform(size=x.shape) < x).astype("float32")
-    epsilon = rng.standard_normal((20, 2)).astype("float32") * noise
-    optimizer = vae_mnist.make_optimizer(RECIPES["default"]._replace(linear_decay=False), 1)
-    optimizer.learning_rate = keras.optimizers.schedules.PolynomialDecay(0.01, 2700, end_learning_rate=0.001)
-    optimizer.build(vae.trainable_variables)
-
-    def gradients():
-        with tf.GradientTape() as tape:
-            z_mean, z_log_var = encoder(seen)
-            x_hat = decoder(z_mean + ops.exp(z_log_var / 2) * epsilon if noise else z_mean)
-            reconstruction = ops.mean(vae_mnist.reconstruction_loss(x, x_hat))
-            kl = ops.mean(vae_mnist.kl_divergence(z_mean, z_log_var))
-            loss = reconstruction + beta * kl
-        wanted = tape.gradient(loss, vae.trainable_variables, unconnected_gradients="zero")
-        return [ops.convert_to_numpy(gradient) for gradient in wanted], float(reconstruction), float(kl)
-
-    arguments = [x.ravel().tolist(), seen.ravel().tolist(), epsilon.ravel().tolist(), beta, steps]
-    found = small.evaluate(LEARN, arguments)
-    expected, reconstruction, kl = gradients()
-    assert (found["reconstruction"], found["kl"]) == pytest.approx((reconstruction, kl), rel=1e-5)
-    names = ("encoder_h", "z_mean", "z_log_var", "decoder_h", "decoder_output")
-    for own, theirs in zip(flat(found["gradients"], names), expected, strict=True):
-        np.testing.assert_allclose(own, theirs.ravel(), atol=1e-4 * max(np.abs(theirs).max(), 1e-12))
-    before = [ops.convert_to_numpy(variable) for variable in vae.trainable_variables]
-    for _ in range(steps):
-        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients()[0]], vae.trainable_variables)
-    for own, variable, start in zip(flat(found["layers"], names), vae.trainable_variables, before, strict=True):
-        moved = np.abs(variable - start).max()
-        np.testing.assert_allclose(own, ops.convert_to_numpy(variable).ravel(), atol=1e-3 * max(moved, 1e-6))
-        if beta or "log_var" not in variable.path:
-            assert moved > 1e-3
-    assert small.evaluate("explorer.model.layers.z_mean.bias[0]") == pytest.approx(float(before[3][0]), rel=1e-6)
-
-
-def test_new_weights_learn_in_the_page_to_a_loss_by_steps(small):
-    """The page's own network of 32 units, from new weights, on the images that it carries: 150 steps."""
-    loss = small.evaluate(
-        """async () => {
-          const { images, heldOut } = JSON.parse(byId("contents").textContent).training;
-          const [bytes, held] = await Promise.all([unpackDeflated(images), unpackDeflated(heldOut)]);
-          const server = new TrainingServer({ images: bytes, heldOut: held, layers: newLayers(32, 2, true) });
-          const grey = Float32Array.from(held, (value) => value / 255);
-          const before = server.learner.evaluate(grey);
-          for (let k = 0; k < 150; k++) server.learner.step(server.batch());
-          const after = server.learner.evaluate(grey);
-          return [before, after].map(({ reconstruction, kl }) => reconstruction + kl);
-        }"""
-    )
-    assert loss[0] > 400
-    assert 150 < loss[1] < 195, "the average digit alone costs 206"
-
-
-def test_the_dots_do_what_the_presets_say(page):
-    """From Keras's weights a plain autoencoder leaves the prior, and the KL brings it back. From ours it stays."""
-    outside = page.evaluate(
-        """async () => {
-          const training = JSON.parse(document.getElementById("contents").textContent).training;
-          const [images, heldOut] = [await unpackDeflated(training.images), await unpackDeflated(training.heldOut)];
-          const x = Float32Array.from(heldOut, (value) => value / 255);
-          const found = {};
-          for (const spread of [false, true]) {
-            const server = new TrainingServer({ images, heldOut, layers: newLayers(64, 2, spread) });
-            server.learner.headStep = spread ? RECIPE.headStep : 1;
-            for (const preset of spread ? ["autoencoder"] : ["autoencoder", "vae"]) {
-              Object.assign(server.learner.switches, PRESETS[preset].switches);
-              for (let k = 0; k < 100; k++) server.learner.step(server.batch());
-              const { mean } = encodeBatch(server.learner.layers, x);
-              let far = 0;
-              for (let i = 0; i < mean.length; i += 2) if (Math.hypot(mean[i], mean[i + 1]) > 3) far++;
-              found[`${spread ? "ours" : "keras"} ${preset}`] = (2 * far) / mean.length;
-            }
-          }
-          return found;
-        }"""
-    )
-    assert outside["keras autoencoder"] > 0.5
-    assert outside["keras vae"] < 0.4
-    assert outside["ours autoencoder"] < outside["keras autoencoder"] - 0.1
-
-
-def test_the_page_carries_images_to_train_on_and_others_that_are_held_out(page, sample):
-    training = json.loads(page.locator("#contents").text_content())["training"]
-    unpacked = [zlib.decompress(base64.b64decode(training[name])) for name in ("images", "heldOut")]
-    images, held_out = (np.frombuffer(part, "u1").reshape(-1, 784) for part in unpacked)
-    places = np.linspace(0, len(sample.x_train) - 1, training["count"]).astype(int)
-    np.testing.assert_array_equal(images, (255 * sample.x_train[:][places]).round())
-    whole = (255 * sample.x_test).round().astype("u1")
-    place = {image.tobytes(): label for image, label in zip(whole, sample.y_test, strict=True)}
-    assert [place[image.tobytes()] for image in held_out] == training["labels"]
-
-
-def test_a_page_grows_to_its_limit_and_not_beyond(replay, sample, monkeypatch):
-    few = sample._replace(x_train=sample.x_train[:800], x_test=sample.x_test[:100], y_test=sample.y_test[:100])
-    size = len(explorer.page(replay.trained, few, COLOURS).encode())
-    monkeypatch.setattr(explorer, "PAGE_LIMIT", size - 40_000)
-    html = explorer.page(replay.trained, few, COLOURS)
-    assert size - 65_000 < len(html.encode()) <= size - 40_000
-    monkeypatch.setattr(explorer, "PAGE_LIMIT", 10_000)
-    assert '"training": null' in explorer.page(replay.trained, few, COLOURS)
 
 
 def test_training_moves_the_whole_page_and_leads_back(visit, replay, sample):
@@ -1155,20 +826,6 @@ def test_a_number_that_is_rounded_to_0_has_no_minus(page):
         "0.00",
         "–",
     ]
-
-
-def test_all_q_together_are_their_mean_and_its_distance_from_the_prior(small):
-    """One q alone has a closed form, and two far apart have its mean less log 2, as each holds half of the mass."""
-    found = small.evaluate(
-        """() => {
-          const one = { mean: [0.5, -1], logVar: [-0.5, 0.3] };
-          const two = { mean: [3, 0, -3, 0], logVar: [-3, -3, -3, -3] };
-          const kl = (q) => new Aggregate(q, 8, 400).klToPrior;
-          return [kl(one), klDivergence(one), kl(two), klDivergence({ mean: [3, 0], logVar: [-3, -3] })];
-        }"""
-    )
-    assert found[0] == pytest.approx(found[1], abs=0.01)
-    assert found[2] == pytest.approx(found[3] - math.log(2), abs=0.02)
 
 
 def test_the_clouds_are_shown_before_and_after_training(visit, replay, sample):

@@ -1,3 +1,4 @@
+// needs: drawing
 "use strict";
 // The state of the page in its address, after #, so that a link shows what somebody saw: #at=0.44,1.50&digit=7.3&beta=0
 //

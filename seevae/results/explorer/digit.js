@@ -1,3 +1,4 @@
+// needs: strokes, drawing
 "use strict";
 // Panel "Your digit": paper to paint on, and held-out digits to pick.
 

@@ -1,3 +1,4 @@
+// needs: cloud, view
 "use strict";
 // Panel "Be the encoder": the true posterior, the encoder's q on it, and a q of one's own to move, stretch and climb.
 

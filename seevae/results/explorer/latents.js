@@ -1,3 +1,4 @@
+// needs: drawing
 "use strict";
 // Panel "The latents", for a model that has no plane: one slider for each latent, and the digit they decode to.
 

@@ -1,3 +1,4 @@
+// needs: drawing
 "use strict";
 // Panel "The loss of this digit": reconstruction, KL and ELBO, beside the evidence log p(x) where there is one.
 

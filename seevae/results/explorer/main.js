@@ -1,31 +1,6 @@
+// needs: address, digit, game, latents, loss, packing, plane, posterior, prior, replay, sample, tour, training
 "use strict";
 // Reads what the page was given, builds the panels, and draws once a frame what has changed.
-
-/** The bytes of a base64 text as a typed array. */
-function unpack(text, Type) {
-  return new Type(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
-}
-
-function unpackLayers(layers) {
-  const parts = ({ kernel, bias }) => ({ kernel: unpack(kernel, Float32Array), bias: unpack(bias, Float32Array) });
-  return Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, parts(layer)]));
-}
-
-/** Codes { z: pairs, one after the other, labels } from whole numbers. */
-function unpackCodes({ unit, z, labels }) {
-  return { z: Float32Array.from(unpack(z, Int16Array), (value) => value * unit), labels: unpack(labels, Uint8Array) };
-}
-
-function unpackReplay(record) {
-  const { z, labels } = unpackCodes(record);
-  const frames = record.moments.map((_, k) => z.subarray(2 * k * labels.length, 2 * (k + 1) * labels.length));
-  return { moments: record.moments, losses: record.losses, frames, labels };
-}
-
-function unpackPicks({ images, labels }) {
-  const pixels = Float32Array.from(unpack(images, Uint8Array), (value) => value / 255);
-  return labels.map((label, k) => ({ label, image: pixels.subarray(k * PIXELS, (k + 1) * PIXELS) }));
-}
 
 const SHOWS_THE_MODEL = ["digit", "view", "pointer", "walk", "sample", "prior", "latents"];
 const SPACINGS = [0.05, 0.025, 0.0125]; // of the posterior's grids, one after the other

@@ -1,3 +1,4 @@
+// needs: manifold, view
 "use strict";
 // Panel "The latent plane": all codes, the digit under the pointer, the walk, and the manifold under the dots.
 

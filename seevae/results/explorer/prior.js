@@ -1,3 +1,4 @@
+// needs: sample
 "use strict";
 // Panel "New digits from the prior": codes from N(0, I), decoded; where there is a plane, they are marked in it.
 

@@ -1,3 +1,4 @@
+// needs: view
 "use strict";
 // Panel "Training, replayed": the plane of some held-out digits at recorded moments of the training.
 

@@ -1,3 +1,4 @@
+// needs: learning, drawing
 "use strict";
 // Panel "The sample": the re-parameterisation trick with its numbers, and the spread of what it draws.
 

@@ -1,3 +1,4 @@
+// needs: training
 "use strict";
 // A tour of the page for who sees it first: some steps, one panel after the other. It can be left at any time.
 

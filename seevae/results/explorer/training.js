@@ -1,3 +1,4 @@
+// needs: aggregate, curves, manifold, packing, plane, sample, view, worker
 "use strict";
 // Panel "Train it here": the network learns in a worker, from the images that the page carries, and the page shows it.
 
@@ -20,12 +21,6 @@ const PRESETS = {
       "The KL weighs four times as much. Watch its curve fall and the reconstruction rise: a code tells less of its digit.",
   },
 };
-
-/** The bytes of a base64 text that deflate packed. */
-async function unpackDeflated(text) {
-  const packed = new Blob([unpack(text, Uint8Array)]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(packed).arrayBuffer());
-}
 
 const trainingPanel = (app, carried) => new Training(app, carried);
 
@@ -74,7 +69,7 @@ class Training {
     const { images, heldOut } = this.carried;
     const [bytes, held] = await Promise.all([unpackDeflated(images), unpackDeflated(heldOut)]);
     const layers = copyOfLayers(this.app.model.layers);
-    this.worker ??= startTrainingWorker(bytes, held, layers, (report) => this.take(report));
+    this.worker ??= startTraining({ images: bytes, heldOut: held, layers }, (report) => this.take(report));
   }
 
   /** Train, or pause. */
