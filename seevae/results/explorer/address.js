@@ -1,3 +1,4 @@
+// needs: training, state
 "use strict";
 // The state of the page in its address, after #, so that a link shows what somebody saw: #digit=7.3&at=0.44,1.50&tab=walk
 //

@@ -1,3 +1,4 @@
+// needs: model, posterior, drawing
 "use strict";
 // All q together, the "aggregate posterior": the mean of the clouds of many digits, beside the prior.
 

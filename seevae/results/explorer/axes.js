@@ -1,3 +1,4 @@
+// needs: packing, view, state
 "use strict";
 // "Straight axes": what the two principal components of the images can do, beside the plane. They know no curves.
 

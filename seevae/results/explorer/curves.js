@@ -1,3 +1,4 @@
+// needs: drawing
 "use strict";
 // The curves of a training: loss, reconstruction and KL against the steps.
 

@@ -1,3 +1,4 @@
+// needs: strokes, drawing, state
 "use strict";
 // "Your digit": paper to paint on, and held-out digits to pick. state.image is { x, pick }, pick null for a painting.
 

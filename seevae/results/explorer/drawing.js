@@ -1,3 +1,4 @@
+// needs: model
 "use strict";
 // Small helpers to draw with: the theme's colours, digits, ellipses, and elements of the page.
 

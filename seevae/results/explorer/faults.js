@@ -1,3 +1,4 @@
+// needs: training, aggregate
 "use strict";
 // "Faults": what each part of the loss is for, shown by what happens without it; and learners' usual mistakes.
 

@@ -1,3 +1,4 @@
+// needs: drawing, state
 "use strict";
 // For a model that has no plane: in its place one slider for each latent, and z is where they stand.
 

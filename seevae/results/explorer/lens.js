@@ -1,3 +1,4 @@
+// needs: cloud, view, state, loss
 "use strict";
 // The lens: q, its draws and the true posterior, enlarged. On the tab "Be the encoder" it covers the plane: a q of one's
 // own to move, to stretch and to let climb.

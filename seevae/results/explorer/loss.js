@@ -1,3 +1,4 @@
+// needs: drawing, state
 "use strict";
 // The dock: the loss of this digit, always in sight. Reconstruction and KL above, the evidence log p(x) and the gap below.
 

@@ -1,3 +1,4 @@
+// needs: packing, posterior, state, digit, network, sample, loss, plane, lens, training, faults, slow, replay, axes, latents, tabs, address, tour
 "use strict";
 // Reads what the page was given, makes the state, and builds the panels. Where one cannot work, it says so itself.
 

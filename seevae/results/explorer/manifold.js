@@ -1,3 +1,4 @@
+// needs: model, drawing
 "use strict";
 // Decoded digits in their places on the plane: what a view shows under, or in place of, the dots.
 

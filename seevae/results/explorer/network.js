@@ -1,3 +1,4 @@
+// needs: posterior, drawing, state, loss
 "use strict";
 // The two halves of the network as shapes, each hidden unit a small square that is as dark as the unit is active.
 

@@ -1,5 +1,6 @@
+// needs: worker
 "use strict";
-// How numbers stand in the page.
+// How numbers stand in the page: as base64 text, images packed by deflate. explorer/__init__.py writes the same.
 
 /** The bytes of a base64 text as a typed array. */
 function unpack(text, Type) {
@@ -27,11 +28,21 @@ function unpackPicks({ images, labels }) {
   return labels.map((label, k) => ({ label, image: pixels.subarray(k * PIXELS, (k + 1) * PIXELS) }));
 }
 
-/** The bytes of a base64 text that deflate packed. */
+/** The bytes of a base64 text that deflate packed. Throws an Error with a sentence where the browser cannot unpack. */
 async function unpackDeflated(text) {
-  const packed = new Blob([unpack(text, Uint8Array)]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(packed).arrayBuffer());
+  return inflated(unpack(text, Uint8Array), "deflate");
 }
 
-/** Bytes as numbers from 0 to 1. */
-const grey = (bytes) => Float32Array.from(bytes, (value) => value / 255);
+/** Bytes that were packed, unpacked; format: "deflate" (zlib), "deflate-raw" or "gzip". */
+async function inflated(bytes, format) {
+  if (typeof DecompressionStream === "undefined") throw new Error("This browser cannot unpack the images: use a newer one.");
+  return through(new DecompressionStream(format), bytes);
+}
+
+/** What comes out of a stream of bytes when these go in. */
+async function through({ readable, writable }, bytes) {
+  const writer = writable.getWriter();
+  writer.write(bytes).catch(() => {}); // what is damaged is told where it is read
+  writer.close().catch(() => {});
+  return new Uint8Array(await new Response(readable).arrayBuffer());
+}

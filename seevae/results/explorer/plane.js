@@ -1,3 +1,4 @@
+// needs: manifold, view, state, aggregate
 "use strict";
 // The one plane of codes: all dots, or what a tab lays there instead; q, and z, which the reader drags.
 

@@ -1,3 +1,4 @@
+// needs: view, state
 "use strict";
 // "Replay": the plane shows the codes of some held-out digits at recorded moments of the training of the page's model.
 

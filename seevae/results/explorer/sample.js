@@ -1,3 +1,4 @@
+// needs: learning, drawing, state
 "use strict";
 // From q to a picture: the re-parameterisation trick with its numbers, what z decodes to, and the last draws.
 

@@ -1,3 +1,4 @@
+// needs: training, loss, sample
 "use strict";
 // One update in slow motion: encode, draw and decode, pull, step. state.slow is { step: 1 to 4, ... } meanwhile, else null.
 

@@ -1,3 +1,4 @@
+// needs: drawing
 "use strict";
 // The one state of the page: whose weights, which step, which data, and what the reader chose. All panels draw it.
 

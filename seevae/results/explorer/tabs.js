@@ -1,3 +1,4 @@
+// needs: state, drawing
 "use strict";
 // The tabs: each lays something on the one plane, and has a strip below it.
 

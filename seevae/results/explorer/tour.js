@@ -1,3 +1,4 @@
+// needs: training, faults
 "use strict";
 // A tour of the page for who sees it first: some steps, each with its place on the one screen. It can be left at any time.
 

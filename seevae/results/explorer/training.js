@@ -1,3 +1,4 @@
+// needs: worker, packing, posterior, curves, state
 "use strict";
 // The training: the network learns in a worker, from the images that the page carries, and the page shows it.
 

@@ -1,3 +1,4 @@
+// needs: drawing
 "use strict";
 // A view of the latent plane on a canvas: z1 to the right, z2 upwards, as in the scatter. It pans and zooms.
 
