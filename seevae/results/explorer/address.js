@@ -25,7 +25,10 @@ const STATES = [
   ["The posterior collapses", "tab=faults&beta=100&train=1"],
 ];
 
-/** What the address says, as { name: text }: what is empty says nothing. An address such as #walk names the tab alone. */
+/**
+ * What the address says, as { name: text }: what is empty says nothing. An address such as #walk names the tab alone.
+ * @returns {any}
+ */
 function readAddress(hash) {
   const text = hash.slice(1);
   if (!text.includes("=")) return text ? { tab: text } : {};
@@ -100,9 +103,9 @@ function addressPanel(state) {
     link.value = location.href.replace(/#.*$/, "") + addressOf(state);
     try {
       await navigator.clipboard.writeText(link.value);
-      byId("copy-link").firstChild.data = "Copied";
+      byId("copy-link").firstChild.nodeValue = "Copied";
       speak("The link is copied.");
-      setTimeout(() => (byId("copy-link").firstChild.data = "Copy a link"), 1500);
+      setTimeout(() => (byId("copy-link").firstChild.nodeValue = "Copy a link"), 1500);
     } catch { // not allowed here: it stands in a field, to be copied by hand
       link.hidden = false;
       link.focus();

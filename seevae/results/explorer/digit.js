@@ -117,7 +117,8 @@ class Paper {
 /** A button for each class, and under them the held-out digits of the class that is chosen. */
 class Shelf {
   constructor(state, onPick) {
-    [this.state, this.onPick] = [state, onPick];
+    this.state = state;
+    this.onPick = onPick; // is called with what is picked
     this.digits = byId("pick-digit");
     this.classes = byId("pick-class");
     this.label = null; // the class whose digits are on the shelf
@@ -156,7 +157,7 @@ class Shelf {
     const { pick } = this.state.image;
     if (pick && pick.label !== this.label) this.open(pick.label);
     this.own.forEach((one, place) => {
-      const button = this.digits.children[place];
+      const button = /** @type {any} */ (this.digits.children[place]);
       button.ariaPressed = String(one === pick);
       if (one === pick) this.digits.scrollLeft = button.offsetLeft - this.digits.offsetLeft - this.digits.clientWidth / 2;
     });

@@ -2,7 +2,11 @@
 "use strict";
 // Small helpers to draw with: the theme's colours, digits, ellipses, and elements of the page.
 
+/** @returns {any} */
 const byId = (id) => document.getElementById(id);
+
+/** @returns {any[]} */
+const allOf = (selector) => [...document.querySelectorAll(selector)];
 
 let thing = "digit"; // what the images show, as the page is told
 
@@ -17,14 +21,17 @@ function worded(text) {
 function rewordPage() {
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
-    const { parentElement: place, data } = texts.currentNode;
-    if (!["SCRIPT", "STYLE"].includes(place.tagName) && /digit/i.test(data)) texts.currentNode.data = worded(data);
+    const { parentElement: place, nodeValue } = texts.currentNode;
+    if (!["SCRIPT", "STYLE"].includes(place.tagName)) texts.currentNode.nodeValue = worded(nodeValue);
   }
-  for (const labelled of document.querySelectorAll("[aria-label]")) labelled.ariaLabel = worded(labelled.ariaLabel);
-  for (const titled of document.querySelectorAll("body [title]")) titled.title = worded(titled.title);
+  for (const labelled of allOf("[aria-label]")) labelled.ariaLabel = worded(labelled.ariaLabel);
+  for (const titled of allOf("body [title]")) titled.title = worded(titled.title);
 }
 
-/** A new element with properties, and children that are elements or text. Text never becomes markup. */
+/**
+ * A new element with properties, and children that are elements or text. Text never becomes markup.
+ * @returns {any}
+ */
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);

@@ -48,7 +48,10 @@ const MISTAKES = {
     "“z_log_var is the logarithm of a deviation”",
   ],
 };
-const ALL_SETTINGS = Object.entries({ ...PRESETS, ...MISTAKES }).map(([name, [own, seen, examined]]) => ({ name, switches: { ...VAE, ...own }, seen, examined }));
+const ALL_SETTINGS = Object.entries({ ...PRESETS, ...MISTAKES }).map(([name, setting]) => {
+  const [own, seen, examined] = /** @type {any[]} */ (setting);
+  return { name, switches: { ...VAE, ...own }, seen, examined };
+});
 
 function faultsPanel(state) {
   const { training } = state;
@@ -62,9 +65,10 @@ function faultsPanel(state) {
     }
   }
   training.images.then(({ images }) => (byId("train-count").textContent = (images.length / PIXELS).toLocaleString("en")), () => {});
-  byId("train-clouds").addEventListener("change", async ({ target }) => {
-    const report = target.checked && (training.last ?? (await training.command({})));
-    state.clouds = report && target.checked ? { mean: report.mean, logVar: report.logVar } : null;
+  byId("train-clouds").addEventListener("change", async () => {
+    const clouds = byId("train-clouds");
+    const report = clouds.checked && (training.last ?? (await training.command({})));
+    state.clouds = report && clouds.checked ? { mean: report.mean, logVar: report.logVar } : null;
   });
   const seen = () => state.tab === "faults";
   state.panel({

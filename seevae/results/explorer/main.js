@@ -69,14 +69,14 @@ function preparePosteriorOf(state) {
   state.stopPreparing?.();
   state.stopPreparing = preparePosterior(model, state.halfWidth, SPACINGS, (posterior) => {
     if (state.model === model) state.posterior = posterior;
-  });
+  }, (why) => (state.lacking = `log p(x) cannot be computed here: ${why}`));
 }
 
 /** Show the parts of the page that suit the model, and say which one it is. */
 function showParts(state, { training, origin }) {
   const { model, replay } = state;
   const show = (className, visible) => {
-    for (const part of document.getElementsByClassName(className)) part.hidden ||= !visible;
+    for (const part of allOf(`.${className}`)) part.hidden ||= !visible;
   };
   show("needs-plane", model.latentDim === 2);
   show("needs-sliders", model.latentDim !== 2);
@@ -133,10 +133,10 @@ function startExplorer() {
   });
   addEventListener("resize", () => state.changed("size"));
   attempt("loss-panel", () => preparePosteriorOf(state));
-  for (const part of document.querySelectorAll("[inert]")) part.inert = false;
+  for (const part of allOf("[inert]")) part.inert = false;
   byId("broken").remove();
   return state;
 }
 
 /** What the page knows, for tests and for the curious: try explorer.model.decode([0, 0]) in the console. */
-window.explorer = startExplorer();
+Object.assign(window, { explorer: startExplorer() });

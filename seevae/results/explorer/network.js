@@ -8,7 +8,8 @@ function networkPanel(state) {
 
 class Half {
   constructor(state, which) {
-    [this.state, this.which] = [state, which];
+    this.state = state;
+    this.which = which;
     this.canvas = byId(which);
     this.chosen = null; // the place of the unit that is looked at
     this.order = [];

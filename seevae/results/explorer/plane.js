@@ -86,7 +86,7 @@ class Plane {
     byId("plane-in").addEventListener("click", () => this.view.zoom(1.5));
     byId("plane-out").addEventListener("click", () => this.view.zoom(1 / 1.5));
     byId("plane-whole").addEventListener("click", () => this.showWhole());
-    byId("manifold").addEventListener("change", ({ target }) => (this.state.under = target.checked));
+    byId("manifold").addEventListener("change", () => (this.state.under = byId("manifold").checked));
   }
 
   /** While the model learns, the view follows codes that leave the plane, or that shrink. */

@@ -11,7 +11,7 @@ function slowPanel(state) {
     const timer = setTimeout(done, time);
     goOn = () => {
       clearTimeout(timer);
-      done();
+      done(null);
     };
   });
   byId("slow-steps").addEventListener("click", () => goOn());
@@ -92,7 +92,7 @@ function pullOn({ model, switches }, x, q) {
 /** Draw the pulls in a view: on the middle of q and on its rim; thick for the reconstruction, thin for the KL. */
 function drawPull(context, view, q, pull) {
   const middle = view.toScreen(q.mean);
-  const arrow = (from, [dx, dy], length, width) => {
+  const arrow = (from, /** @type {number[]} */ [dx, dy], length, width) => {
     const size = Math.hypot(dx, dy);
     if (!(size > 0)) return from;
     const [x, y] = [dx / size, -dy / size];

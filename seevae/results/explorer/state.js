@@ -10,6 +10,7 @@
  *   state.name = value    changes it, and asks for a frame that draws what follows from it
  *   state.changed(name)   the same, for a value that was changed in place
  *   state.panel({ place, needs, draw })   draws a part of the page, the element with the id `place`, when what it needs changes
+ * @returns {any}
  */
 function makeState(values, derived) {
   const panels = [];

@@ -3,7 +3,7 @@
 // The tabs: each lays something on the one plane, and has a strip below it.
 
 function tabsPanel(state) {
-  const panels = [...document.querySelectorAll(".tab")].filter((panel) => !panel.hidden);
+  const panels = allOf(".tab").filter((panel) => !panel.hidden);
   const names = panels.map(({ id }) => id.replace("tab-", ""));
   const buttons = panels.map((panel, i) => {
     const button = element("button", { id: `show-${names[i]}`, role: "tab" }, worded(panel.title));

@@ -15,6 +15,7 @@ class Training {
     this.images = unpackTraining(state.home.training); // a promise of { images, heldOut, labels }
     this.own = { model: state.model, codes: state.codes, images: this.images }; // the page's
     this.worker = null;
+    this.started = null; // a promise that the worker has been started, or has failed
     this.running = false;
     this.turn = 0; // the number of the last command; reports of older ones are not shown
     this.pending = {}; // what the worker has not been told yet: the last command wins
@@ -39,9 +40,10 @@ class Training {
       "train-back": () => this.goBack(),
     };
     for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
-    byId("train-beta").addEventListener("input", ({ target }) => this.set({ beta: betaAt(Number(target.value)) }));
-    byId("train-sample-noise").addEventListener("change", ({ target }) => this.set({ sampleNoise: target.checked }));
-    byId("train-input-noise").addEventListener("change", ({ target }) => this.set({ inputNoise: target.checked }));
+    byId("train-beta").addEventListener("input", () => this.set({ beta: betaAt(Number(byId("train-beta").value)) }));
+    for (const [id, name] of [["train-sample-noise", "sampleNoise"], ["train-input-noise", "inputNoise"]]) {
+      byId(id).addEventListener("change", () => this.set({ [name]: byId(id).checked }));
+    }
     byId("fold").addEventListener("click", () => (byId("fold").ariaExpanded = String(byId("dock").classList.toggle("open"))));
   }
 
@@ -70,7 +72,7 @@ class Training {
   async start() {
     try {
       const { images, heldOut } = await this.images;
-      const layers = copyOfLayers(this.state.model.layers);
+      const layers = /** @type {Layers} */ (copyOfLayers(this.state.model.layers));
       this.worker = startTraining({ images, heldOut, layers }, (report) => this.take(report), (why) => this.fail(why));
     } catch (error) {
       this.fail(error.message);

@@ -41,11 +41,11 @@ class View {
     return this.height / 2 - (z2 - this.centre[1]) * this.scale;
   }
 
-  toScreen([z1, z2]) {
+  toScreen(/** @type {number[]} */ [z1, z2]) {
     return [this.screenX(z1), this.screenY(z2)];
   }
 
-  toCode([x, y]) {
+  toCode(/** @type {number[]} */ [x, y]) {
     const { centre, width, height, scale } = this;
     return [centre[0] + (x - width / 2) / scale, centre[1] - (y - height / 2) / scale];
   }
@@ -115,6 +115,8 @@ class View {
  * Pointers on a view: one finger or button drags, two fingers pinch, Ctrl and the wheel zoom.
  * A finger scrolls the page, but where grips(place) says that there is something to hold. Calls grab(place, event),
  * drag(place, from, event) and tap(place), all in pixels of the page.
+ * @param {any} view
+ * @param {any} calls
  */
 function followPointers(view, { grips, grab = () => {}, drag = () => {}, tap = () => {} }) {
   const canvas = view.canvases.at(-1);
