@@ -96,7 +96,7 @@ def test_the_straight_axes_are_those_of_a_singular_value_decomposition(page, sam
         }"""
     )
     images, x = np.array(images).reshape(-1, 784) / 255, np.array(x)
-    count = min(2000, len(images))
+    count = min(1000, len(images))
     rows = images[(np.arange(count) * (len(images) // count))]
     mean = rows.mean(axis=0)
     axes = np.linalg.svd(rows - mean, full_matrices=False)[2][:2]

@@ -58,8 +58,10 @@ function goTo(state, { digit, at, tab, from, to, train, mistake, ...switches }) 
   if (switches.beta !== undefined && beta >= 0 && beta <= LARGEST_BETA) set.beta = beta;
   for (const [name, key] of Object.entries(ADDRESS_SWITCHES)) if (["0", "1"].includes(switches[name])) set[key] = switches[name] === "1";
   if (MISTAKE_SWITCHES.includes(mistake)) set[mistake] = true;
-  state.training.set(set);
-  if (train === "1" || train === "keras") state.training.learnAnew(train === "1");
+  const again = train === "1" || train === "keras";
+  if (!again && state.whose.at !== "page" && state.data === state.home) state.training.goBack();
+  state.training.set({ ...VAE, ...set });
+  if (again) state.training.learnAnew(train === "1");
 }
 
 /** The address of what the page shows now. */
@@ -104,7 +106,7 @@ function addressPanel(state) {
     try {
       await navigator.clipboard.writeText(link.value);
       byId("copy-link").firstChild.nodeValue = "Copied";
-      speak("The link is copied.");
+      speak(() => "The link is copied.");
       setTimeout(() => (byId("copy-link").firstChild.nodeValue = "Copy a link"), 1500);
     } catch { // not allowed here: it stands in a field, to be copied by hand
       link.hidden = false;

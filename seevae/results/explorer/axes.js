@@ -2,7 +2,7 @@
 "use strict";
 // "Straight axes": what the two principal components of the images can do, beside the plane. They know no curves.
 
-const AXES_IMAGES = 2000; // of which the axes are found, at most
+const AXES_IMAGES = 1000; // of which the axes are found, at most
 const SURE = 0.01; // a straight picture goes below 0 and above 1: its probabilities are kept so far from both
 
 /** The mean image of bytes, and the two directions in which the images differ most: { mean, axes: [image, image] }. */
@@ -16,7 +16,7 @@ function principalAxes(bytes) {
   const axes = [];
   for (let k = 0; k < 2; k++) {
     let axis = Float64Array.from({ length: PIXELS }, (_, i) => Math.sin(i * (k + 1)));
-    for (let turn = 0; turn < 40; turn++) { // power iteration
+    for (let turn = 0; turn < 60; turn++) { // power iteration
       const next = new Float64Array(PIXELS);
       for (const row of rows) {
         const share = dot(row, axis);

@@ -29,7 +29,8 @@ class Paper {
     this.state = state;
     this.canvas = byId("paper");
     this.strokes = []; // lists of [x, y]
-    this.under = null; // the digit that is painted upon
+    this.under = null; // the digit that is painted upon,
+    this.pick = null; // and the pick that it is
     this.background = digitCanvas();
     this.pen = { at: [PAPER / 2, PAPER / 2], down: false, shown: false }; // of the keyboard
     this.followPointer();
@@ -38,14 +39,14 @@ class Paper {
 
   /** Lay a held-out digit on the paper, or nothing, or an image that is no pick: { image }. */
   lay(pick) {
-    [this.strokes, this.under] = [[], pick?.image ?? null];
-    this.state.image = { x: toMnistForm([], this.under), pick: pick?.label === undefined ? null : pick };
+    [this.strokes, this.under, this.pick] = [[], pick?.image ?? null, pick?.label === undefined ? null : pick];
+    this.state.image = { x: toMnistForm([], this.under), pick: this.pick };
     this.state.mine = this.state.hand = null;
   }
 
   paint() {
     const { state, strokes, under } = this;
-    state.image = { x: toMnistForm(strokes, under), pick: strokes.length ? null : state.image.pick };
+    state.image = { x: toMnistForm(strokes, under), pick: strokes.length ? null : this.pick };
     state.mine = state.hand = null;
     state.wander = false;
   }

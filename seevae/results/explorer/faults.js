@@ -45,7 +45,7 @@ const MISTAKES = {
   "sigma for variance": [
     { sigmaForVariance: true },
     "exp(z_log_var) is taken for sigma: it is the variance, sigma is exp(z_log_var / 2). For q narrower than 1, which most are, the true noise is wider than the one it learned with.",
-    "“z_log_var is the logarithm of a deviation”",
+    "“z_log_var is the log of a standard deviation”",
   ],
 };
 const ALL_SETTINGS = Object.entries({ ...PRESETS, ...MISTAKES }).map(([name, setting]) => {

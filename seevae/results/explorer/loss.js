@@ -19,7 +19,7 @@ function lossPanel(state) {
   state.panel({
     place: "loss-panel",
     needs: ["loss", "truth", "z", "slow", "training"],
-    draw() {
+    draw(topics) {
       const { loss, truth, slow, model, image, z } = state;
       const evidence = truth ? -truth.logEvidence : null;
       const one = -model.logLikelihood(image.x, z);
@@ -41,7 +41,7 @@ function lossPanel(state) {
       byId("loss-one").textContent = `, with this z alone ${formatted(one, 1)}`;
       byId("loss-scale").textContent = `0 to ${formatted(whole, 0)}`;
       byId("loss-note").textContent = noteOn(state);
-      speak(`Loss ${formatted(-loss.elbo, 1)} nats: reconstruction ${formatted(loss.reconstruction, 1)}, KL ${formatted(loss.kl, 1)}.` +
+      if (topics.has("loss") || topics.has("truth")) speak(() => `Loss ${formatted(-loss.elbo, 1)} nats: reconstruction ${formatted(loss.reconstruction, 1)}, KL ${formatted(loss.kl, 1)}.` +
         (truth ? ` log p(x) ${formatted(truth.logEvidence, 1)}.` : ""));
     },
   });
@@ -59,8 +59,8 @@ function noteOn({ posterior, image, refined, truth, training, lacking }) {
 
 let speaking = 0;
 
-/** Say something to a screen reader, when what changes has come to rest. */
-function speak(text) {
+/** Say something to a screen reader, when what changes has come to rest; words() gives it. */
+function speak(words) {
   clearTimeout(speaking);
-  speaking = setTimeout(() => (byId("spoken").textContent = text), 900);
+  speaking = setTimeout(() => (byId("spoken").textContent = words()), 900);
 }

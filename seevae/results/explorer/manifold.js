@@ -21,8 +21,9 @@ class Manifold {
 
   /** Draw the tiles that there are; returns whether some are still missing. */
   draw(context, view, model, learning) {
-    const step = 2 ** Math.round(Math.log2((learning ? 1.5 : 1) * this.width / view.scale));
-    const until = performance.now() + (learning ? 40 : 12); // all at once, before the model is another one
+    const wide = learning ? view.width / 8 : this.width; // while it learns few and large ones, all at once
+    const step = 2 ** Math.round(Math.log2(wide / view.scale));
+    const until = learning ? Infinity : performance.now() + 12;
     const [low, high] = [view.toCode([0, view.height]), view.toCode([view.width, 0])];
     const size = step * view.scale;
     let missing = false;

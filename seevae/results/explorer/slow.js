@@ -71,7 +71,7 @@ function slowPanel(state) {
       byId("stage").dataset.step = slow.step;
       list.replaceChildren(...SLOW_STEPS.map((name, i) => element("li", { className: i + 1 === slow.step ? "on" : "" }, element("b", {}, `${i + 1} ${name} `), slow.texts[i] ?? "")));
       drawArrows(slow.step);
-      speak(`${SLOW_STEPS[slow.step - 1]}. ${slow.texts.at(-1)}`);
+      speak(() => `${SLOW_STEPS[slow.step - 1]}. ${slow.texts.at(-1)}`);
     },
   });
 }

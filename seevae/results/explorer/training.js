@@ -83,6 +83,7 @@ class Training {
   fail(why) {
     [this.running, this.worker, this.started, this.note] = [false, null, null, `This browser does not let the page train: ${why}`];
     this.waiting?.(null);
+    if (this.state.model === this.own.model) this.state.whose = { at: "page" }; // it has not come to another one
     this.state.changed("training");
   }
 
