@@ -10,6 +10,7 @@ from conftest import TWO_EPOCHS, learn
 
 import vae_mnist
 from seevae.results import explorer, pictures
+from seevae.results.replay import Replay
 
 COLOURS = pictures.CLASS_COLOURS
 SEVEN = [(0.3, 0.2), (0.6, 0.2), (0.45, 0.5)]
@@ -62,7 +63,7 @@ def visit(open_page):
 def page_replay(sample):
     """What the callback records of two epochs of a small model on 1,000 images; the model is its `trained`."""
     vae_mnist.keras.utils.set_random_seed(0)
-    recorder = explorer.Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
+    recorder = Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
     recipe = TWO_EPOCHS._replace(batch_size=20)
     recorder.trained, _ = learn(recipe, sample.x_train[:1000], callbacks=[recorder], hidden_dim=16)
     return recorder
@@ -71,7 +72,9 @@ def page_replay(sample):
 @pytest.fixture(scope="session")
 def page_html(page_replay, sample):
     """The page of that model."""
-    return explorer.page(page_replay.trained, sample, COLOURS, page_replay, origin="trained on the sample")
+    return explorer.page(
+        *vae_mnist.halves(page_replay.trained), sample, COLOURS, page_replay, origin="trained on the sample"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -525,7 +525,7 @@ def test_a_swipe_over_the_plane_scrolls_but_a_finger_on_z_holds_it(visit, page_h
 @pytest.mark.parametrize("latent_dim", [1, 10])
 def test_other_latent_sizes_have_sliders(visit, sample, latent_dim):
     vae = vae_mnist.build_vae(latent_dim=latent_dim, hidden_dim=16)
-    page = visit(explorer.page(vae, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(vae), sample, COLOURS))
     settle(page)
     for name in ("#plane-stage", "#lens", "#show-game", "#show-walk", "#show-replay", "#loss-evidence"):
         assert not page.locator(name).is_visible(), name
@@ -559,7 +559,9 @@ def test_something_moves_at_first_unless_motion_is_unwelcome(visit, page_html):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(visit, sample, scheme):
-    page = visit(explorer.page(vae_mnist.build_vae(hidden_dim=4), sample, COLOURS), color_scheme=scheme)
+    page = visit(
+        explorer.page(*vae_mnist.halves(vae_mnist.build_vae(hidden_dim=4)), sample, COLOURS), color_scheme=scheme
+    )
     pairs = page.evaluate(
         "[...['ink', 'quiet', 'lost', 'added'].flatMap((text) => ['paper', 'card', 'hand'].map((on) => [text, on])),"
         " ['ink', 'reconstruction']].map((pair) => [...pair, ...pair.map(themeRgb)])"
@@ -586,7 +588,7 @@ def test_forced_colours_and_print_keep_the_key_of_the_classes_and_the_bars(visit
 
 
 def test_a_page_of_clothes_speaks_of_images(visit, page_replay, sample):
-    page = visit(explorer.page(page_replay.trained, sample._replace(classes=data.GARMENTS), COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(page_replay.trained), sample._replace(classes=data.GARMENTS), COLOURS))
     page.locator("#paper").click(position={"x": 60, "y": 60})
     for tab in page.evaluate("explorer.tabs"):
         show(page, tab)
@@ -603,12 +605,16 @@ def test_a_page_of_clothes_speaks_of_images(visit, page_replay, sample):
 def test_many_classes_have_buttons_by_their_names_and_none_has_no_button(visit, page_replay, sample):
     names = tuple(f"<b>{number}</b>" for number in range(47))
     many = sample._replace(x_test=sample.x_test[:94], y_test=np.arange(94) % 47, classes=names)
-    page = visit(explorer.page(page_replay.trained, many, pictures.COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(page_replay.trained), many, pictures.COLOURS))
     assert tuple(page.locator("#pick-class button").all_inner_texts()) == names
     page.locator("#pick-class button").nth(46).click()
     page.locator("#pick-digit button").nth(1).click()
     assert page.locator("#pick-digit button").nth(1).get_attribute("aria-label") == "Held-out <b>46</b>, number 2"
-    none = visit(explorer.page(page_replay.trained, many._replace(y_test=np.zeros(94, int), classes=()), COLOURS))
+    none = visit(
+        explorer.page(
+            *vae_mnist.halves(page_replay.trained), many._replace(y_test=np.zeros(94, int), classes=()), COLOURS
+        )
+    )
     assert none.locator("#pick-class button").count() == 0
     assert none.locator("#pick-digit button").count() == explorer.PICKS_PER_CLASS
     assert page.said == none.said == []
@@ -617,7 +623,7 @@ def test_many_classes_have_buttons_by_their_names_and_none_has_no_button(visit, 
 def test_a_hostile_name_stays_text(visit, sample):
     name = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>&\u2028<!--style-->.npz"
     vae = vae_mnist.build_vae(latent_dim=3, hidden_dim=4)
-    page = visit(explorer.page(vae, sample._replace(name=name), COLOURS, origin=name))
+    page = visit(explorer.page(*vae_mnist.halves(vae), sample._replace(name=name), COLOURS, origin=name))
     settle(page)
     assert page.title() == "A variational autoencoder to play with"
     assert name in page.locator("#origin").text_content()

@@ -77,7 +77,7 @@ def test_the_replay_goes_through_the_training_in_the_one_plane(page, page_replay
 
 
 def test_without_a_replay_its_tab_is_left_out(visit, page_replay, sample):
-    page = visit(explorer.page(page_replay.trained, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(page_replay.trained), sample, COLOURS))
     assert "replay" not in page.evaluate("explorer.tabs")
     assert page.locator("#plane").is_visible()
     assert page.said == []
@@ -112,7 +112,7 @@ def test_the_straight_axes_are_those_of_a_singular_value_decomposition(page, sam
 
 
 def test_the_tour_goes_from_place_to_place_and_leaves_all_as_it_was(visit, page_replay, sample):
-    page = visit(explorer.page(page_replay.trained, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(page_replay.trained), sample, COLOURS))
     assert page.locator("#tour").is_hidden()
     start = page.evaluate("[...explorer.model.decode([0, 0])]")
     page.locator("#tour-start").click()
@@ -150,7 +150,7 @@ def test_the_walk_of_the_tour_joins_the_middles_of_two_classes(page, sample):
 
 
 def test_a_tour_without_a_plane_leaves_its_steps_out(visit, sample):
-    page = visit(explorer.page(vae_mnist.build_vae(latent_dim=5, hidden_dim=16), sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(vae_mnist.build_vae(latent_dim=5, hidden_dim=16)), sample, COLOURS))
     page.locator("#tour-start").click()
     assert page.locator("#tour-title").inner_text().startswith("1 of 3.")
     for _ in range(3):

@@ -70,7 +70,7 @@ def test_weights_that_overflow_are_told_and_the_page_can_begin_anew(visit, page_
 
 
 def test_a_page_of_more_latents_trains_too(visit, sample):
-    page = visit(explorer.page(vae_mnist.build_vae(latent_dim=5, hidden_dim=16), sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(vae_mnist.build_vae(latent_dim=5, hidden_dim=16)), sample, COLOURS))
     page.locator("#train-new").click()
     until(page, "explorer.training.last?.steps > 5", 60)
     assert "held out" in page.locator("#train-numbers").inner_text()
@@ -316,7 +316,7 @@ def test_ten_thousand_random_clicks(visit, page_html):
 
 
 def test_the_policy_forbids_all_loading(visit, sample):
-    page = visit(explorer.page(vae_mnist.build_vae(latent_dim=3, hidden_dim=4), sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(vae_mnist.build_vae(latent_dim=3, hidden_dim=4)), sample, COLOURS))
     assert page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'loaded', () => 'refused')") == "refused"
     added = "const s = document.createElement('script'); s.textContent = 'window.taken = 1'; document.body.append(s);"
     page.evaluate(f"() => {{ {added} }}")
