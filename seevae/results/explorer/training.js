@@ -178,7 +178,6 @@ class Training {
     byId("train-start").textContent = running ? "Pause" : "Train";
     byId("train-start").ariaPressed = String(running);
     byId("train-slow").disabled = Boolean(state.slow);
-    byId("train-back").disabled = state.whose.at === "page" && !running;
     byId("train-beta").value = placeOf(beta);
     byId("train-beta").ariaValueText = formatted(beta, 2);
     byId("train-beta-number").textContent = beta === 1 ? "1" : beta < 10 ? formatted(beta, 2) : formatted(beta, 0);
