@@ -155,8 +155,8 @@ __attribute__((export_name("losses"))) double losses(const float *logits, const 
 // multiple of 4. At column[k] of event k the logits gain level[k] * row unit[k] of the kernel, and from there on with each
 // column rise[k] times it. logits, gain: room for as many numbers as there are pixels; gain is 0, logits are the biases.
 EXPORT(partition)(const float *kernel, const int *column, const int *unit, const double *level, const double *rise,
-                  int events, int size, int pixels, double *logits, double *gain, float lowest, float highest,
-                  float *out) {
+                  int events, int size, int pixels, double *logits, double *gain, float *out, float lowest,
+                  float highest) {
   int k = 0;
   for (int c = 0; c < size; c++) {
     if (c) for (int i = 0; i < pixels; i += 2) {

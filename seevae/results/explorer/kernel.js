@@ -23,47 +23,51 @@ class KernelArithmetic {
     this.functions = functions;
     this.memory = memory;
     this.top = FIRST_FREE;
-    this.used = this.room(PIXELS); // grows with the layers
+    this.used = this.room(PIXELS, Int32Array); // where it writes down which of some numbers are not 0
   }
 
-  /** An array of zeros in the kernel's memory. */
-  room(count, Type = Float32Array) {
+  /** An array of zeros in the kernel's memory. @returns {any} */
+  room(count, /** @type {any} */ Type = Float32Array) {
     const array = new Type(this.memory.buffer, this.top, count);
     this.top = Math.ceil((this.top + array.byteLength) / 16) * 16; // nadam works on four numbers at a time
     return array;
   }
 
-  /** Where the kernel may write down which of so many numbers are not 0. */
+  /** The place of a list of so many. */
   list(length) {
-    if (length > this.used.length) this.used = this.room(length);
+    if (length > this.used.length) this.used = this.room(length, Int32Array);
     return this.used.byteOffset;
+  }
+
+  /** Where arrays lie in the memory. Throws a TypeError for one that lies elsewhere. */
+  places(...arrays) {
+    if (arrays.some(({ buffer }) => buffer !== this.memory.buffer)) throw new TypeError("not an array of the kernel's room");
+    return arrays.map(({ byteOffset }) => byteOffset);
   }
 
   dense(x, { kernel, bias }, out, rows, relu) {
     const [outputs, inputs] = [bias.length, kernel.length / bias.length];
-    const list = this.list(inputs);
-    this.functions.dense(x.byteOffset, kernel.byteOffset, bias.byteOffset, out.byteOffset, rows, inputs, outputs, Number(relu), list);
+    this.functions.dense(...this.places(x, kernel, bias, out), rows, inputs, outputs, Number(relu), this.list(inputs));
   }
 
   gradient(x, atOutput, { kernel, bias }, rows) {
     const [outputs, inputs] = [bias.length, kernel.length / bias.length];
-    const list = this.list(rows);
-    this.functions.gradient(x.byteOffset, atOutput.byteOffset, kernel.byteOffset, bias.byteOffset, rows, inputs, outputs, list);
+    this.functions.gradient(...this.places(x, atOutput, kernel, bias), rows, inputs, outputs, this.list(rows));
   }
 
   back(atOutput, { kernel, bias }, x, out, rows) {
     const [outputs, inputs] = [bias.length, kernel.length / bias.length];
-    this.functions.back(atOutput.byteOffset, kernel.byteOffset, x.byteOffset, out.byteOffset, rows, inputs, outputs);
+    this.functions.back(...this.places(atOutput, kernel, x, out), rows, inputs, outputs);
   }
 
   losses(logits, x, error, scale) {
-    return this.functions.losses(logits.byteOffset, x.byteOffset, error.byteOffset, x.length, LOWEST_LOGIT, HIGHEST_LOGIT, scale);
+    return this.functions.losses(...this.places(logits, x, error), x.length, LOWEST_LOGIT, HIGHEST_LOGIT, scale);
   }
 
   nadam(weights, gradient, m, v, { ahead, now, correction }) {
     const { beta1, beta2, epsilon } = RECIPE;
-    const arrays = [weights, gradient, m, v].map(({ byteOffset }) => byteOffset);
     const count = Math.ceil(weights.length / 4) * 4; // what is between two arrays is 0, and stays 0
-    this.functions.nadam(...arrays, count, 1 - beta1, 1 - beta2, ahead, now, 1 / correction, epsilon);
+    const numbers = [1 - beta1, 1 - beta2, ahead, now, 1 / correction, epsilon];
+    this.functions.nadam(...this.places(weights, gradient, m, v), count, ...numbers);
   }
 }

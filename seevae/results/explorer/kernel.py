@@ -27,7 +27,8 @@ def build():
         command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, "-o", str(module), "kernel.c"]
         subprocess.run(command, cwd=HERE, check=True, capture_output=True)
         text = base64.b64encode(module.read_bytes()).decode()
-    return f'// needs: nothing\n"use strict";\n// kernel.c as WebAssembly, built by kernel.py.\nconst KERNEL_BYTES =\n  "{text}";\n'
+    head = '// needs: nothing\n"use strict";\n// kernel.c as WebAssembly, built by kernel.py.\n'
+    return f'{head}const KERNEL_BYTES =\n  "{text}";\n'
 
 
 if __name__ == "__main__":

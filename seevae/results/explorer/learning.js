@@ -128,6 +128,17 @@ function addRows(target, matrix, width, weights, start, used, count) {
   }
 }
 
+/** Something for each kernel and bias of layers, in the form of layers. @returns {any} */
+function forLayers(/** @type {Layers} */ layers, /** @type {(values: Float32Array) => any} */ make) {
+  const both = ({ kernel, bias }) => ({ kernel: make(kernel), bias: make(bias) });
+  return Object.fromEntries(LAYERS.map((name) => [name, both(layers[name])]));
+}
+
+/** The layers of a model, copied. @returns {Layers} */
+function copyOfLayers(/** @type {Layers} */ layers) {
+  return forLayers(layers, (values) => values.slice());
+}
+
 /** How many numbers each image of a batch takes in the arrays of a Learner. */
 function widthsOf(/** @type {Layers} */ { encoder_h, z_mean, decoder_h }) {
   const [hidden, latent, drawn] = [encoder_h, z_mean, decoder_h].map(({ bias }) => bias.length);
@@ -139,7 +150,7 @@ function widthsOf(/** @type {Layers} */ { encoder_h, z_mean, decoder_h }) {
 /** The room that a Learner of such layers takes, in numbers. */
 function roomOf(/** @type {Layers} */ layers) {
   const weights = LAYERS.reduce((sum, name) => sum + layers[name].kernel.length + layers[name].bias.length + 8, 0);
-  return 4 * weights + RECIPE.batchSize * Object.values(widthsOf(layers)).reduce((sum, width) => sum + width + 4);
+  return 4 * weights + RECIPE.batchSize * Object.values(widthsOf(layers)).reduce((sum, width) => sum + width + 4) + 8192;
 }
 
 class Learner {
@@ -148,12 +159,11 @@ class Learner {
     this.arithmetic = arithmetic;
     this.latentDim = layers.z_mean.bias.length;
     this.switches = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: false, oneNoise: false, sigmaForVariance: false };
-    const likeLayers = () => {
-      const part = ({ length }) => arithmetic.room(length);
-      const one = ({ kernel, bias }) => ({ kernel: part(kernel), bias: part(bias) });
-      return Object.fromEntries(LAYERS.map((name) => [name, one(layers[name])]));
-    };
-    [this.layers, this.gradients, this.means, this.squares] = [likeLayers(), likeLayers(), likeLayers(), likeLayers()];
+    const zeros = () => forLayers(layers, ({ length }) => arithmetic.room(length));
+    this.layers = zeros();
+    this.gradients = zeros();
+    this.means = zeros();
+    this.squares = zeros();
     this.widths = widthsOf(layers);
     const room = ([name, width]) => [name, arithmetic.room(RECIPE.batchSize * width)];
     this.rooms = Object.fromEntries(Object.entries(this.widths).map(room));
@@ -179,7 +189,7 @@ class Learner {
     return RECIPE.learningRate * Math.max(0.1, 1 - this.steps / 3000);
   }
 
-  /** The arrays of a batch, each for so many rows. */
+  /** The arrays of a batch, each for so many rows. @returns {any} */
   arraysOf(rows) {
     if (rows > RECIPE.batchSize) throw new RangeError(`a batch has ${RECIPE.batchSize} images at most`);
     return Object.fromEntries(Object.entries(this.widths).map(([name, width]) => [name, this.rooms[name].subarray(0, rows * width)]));

@@ -40,8 +40,10 @@ class RowSum {
     this.rise = new Float64Array(columns + 1); // and to its gain from there on to each next one
     this.active = new Int32Array(units); // the units that are on somewhere along the row, the first `count` of these,
     this.count = 0;
-    [this.on, this.off] = [new Int32Array(units), new Int32Array(units)]; // from which column to which,
-    [this.atOn, this.atOff] = [new Float64Array(units), new Float64Array(units)]; // their values there,
+    this.on = new Int32Array(units); // from which column
+    this.off = new Int32Array(units); // to which,
+    this.atOn = new Float64Array(units); // their values there,
+    this.atOff = new Float64Array(units);
     this.gain = new Float64Array(units); // and what they gain from one column to the next
   }
 
@@ -140,14 +142,17 @@ class KernelPartition {
 
   constructor(kernel, model, size) {
     const { decoder_output } = model.layers;
-    this.functions = kernel.functions;
+    this.kernel = kernel;
     this.model = model;
     this.weights = kernel.room(decoder_output.kernel.length);
     this.weights.set(decoder_output.kernel);
     const most = 2 * model.hiddenDim;
-    [this.column, this.unit] = [kernel.room(most, Int32Array), kernel.room(most, Int32Array)];
-    [this.level, this.rise] = [kernel.room(most, Float64Array), kernel.room(most, Float64Array)];
-    [this.logits, this.gain] = [kernel.room(PIXELS, Float64Array), kernel.room(PIXELS, Float64Array)];
+    this.column = kernel.room(most, Int32Array);
+    this.unit = kernel.room(most, Int32Array);
+    this.level = kernel.room(most, Float64Array);
+    this.rise = kernel.room(most, Float64Array);
+    this.logits = kernel.room(PIXELS, Float64Array);
+    this.gain = kernel.room(PIXELS, Float64Array);
     this.out = kernel.room(size);
   }
 
@@ -162,9 +167,9 @@ class KernelPartition {
     });
     logits.set(this.model.layers.decoder_output.bias);
     gain.fill(0);
-    const arrays = [weights, column, unit, level, rise].map(({ byteOffset }) => byteOffset);
-    const rest = [logits.byteOffset, gain.byteOffset, LOWEST_LOGIT, HIGHEST_LOGIT, out.byteOffset];
-    this.functions.partition(...arrays, bends.length, grid.size, PIXELS, ...rest);
+    const ins = this.kernel.places(weights, column, unit, level, rise);
+    const outs = this.kernel.places(logits, gain, out);
+    this.kernel.functions.partition(...ins, bends.length, grid.size, PIXELS, ...outs, LOWEST_LOGIT, HIGHEST_LOGIT);
     return out.subarray(0, grid.size);
   }
 }
@@ -476,7 +481,7 @@ function servePartition(post, breath) {
 }
 
 /** Prepares the posterior in a worker, coarse first; calls ready(posterior) for each grid. Returns what stops it. */
-function preparePosterior(/** @type {Model} */ model, /** @type {number} */ halfWidth, spacings, ready, fail) {
+function preparePosterior(/** @type {Model} */ model, /** @type {number} */ halfWidth, spacings, ready, fail = undefined) {
   const layers = copyOfLayers(model.layers); // the model may go on learning
   const asked = new Model(layers, model.epsilons);
   let left = spacings.length;

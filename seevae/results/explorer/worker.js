@@ -82,7 +82,7 @@ function breathing(slice, later) {
   let until = performance.now() + slice;
   return () => {
     if (performance.now() < until) return null;
-    return new Promise((done) => {
+    return new Promise((/** @type {(value?: any) => void} */ done) => {
       later(() => {
         until = performance.now() + slice;
         done();
@@ -130,7 +130,7 @@ function serveTraining(post, breath) {
 /** Trains on the images that it was given, and posts now and then what the model has become. */
 class TrainingServer {
   /** images, heldOut: bytes, one image after the other; post: takes reports. */
-  constructor({ images, heldOut, layers }, post = () => {}, arithmetic = undefined) {
+  constructor({ images, heldOut, layers }, /** @type {(report: any) => void} */ post = () => {}, arithmetic = undefined) {
     this.learner = new Learner(layers, arithmetic);
     this.post = post;
     this.running = false;
@@ -210,7 +210,7 @@ class TrainingServer {
 }
 
 /** Starts a training that waits for commands (see serveTraining); report: is called with what it posts. */
-function startTraining(/** @type {{ images: Uint8Array, heldOut: Uint8Array, layers: Layers }} */ first, report, fail) {
+function startTraining(/** @type {{ images: Uint8Array, heldOut: Uint8Array, layers: Layers }} */ first, report, fail = undefined) {
   const worker = startWorker("worker", serveTraining, report, fail);
   worker.postMessage(first);
   return worker;
@@ -219,10 +219,4 @@ function startTraining(/** @type {{ images: Uint8Array, heldOut: Uint8Array, lay
 /** Bytes as grey values from 0 to 1. */
 function grey(/** @type {Uint8Array} */ bytes) {
   return Float32Array.from(bytes, (value) => value / 255);
-}
-
-/** The layers of a model, copied. */
-function copyOfLayers(/** @type {Layers} */ layers) {
-  const copy = ({ kernel, bias }) => ({ kernel: kernel.slice(), bias: bias.slice() });
-  return Object.fromEntries(LAYERS.map((name) => [name, copy(layers[name])]));
 }
