@@ -201,7 +201,7 @@ def test_a_link_can_be_copied_and_where_that_is_refused_it_stands_there(visit, p
     show(page, "replay")
     page.locator("#copy-link").click()
     until(page, "window.copied?.includes('tab=replay') && byId('copy-link').textContent.startsWith('Copied')")
-    page.evaluate("navigator.clipboard.writeText = async () => { throw new Error('no'); }")
+    page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('no'); }; }")
     page.locator("#copy-link").click()
     until(page, "!byId('link').hidden")
     assert "tab=replay" in page.locator("#link").input_value()
