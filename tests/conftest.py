@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import shutil
 
 import matplotlib as mpl
@@ -17,6 +18,7 @@ import vae_mnist
 from seevae.images import data
 from seevae.machine.startup import BACKENDS
 from seevae.training.recipes import RECIPES
+from vae_mnist import ops
 
 # The author's recipe cut to two epochs: constant steps, and a clean input, so that only epsilon is random.
 TWO_EPOCHS = RECIPES["author"]._replace(epochs=2)
@@ -82,6 +84,22 @@ def trained(sample):
     """A VAE after two epochs on the sample, and its history."""
     vae_mnist.keras.utils.set_random_seed(0)
     return learn(TWO_EPOCHS, sample.x_train, sample.x_test)
+
+
+def gradients_of(loss, variables):
+    """The gradient of loss() by each of a model's variables, NumPy arrays of their shapes, on any backend."""
+    from lab.gradients import gradient  # here, not above: few tests need it
+
+    cuts = np.cumsum([math.prod(variable.shape) for variable in variables])[:-1].tolist()
+
+    def at(values):
+        shaped = [ops.reshape(part, v.shape) for part, v in zip(ops.split(values, cuts), variables, strict=True)]
+        with vae_mnist.keras.StatelessScope(list(zip(variables, shaped, strict=True))):
+            return loss()
+
+    values = ops.concatenate([ops.ravel(variable.value) for variable in variables])
+    found = np.split(ops.convert_to_numpy(gradient(at, values)), cuts)
+    return [part.reshape(variable.shape) for part, variable in zip(found, variables, strict=True)]
 
 
 def encode(vae, x):
