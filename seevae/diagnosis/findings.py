@@ -133,7 +133,7 @@ def reading_of_decoder(x, output, likelihood=BERNOULLI):
             "a sigmoid too many": (
                 "double-sigmoid",
                 "wrong",
-                f"which is sigmoid of 0 to 1: with one sigmoid taken off {by}, and so this report goes on; use sigmoid once",
+                f"that of a sigmoid twice: with one taken off {by}, and so this report goes on; use it once",
             ),
         }[best]
         return best, [Finding(name, severity, f"{said}, where probabilities lie in [0, 1]: {words}.", **numbers)]
@@ -481,7 +481,7 @@ def silent(kl, pixels, decodes_alike=False):
     """Findings about latents whose KL (latent_dim,) is next to none, and whether that is all of them."""
     which = np.flatnonzero(kl < SILENT)
     if len(which) == len(kl):
-        said = f"Posterior collapse: no latent is used, the largest KL of one is {kl.max():.4f} nats (below {SILENT})"
+        said = f"Posterior collapse: no latent is used, the largest KL is {kl.max():.4f} nats (below {SILENT})"
         causes = [
             f"the KL loss weighs too much (as beside a mean over the {pixels} pixels: sum them; or let it come in slowly)",
             "the gradient to the encoder is cut (detach, stop_gradient)",
@@ -584,7 +584,7 @@ def two_scales(wide, stretched, subject):
 
 
 def squared_error(subject):
-    """The sigma of a Gaussian decoder with which the weight of the KL loss would be right, where one is likely, or None.
+    """The sigma of a Gaussian decoder with which the KL loss would weigh what it should, where one is likely, or None.
 
     Likely is what loss functions of squared errors have (1, or 0.71 without the half), or about what is left over.
     """

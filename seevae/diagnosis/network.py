@@ -34,7 +34,7 @@ DECODED = {  # what decode may give, and the probabilities, or means, that it th
     "logits": lambda given: 0.5 * (1 + np.tanh(0.5 * given)),
     "from -1 to 1": lambda given: (given + 1) / 2,
     "from 0 to 255": lambda given: given / 255,
-    "a sigmoid too many": lambda given: np.log(np.clip(given, 1e-6, 1 - 1e-6) / np.clip(1 - given, 1e-6, 1)),
+    "a sigmoid too many": lambda given: -np.log(1 / np.clip(given, 1e-6, 1 - 1e-6) - 1),
 }
 
 
