@@ -4,7 +4,7 @@
 
 Right networks: those that others published (pythae's own code; the rest rebuilt in our words, zoo_right.py), with three
 seeds. Faults: each as people make it (zoo_faults.py), in three frameworks, with 2 and with 20 latents. All see the full
-MNIST and are judged on its first 1,000 held-out images by the quick part of examine. Weights stay in --kept.
+MNIST and are judged on its first 500 held-out images by the quick part of examine. Weights stay in --kept.
 Writes benchmarks/zoo.json, and prints the tables (with --tables, only those).
 """
 
@@ -123,7 +123,7 @@ def work(args):
 
         torch.set_num_threads(1)
     dataset = load_data(args.data)
-    x_train, x_test = np.asarray(dataset.x_train[:]), np.asarray(dataset.x_test[:1000])
+    x_train, x_test = np.asarray(dataset.x_train[:]), np.asarray(dataset.x_test[:500])
     rows = right_runs if args.work == RIGHT else lambda *given: fault_runs(args.work, *given)
     for row in rows(args, x_train, x_test):
         print(json.dumps(row), flush=True)
