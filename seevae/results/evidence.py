@@ -16,6 +16,7 @@ they are made and used block by block.
 
 import contextlib
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def kl_of_latents(z_mean, z_log_var):
     return 0.5 * (z_mean**2 + np.exp(z_log_var) - 1 - z_log_var)
 
 
-def elbo_terms(encode, decode, x, samples=10, seed=0):
+def elbo_terms(encode, decode, x, samples=10, seed=0, loss=reconstruction_loss):
     """The two terms of the loss of images x (n, ...), float64, nats: the ELBO is minus their sum.
 
     Returns the reconstruction loss of so many draws of z (samples, n), and the KL of each latent (n, latent_dim).
@@ -68,17 +69,17 @@ def elbo_terms(encode, decode, x, samples=10, seed=0):
     rng, losses, kl = np.random.default_rng(seed), [], []
     for images in batches(x):
         q = [to_numpy(part) for part in encode(images)]
-        losses.append(losses_of_draws(decode, images, *q, samples, rng))
+        losses.append(losses_of_draws(decode, images, *q, samples, rng, loss))
         kl.append(kl_of_latents(*q))
     return np.concatenate(losses, axis=1), np.concatenate(kl)
 
 
-def losses_of_draws(decode, x, z_mean, z_log_var, samples, rng):
+def losses_of_draws(decode, x, z_mean, z_log_var, samples, rng, loss=reconstruction_loss):
     """-log p(x|z) of images x (n, ...), for so many draws of z from q of each: (samples, n) float64, nats."""
     flat, sigma, losses = x.reshape(len(x), -1), np.exp(z_log_var / 2), []
     for _ in range(samples):
         z = z_mean + sigma * rng.standard_normal(z_mean.shape, "float32")
-        losses.append(in_batches(lambda rows, codes: reconstruction_loss(rows, decode(codes)), flat, z))
+        losses.append(in_batches(lambda rows, codes: loss(rows, decode(codes)), flat, z))
     return np.stack(losses)
 
 
@@ -103,22 +104,6 @@ def mean_and_error(values):
 # -- log p(x) ----------------------------------------------------------------------------------------------------------
 
 
-def evaluate(encode, decode, x, samples=100, seed=0):
-    """Both estimates of log p(x) for images x (n, ...): means over the images, nats per image.
-
-    Returns {"importance_weighted", "importance_samples", "exact", "exact_error"}. The last two are None for another
-    number of latents than two, and for a model so poor that no grid resolves it: the rest of a run still counts.
-    """
-    weighted = importance_weighted(encode, decode, x, samples, seed)
-    report = {"importance_weighted": float(weighted.mean()), "importance_samples": samples}
-    report |= {"exact": None, "exact_error": None}
-    if in_batches(encode, x[:1])[0].shape[-1] == 2:
-        with contextlib.suppress(ResolutionError):
-            log_p, change = exact_log_evidence(decode, x.reshape(len(x), -1))
-            report |= {"exact": float(log_p.mean()), "exact_error": float(change.mean())}
-    return report
-
-
 def log_sum_exp(values):
     """log of the sum of exp(values) over the last axis, without overflow."""
     top = values.max(axis=-1, keepdims=True)
@@ -136,7 +121,52 @@ def bernoulli_log_likelihood(x, x_hat):
     return x @ (np.log(x_hat) - log_0).T + log_0.sum(axis=-1)
 
 
-def importance_weighted(encode, decode, x, samples=100, seed=0):
+class Likelihood(NamedTuple):
+    """What decode's output says of pixels. loss(x, output): -log p(x|z) of each, (n,); pairs(x, output): log p(x|z) of
+    every image under every code, (n, m); sigma: that of a Gaussian."""
+
+    name: str
+    loss: callable
+    pairs: callable
+    sigma: float | None = None
+
+
+BERNOULLI = Likelihood("bernoulli", reconstruction_loss, bernoulli_log_likelihood)
+
+
+def gaussian(sigma):
+    """The Likelihood of pixels N(mean, sigma^2), with the decoder's output as the mean."""
+
+    def loss(x, mean):
+        squares = np.square((x - to_numpy(mean)) / sigma).sum(axis=-1, dtype="float64")
+        return 0.5 * squares + x.shape[-1] * (math.log(sigma) + 0.5 * LOG_2_PI)
+
+    def pairs(x, mean):
+        mean = to_numpy(mean)
+        squares = (x**2).sum(axis=1)[:, None] + (mean**2).sum(axis=1) - 2 * x @ mean.T
+        return -0.5 * squares / sigma**2 - x.shape[-1] * (math.log(sigma) + 0.5 * LOG_2_PI)
+
+    return Likelihood("gaussian", loss, pairs, sigma)
+
+
+def evaluate(encode, decode, x, samples=100, seed=0, likelihood=BERNOULLI):
+    """Both estimates of log p(x) for images x (n, ...): means over the images, nats per image.
+
+    Returns {"importance_weighted", "importance_samples", "exact", "exact_error"}. The last two are None for another
+    number of latents than two, and for a model so poor that no grid resolves it: the rest of a run still counts.
+    """
+    weighted = importance_weighted(encode, decode, x, samples, seed, likelihood.loss)
+    report = {"importance_weighted": float(weighted.mean()), "importance_samples": samples}
+    report |= {"exact": None, "exact_error": None}
+    if in_batches(encode, x[:1])[0].shape[-1] == 2:
+        with contextlib.suppress(ResolutionError):
+            flat = x.reshape(len(x), -1)
+            log_p, change = exact_log_evidence(decode, flat, log_likelihood=likelihood.pairs)
+            report |= {"exact": float(log_p.mean()), "exact_error": float(change.mean())}
+    return report
+
+
+def importance_weighted(encode, decode, x, samples=100, seed=0, loss=reconstruction_loss):
     """Estimate log p(x) of images x (n, ...) as log mean_k p(x, z_k) / q(z_k|x), with z_k drawn from q(z|x).
 
     Works for any number of samples and any latent size. Returns (n,), nats; in expectation a lower bound that
@@ -150,7 +180,7 @@ def importance_weighted(encode, decode, x, samples=100, seed=0):
         epsilon = rng.standard_normal(z_mean.shape, "float32")
         z = z_mean + np.exp(z_log_var / 2) * epsilon
         images = np.repeat(batch.reshape(len(batch), -1), samples, axis=0)  # (batch * samples, pixels)
-        losses = in_batches(lambda rows, codes: reconstruction_loss(rows, decode(codes)), images, z)
+        losses = in_batches(lambda rows, codes: loss(rows, decode(codes)), images, z)
         log_prior = -0.5 * (z.astype("float64") ** 2 + LOG_2_PI).sum(axis=-1)
         log_q = -0.5 * (epsilon.astype("float64") ** 2 + z_log_var + LOG_2_PI).sum(axis=-1)
         log_weight = (log_prior - losses - log_q).reshape(len(batch), samples)
