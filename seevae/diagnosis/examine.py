@@ -23,6 +23,7 @@ from seevae.basics import UserError
 from seevae.diagnosis import dense, findings
 from seevae.diagnosis.diagnose import TESTED, UNSEEN, diagnose
 from seevae.diagnosis.network import Kept, Network
+from seevae.diagnosis.report import page as report_page
 from seevae.images import data
 from seevae.images.converting import check_unit, convert_labels, to_numpy
 from seevae.images.reading import read_json
@@ -459,7 +460,7 @@ def write(network, given, place, layers, record):
     figures, no_pictures = draw(network, given, (seen.z_mean, seen.z_log_var), dataset)
     page, no_explorer = make_page(network, given, dataset, layers)
     record["left_out"] = [word for word in (no_pictures, no_explorer) if word]
-    return run_folder.save(place, figures, page, None, None, record)
+    return run_folder.save(place, figures, page, None, None, record, report=report_page(record, seen))
 
 
 @contextlib.contextmanager
