@@ -200,3 +200,10 @@ def test_the_learned_sigma_finds_that_of_the_pixels():
         loss(x, 0 * x).backward()
         optimizer.step()
     assert loss.log_sigma.exp().item() == pytest.approx(0.2, rel=0.02)
+
+
+def test_the_line_of_the_companion_runs(digits, tmp_path, monkeypatch):
+    (line,) = re.findall(r"`(from seevae import examine; .*?)`", (ROOT / "notebooks" / "README.md").read_text())
+    monkeypatch.chdir(tmp_path)
+    exec(line, {**given_for("Keras", tmp_path), "x_test": digits["x"]})
+    assert (tmp_path / "figures/mine/report.html").exists()
