@@ -10,6 +10,8 @@ import pytest
 from conftest import ROOT
 
 import vae_mnist
+from seevae import examine
+from seevae.diagnosis import examine as module
 
 PAGE = (ROOT / "docs" / "examine.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.S)
@@ -85,9 +87,18 @@ def given_for(library, folder):
     return {"VAE": vae}
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """The pictures and the explorer are tested elsewhere; log p(x) takes the time of a short test."""
+    known = {"importance_weighted": -1.0, "exact": None, "exact_error": None}
+    monkeypatch.setattr(module.evidence, "evaluate", lambda *_, **__: known)
+    monkeypatch.setattr(module, "draw", lambda *_: ({}, None))
+    monkeypatch.setattr(module, "make_page", lambda *_: (None, None))
+
+
 @pytest.mark.filterwarnings("default")  # those of other libraries
 @pytest.mark.parametrize("library", ["Keras", "PyTorch", "JAX", "pythae", "Lightning"])
-def test_the_lines_for_each_library_run(library, digits, tmp_path, monkeypatch):
+def test_the_lines_for_each_library_run(library, digits, no_figures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = digits | given_for(library, tmp_path)
     exec(block(f"import examine  # {library}"), names)
@@ -100,8 +111,6 @@ def test_the_lines_for_each_library_run(library, digits, tmp_path, monkeypatch):
 
 def test_the_arguments_of_the_table_are_taken(digits):
     """Each, as it stands in the table, changes what it should."""
-    from seevae import examine
-
     arguments = [
         cell for cells in re.findall(r"^\| .* \| (.*) \|$", PAGE, flags=re.M) for cell in re.findall("`(.*?)`", cells)
     ]
@@ -202,7 +211,7 @@ def test_the_learned_sigma_finds_that_of_the_pixels():
     assert loss.log_sigma.exp().item() == pytest.approx(0.2, rel=0.02)
 
 
-def test_the_line_of_the_companion_runs(digits, tmp_path, monkeypatch):
+def test_the_line_of_the_companion_runs(digits, no_figures, tmp_path, monkeypatch):
     (line,) = re.findall(r"`(from seevae import examine; .*?)`", (ROOT / "notebooks" / "README.md").read_text())
     monkeypatch.chdir(tmp_path)
     exec(line, {**given_for("Keras", tmp_path), "x_test": digits["x"]})

@@ -185,7 +185,8 @@ def test_kills_are_counted_as_recorded():
 
 def test_the_zoo_counts_a_name_only_where_it_is_the_cause():
     """A name of another fault is wrong, also beside the right one; so is a sentence that does not hold the cause."""
-    right, other, note = (["logits", "look", "Sigmoid."], ["no-noise", "wrong", "Noise."], ["gaussian", "note", "Sigma."])
+    right, other = ["logits", "look", "Sigmoid."], ["no-noise", "wrong", "Noise."]
+    note = ["gaussian", "note", "Sigma."]
     for said, outcome in (
         ([], "silent"),
         ([note], "silent"),
