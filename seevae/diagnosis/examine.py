@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seevae.basics import UserError
+from seevae.basics import UserError, say
 from seevae.diagnosis import dense, findings
 from seevae.diagnosis.diagnose import TESTED, UNSEEN, diagnose
 from seevae.diagnosis.network import Kept, Network
@@ -113,7 +113,7 @@ def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, 
         if place is not None:
             with phase("the pictures and pages"):
                 files = write(network, given, place, layers, record)
-            print(report(record, files))
+            say(*report(record, files).split("\n"))
     return record
 
 
