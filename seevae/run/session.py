@@ -143,6 +143,7 @@ class Session:
             "full_mnist": dataset.full,
             "classes": list(dataset.classes),
             "converted": list(dataset.said),
+            "account": dataset.account,
             "model": None if args.trains else Path(args.load).name,
             "started_from": self.started_from,
             **self.device,
