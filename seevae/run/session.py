@@ -27,7 +27,7 @@ def running(args):
     with session.signals.answered(), session.closing:
         try:
             startup.check_settings()
-            session.device, session.recipe = devices.chosen(session.recipe, args.trains)
+            session.choose_devices()
             yield session
         except Exception as error:
             advice, learned = console.what_to_do(error), session.what_was_learned()
@@ -56,6 +56,10 @@ class Session:
         self.closing = contextlib.ExitStack()  # what ends with the run
         self.device = self.dataset = self.place = self.replay = self.started_from = None
         self.settings, self.progress, self.is_saved = {}, resume.NO_TRAINING, False
+
+    def choose_devices(self):
+        """Find what computes, and let the recipe have a batch that it can share."""
+        self.device, self.recipe = devices.chosen(self.recipe, self.args.trains)
 
     def begin(self, dataset):
         """Open the folder of the run, say what computes and on which images, and seed the weights; returns dataset."""
