@@ -99,7 +99,9 @@ class Session:
         plan = resume.plan_of(self.settings, args.seed, self.device, dataset, self.started_from)
         plan = processes.agreed(plan, file if args.resume else None)
         self.replay = Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate)
-        signals = self.signals if processes.place() == (0, 1) else None  # others could not know that this one stops
+        signals = (
+            self.signals if processes.rank_and_size() == (0, 1) else None
+        )  # others could not know that this one stops
         self.progress = resume.Progress(self.place, plan, self.replay, signals)
         epochs_done = self.progress.restore(vae) if args.resume else 0
         return {"callbacks": [self.replay, self.progress], "initial_epoch": epochs_done}
