@@ -4,6 +4,7 @@ With VAE_SMOKE set, everything is small and quick, for the tests.
 """
 
 import functools
+import json
 import math
 import os
 import warnings
@@ -12,6 +13,7 @@ import keras
 from keras import ops
 
 import vae_mnist
+from lab import ROOT
 from seevae.images import data
 from seevae.training import optimizers, recipes
 from seevae.training.batches import Batches
@@ -38,6 +40,21 @@ def load(name=None):
 def few(number, smoke):
     """`number`, or `smoke` in the tests' short run."""
     return min(number, smoke) if SMOKE else number
+
+
+def default_model():
+    """The model of the committed run, `python vae_mnist.py`, so that nothing must be trained first.
+
+    notebooks/default.weights.h5 holds its weights, without its optimizer: vae.save_weights wrote them.
+    """
+    vae = vae_mnist.build_vae()
+    vae.load_weights(ROOT / "notebooks" / "default.weights.h5")
+    return vae
+
+
+def default_history():
+    """The losses of each epoch of that run, {name: [nats per image]}, as vae_mnist.train returns them."""
+    return json.loads((ROOT / "figures" / "metrics.json").read_text())["history"]
 
 
 def train_vae(x, recipe=DEFAULT, seed=0, latent_dim=2, x_test=None, callbacks=(), steps_in_a_call=None):
