@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT
 
 MAKE = ROOT / ".github" / "pages.py"
-LINKED = ("README.md", "notebooks/intuition.ipynb", "notebooks/side_notes.ipynb")
+NAMES = ("intuition", "side_notes", "exercises")
+LINKED = ("README.md", *(f"notebooks/{name}.ipynb" for name in NAMES))
 ADDRESS = "alice/my.vae"
 
 
@@ -106,7 +107,7 @@ def test_an_address_goes_into_every_link_and_another_takes_its_place(tmp_path):
     readme, *notebooks = written[1]
     assert "](https://alice.github.io/my.vae/)" in readme
     colab = re.findall(r"colab\.research\.google\.com/github/([\w./-]+)", readme)
-    assert colab == [f"{ADDRESS}/blob/main/notebooks/{name}.ipynb" for name in ("intuition", "side_notes")]
+    assert colab == [f"{ADDRESS}/blob/main/notebooks/{name}.ipynb" for name in NAMES]
     first_cells = [json.loads(text)["cells"][1]["source"] for text in notebooks]
     assert all(f'CODE = "https://github.com/{ADDRESS}"' in "".join(lines) for lines in first_cells)
     assert "first" not in "".join(re.findall(r"https://\S+", readme))

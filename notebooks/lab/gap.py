@@ -52,7 +52,14 @@ def plot_moments():
         gap = by_moment(recipe, "gap")
         error = standard_error(gap)
         right.errorbar(
-            places, gap.mean(axis=1), error, color=colour, fmt=f"{marker}-", capsize=4, linewidth=2, label=recipe
+            places,
+            gap.mean(axis=1),
+            error,
+            color=colour,
+            fmt=f"{marker}-",
+            capsize=4,
+            linewidth=2,
+            label=f"{recipe} recipe",
         )
     right.set(ylabel="gap, nats per image (logarithmic scale)", yscale="log")
     right.set_yticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])

@@ -30,9 +30,7 @@ def plot_overlay(vae, dataset, edge=3.2, cells=27):
     ink = np.zeros((*drawn.shape, 4))
     ink[..., 3] = drawn  # black ink, as opaque as the pixel is dark
     edge += (ticks[1] - ticks[0]) / 2
-    caption = (
-        f"{dataset.name}, held out; white: no code; the paler, the more classes; dashed: 1, 2 and 3 sigma of the prior"
-    )
+    caption = f"{dataset.name}, held out; white: no code; pale: several classes; dashed: 1, 2, 3 sigma"
     figure = pictures.new_figure(9.2, 9, "The latent plane, with the decoder's digits on it", caption)
     axes = figure.add_subplot()
     where = {"extent": (-edge, edge, -edge, edge)}
