@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seevae import UserError, examine, load_data
+import seevae
+from seevae import UserError
 
 IMAGES, DRAWS = 1000, 20_000
 PIXELS = 784
@@ -123,7 +124,7 @@ def compared(given, right, wrong, tolerance=2e-3):
 def check_trained(file, x):
     """What `examine` says of the trained network, as sentences; an empty list where nothing is wrong."""
     with contextlib.redirect_stdout(io.StringIO()):
-        return [*examine(file["encoder"], file["decoder"], x, folder=None).wrong]
+        return [*seevae.examine(file["encoder"], file["decoder"], x, folder=None).wrong]
 
 
 def judge(file, x):
@@ -178,7 +179,7 @@ def main(argv):
         return 0 if argv in (["-h"], ["--help"]) else 2
     try:
         file = run_file(argv[0])
-        found = [*judge(file, load_data().x_test)]
+        found = [*judge(file, seevae.load_data().x_test)]
     except UserError as error:
         print(f"Cannot judge it. {error}", file=sys.stderr)
         return 2
