@@ -121,9 +121,18 @@ reconstruction_loss, sample_latent = vae_mnist.reconstruction_loss, vae_mnist.sa
 AVERAGED = "kl_loss = lambda mean, log_var: vae_mnist.kl_divergence(mean, log_var) / mean.shape[1]\n"
 
 
+COMMAND = "import sys; from seevae import check; sys.exit(check.main(sys.argv[1:]))"
+
+
 def judged(run_python, tmp_path, text, name="my_vae.py"):
     (tmp_path / "my_vae.py").write_text(text)
-    return run_python("-m", "seevae.check", name, own_process=True)
+    return run_python("-c", COMMAND, name)
+
+
+def test_it_is_a_command(run_python):
+    done = run_python("-m", "seevae.check", "nothing.py", own_process=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no file nothing.py" in done.stderr
 
 
 def test_the_command_judges_a_file(run_python, tmp_path):

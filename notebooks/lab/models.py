@@ -25,6 +25,7 @@ SMOKE = "VAE_SMOKE" in os.environ  # the tests' short run: the sample data, one 
 DEFAULT = recipes.RECIPES["default"]
 AUTHOR = recipes.RECIPES["author"]
 CLEAN = DEFAULT._replace(binarised_input=False)  # no noise on the input
+FEW_STEPS = 4  # in one call
 PLAIN = CLEAN._replace(spread_weights=False)  # and Keras's own initial weights
 
 
@@ -60,13 +61,13 @@ def default_history():
 def train_vae(x, recipe=DEFAULT, seed=0, latent_dim=2, x_test=None, callbacks=(), steps_in_a_call=None):
     """A VAE trained on images x (n, 784) float32 in [0, 1], and its history (see vae_mnist.train).
 
-    `steps_in_a_call`: after how many steps the callbacks are called (a tenth of an epoch).
+    `steps_in_a_call`: after how many steps the callbacks are called.
     """
     keras.utils.set_random_seed(seed)
     recipe = recipe._replace(epochs=few(recipe.epochs, 2))
     vae = vae_mnist.build_vae(recipe, latent_dim=latent_dim, seed=seed)
     vae_mnist.compile_vae(vae, recipe, len(x))
-    vae.steps_per_execution = min(steps_in_a_call or math.inf, vae.steps_per_execution)  # 1 on PyTorch
+    vae.steps_per_execution = min(steps_in_a_call or FEW_STEPS, vae.steps_per_execution)  # 1 on PyTorch
     return vae, vae_mnist.train(vae, x, x_test, recipe, seed, verbose=0, callbacks=callbacks)
 
 
@@ -119,8 +120,14 @@ def variant(sample=vae_mnist.sample_latent, beta=1, recipe=DEFAULT, latent_dim=2
 
 
 def compile_options(steps):
-    """optimizers.compile_options; nothing in the tests' short run, where compiling would take longest."""
-    return {} if SMOKE else optimizers.compile_options(steps)
+    """optimizers.compile_options, with few steps in a call: these trainings are short, and JAX compiles each of them.
+
+    Nothing in the tests' short run, where compiling would take longest.
+    """
+    if SMOKE:
+        return {}
+    options = optimizers.compile_options(steps)
+    return options | {"steps_per_execution": min(FEW_STEPS, options["steps_per_execution"])}
 
 
 def fit(model, x, loss, recipe, seed=0):
