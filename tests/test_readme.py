@@ -46,7 +46,7 @@ def test_pictures_are_those_of_the_default_run_on_the_full_set():
 
 
 def test_the_lines_that_it_shows_are_those_that_the_recorded_run_printed():
-    printed = console.summary(RECORD, [Path("figures") / name for name in FILES])
+    printed = "\n".join(console.summary(RECORD, [Path("figures") / name for name in FILES]))
     assert f"```text\n{printed}\n```" in README
 
 
