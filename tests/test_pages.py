@@ -132,3 +132,12 @@ def test_what_is_no_address_is_refused(address):
     assert done.returncode != 0
     assert "give its owner/name on GitHub" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_hand_out_is_one_page_of_paper_that_nothing_overflows(browser):
+    page = browser.new_page(viewport={"width": 800, "height": 1100})
+    page.goto((ROOT / "docs" / "handout.html").as_uri())
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    low, high = re.search(r"lies between \*\*([\d.]+) and ([\d.]+)\*\*", (ROOT / "README.md").read_text()).groups()
+    assert f"{low} and {high}" in page.inner_text("body")
