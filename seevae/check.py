@@ -19,6 +19,7 @@ import contextlib
 import io
 import runpy
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +124,9 @@ def compared(given, right, wrong, tolerance=2e-3):
 
 def check_trained(file, x):
     """What `examine` says of the trained network, as sentences; an empty list where nothing is wrong."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return [*seevae.examine(file["encoder"], file["decoder"], x, folder=None).wrong]
+    with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as place:
+        result = seevae.examine(file["encoder"], file["decoder"], x, folder=Path(place) / "examined")
+    return [*getattr(result, "wrong", result["findings"])]
 
 
 def judge(file, x):
