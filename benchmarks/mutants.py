@@ -38,6 +38,7 @@ from seevae.images import data
 from seevae.machine import devices
 from seevae.results.replay import Replay, load_replay
 from seevae.run import folder, resume
+from seevae.run.files import JOURNAL
 from seevae.training import recipes
 
 MEMORY_LIMIT = 1024  # MiB that the process may grow by, over all mutants
@@ -135,13 +136,13 @@ def good_files(path):
 
 def training(path):
     """The Progress of a training whose state is in a folder, and whose replay has three moments of ten images."""
-    replay = Replay(None, np.arange(10), None)
+    replay = Replay(np.zeros((10, 784)), np.arange(10), None)
     replay.moments, replay.loss, replay.z = (
         [0.0, 1.0, 2.0],
         [200.0, 150.0, 149.0],
         list(np.zeros((3, 10, 2), "float32")),
     )
-    return resume.Progress(path / "unfinished.npz", {"epochs": 2, "seed": 0}, replay, None, folder.Place(path, None))
+    return resume.Progress(folder.Place(path, None), {"epochs": 2, "seed": 0, "latent dim": 2}, replay)
 
 
 def bytes_changed(draw, content):
@@ -298,6 +299,7 @@ class Watch:
 
     def __call__(self, event, arguments):
         written = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+        written = written and not str(arguments[0]).endswith("/model.weights.h5")  # Keras asks for it
         if self.on and (event.startswith(FORBIDDEN) or written):
             self.seen.append((event, arguments))
 
@@ -373,7 +375,7 @@ def meet_journal(path):
         descriptor = os.open(place / name, os.O_WRONLY | os.O_CREAT)  # the watch looks for what a mutant opens
         os.write(descriptor, text.encode())
         os.close(descriptor)
-    path.replace(place / folder.ASIDE / folder.JOURNAL)
+    path.replace(place / folder.ASIDE / JOURNAL)
     folder.settle(place)
     found = {file.name: file.read_text() for file in place.iterdir()}
     shutil.rmtree(place)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parent))
 import vae_mnist  # noqa: I001 - first: it makes the start quiet
 import keras
 from seevae.images import data
-from seevae.run import folder
+from seevae.run.files import write_whole
 from seevae.training.optimizers import HeadStep, compile_options
 from seevae.training.recipes import RECIPES
 
@@ -94,7 +94,7 @@ def main():
             losses[name] = [loss_without(changes, dataset.x_train, TRAININGS[training], seed) for seed in SEEDS]
             print(f"{training}: without {name}", losses[name], flush=True)
         text = json.dumps(record, indent=1) + "\n"
-        folder.write_whole(path, lambda file, text=text: file.write(text.encode()))
+        write_whole(path, lambda file, text=text: file.write(text.encode()))
     print("\n".join(table(record)))
 
 

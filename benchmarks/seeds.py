@@ -18,7 +18,8 @@ sys.path.insert(0, str(HERE.parent))
 
 import vae_mnist
 from seevae.images import data
-from seevae.run import folder, options
+from seevae.run import options
+from seevae.run.files import write_whole
 
 SEEDS = {"torch": range(2)}  # all others: five
 RUNS = {
@@ -89,7 +90,7 @@ def main():
         assert record["backend"] == BACKENDS.get(name, "tensorflow"), f"{name} needs KERAS_BACKEND={BACKENDS[name]}"
         results[name] = {**common, "runs": runs}
         text = json.dumps(results, indent=1) + "\n"
-        folder.write_whole(path, lambda file, text=text: file.write(text.encode()))
+        write_whole(path, lambda file, text=text: file.write(text.encode()))
     print("\n".join([*table(results), "", *table(pooled(results))]))
 
 

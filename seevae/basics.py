@@ -1,5 +1,6 @@
 """What every room uses: an error that the user can mend, text that fits on one line, and a thread with an end."""
 
+import sys
 import threading
 import time
 
@@ -14,6 +15,17 @@ class UserError(Exception):
 def printable(text):
     """`text` on one line that any file and page can hold: line breaks and bytes that are no text become escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def say(*lines):
+    """Print lines. All that the package prints comes through here or `complain`: no name in it can steer a terminal."""
+    print(*map(printable, lines), sep="\n", flush=True)
+
+
+def complain(sentence):
+    """Print one sentence to stderr."""
+    if sys.stderr is not None:
+        print(f"vae_mnist: {printable(sentence)}", file=sys.stderr, flush=True)
 
 
 def in_thread(act, seconds):

@@ -10,7 +10,6 @@ import keras
 import matplotlib.image
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import ROOT, decode, encode, learn
 from PIL import Image
 
@@ -365,6 +364,7 @@ def test_letters_are_compared_with_digits(asked, sample, capsys):
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_the_decoder_goes_elsewhere_and_the_whole_does_not(asked):
     """ONNX was tried by hand, with onnx 1.23.2, tf2onnx 1.17.0 and onnxruntime 1.32.0: its packages are not ours."""
+    tf = pytest.importorskip("tensorflow")
     *lines, onnx = EXPORT.splitlines()
     assert 'format="onnx"' in onnx
     exec("\n".join(lines), asked)

@@ -180,7 +180,7 @@ RECORD = {
 
 
 def test_summary_gives_each_number_its_own_name(tmp_path):
-    lines = console.summary(RECORD, [tmp_path / "manifold.png"]).splitlines()
+    lines = console.summary(RECORD, [tmp_path / "manifold.png"])
     assert lines == [
         "Held-out ELBO -147.50 nats per image = -(reconstruction loss 141.25 + KL loss 6.25), MNIST",
         "The first 1,000 of them: ELBO -146.00, importance-weighted log p(x) -144.00 (100 samples), "
@@ -188,7 +188,7 @@ def test_summary_gives_each_number_its_own_name(tmp_path):
         f"Wrote {tmp_path / 'manifold.png'}",
     ]
     unresolved = RECORD | {"evidence": RECORD["evidence"] | {"exact": None}}
-    assert console.summary(unresolved, []).splitlines()[1].endswith("(100 samples)")
+    assert console.summary(unresolved, [])[1].endswith("(100 samples)")
 
 
 def test_console_in_another_process_agrees_with_the_record(small_npz, tmp_path, run_python):

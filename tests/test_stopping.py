@@ -71,7 +71,7 @@ def test_a_second_signal_leaves_at_once(small_npz, tmp_path):
             "--resume goes on after epoch 1 of 1",
         ),
         (
-            "from seevae.run import folder; folder.replace_all = wait",
+            "from seevae.run import files; files.AllOrNothing.replace = wait",
             signal.SIGTERM,
             "--resume goes on after epoch 1 of 1",
         ),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seevae.basics import UserError
+from seevae.basics import UserError, say
 from seevae.machine import startup
 
 startup.import_keras()
@@ -64,7 +64,7 @@ def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, 
         record |= {"left_out": [word for word in (no_pictures, no_explorer) if word]}
         record |= {"seconds": round(time.perf_counter() - start, 1)}
         files = run_folder.save(place, figures, page, None, None, record)
-    print(report(record, files))
+    say(*report(record, files).split("\n"))
     return record
 
 
