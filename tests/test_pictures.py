@@ -66,10 +66,10 @@ def test_scatter_marks_the_square_that_the_manifold_covers():
 
 def test_classes_are_shown_by_their_names(trained, sample):
     vae, _ = trained
-    figures = pictures.draw(vae, sample._replace(name="clothes", classes=data.GARMENTS))
+    figures = pictures.draw(*vae_mnist.halves(vae), sample._replace(name="clothes", classes=data.GARMENTS))
     assert set(data.GARMENTS) <= {text.get_text() for text in figures["latent_scatter.png"].axes[0].texts}
     assert not any("digit" in figure.get_suptitle() for figure in figures.values())
-    assert all("digit" in figure.get_suptitle() for figure in pictures.draw(vae, sample).values())
+    assert all("digit" in figure.get_suptitle() for figure in pictures.draw(*vae_mnist.halves(vae), sample).values())
 
 
 def test_every_plot_draws_into_axes_that_it_is_given(trained):
@@ -218,7 +218,7 @@ def test_training_curves_draw_the_history(trained):
 
 def test_pictures_show_the_model_and_the_data(trained, sample):
     vae, _ = trained
-    figures = pictures.draw(vae, sample, origin="trained on this")
+    figures = pictures.draw(*vae_mnist.halves(vae), sample, origin="trained on this")
     assert sorted(figures) == ["latent_scatter.png", "manifold.png", "prior_samples.png", "reconstructions.png"]
     captions = {name: figure._supxlabel.get_text() for name, figure in figures.items()}
     assert captions["manifold.png"] == captions["prior_samples.png"] == "trained on this"
@@ -245,20 +245,20 @@ def test_pictures_show_the_model_and_the_data(trained, sample):
 
 
 def test_pictures_of_other_latent_sizes_leave_out_what_needs_two(sample):
-    figures = pictures.draw(vae_mnist.build_vae(latent_dim=3, hidden_dim=8), sample)
+    figures = pictures.draw(*vae_mnist.halves(vae_mnist.build_vae(latent_dim=3, hidden_dim=8)), sample)
     assert sorted(figures) == ["prior_samples.png", "reconstructions.png"]
 
 
 def test_pictures_of_a_set_that_lacks_classes(trained, sample):
     few = sample._replace(x_test=sample.x_test[:3], y_test=sample.y_test[:3])
-    figures = pictures.draw(trained[0], few)
+    figures = pictures.draw(*vae_mnist.halves(trained[0]), few)
     assert figures["reconstructions.png"].axes[0].images[0].get_array().shape == (5 * 28, 3 * 28)
 
 
 def test_sets_of_many_classes_or_of_none_are_drawn(trained, sample):
     names = tuple(f"class {number}" for number in range(47))
     many = sample._replace(y_test=np.arange(1000) % 47, classes=names)
-    figures = pictures.draw(trained[0], many)
+    figures = pictures.draw(*vae_mnist.halves(trained[0]), many)
     assert set(names) <= {text.get_text() for text in figures["latent_scatter.png"].axes[0].texts}
     assert len(set(pictures.COLOURS)) == 62
     assert pictures.COLOURS[:10] == pictures.CLASS_COLOURS
@@ -267,7 +267,7 @@ def test_sets_of_many_classes_or_of_none_are_drawn(trained, sample):
     assert [many.y_test[column] for column in columns] == [0, 4, 8, 13, 17, 21, 25, 29, 33, 38, 42, 46]
 
     none = sample._replace(y_test=np.zeros(1000, "int64"), classes=())
-    figures = pictures.draw(trained[0], none)
+    figures = pictures.draw(*vae_mnist.halves(trained[0]), none)
     scatter = figures["latent_scatter.png"].axes[0]
     assert len(np.unique(scatter.collections[0].get_facecolors(), axis=0)) == 1
     assert {text.get_text() for text in scatter.texts} == {"1σ", "2σ", "3σ", "manifold"}

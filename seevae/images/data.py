@@ -15,7 +15,8 @@ import numpy as np
 
 from seevae.basics import UserError, in_thread, printable
 from seevae.images import layouts
-from seevae.images.converting import convert_images, convert_labels
+from seevae.images.account import Account
+from seevae.images.converting import NoClassesError, convert_images, convert_labels
 from seevae.images.reading import read_idx
 
 IMAGE_SHAPE = (28, 28)
@@ -73,6 +74,7 @@ class Dataset(NamedTuple):
     x_train stays uint8 (an `Images`) if the file held integers; slicing it gives float32. This saves memory.
     full: whether this is exactly the full MNIST, whatever its file is called. classes: the names of the labels; none
     where the images have no labels, which are then 0. said: what was converted, left out or held out, in words.
+    account: what was found, taken and left out (see account.py).
     """
 
     name: str
@@ -83,6 +85,7 @@ class Dataset(NamedTuple):
     full: bool = False
     classes: tuple = DIGITS
     said: tuple = ()
+    account: dict | None = None
 
 
 def load_data(data="mnist", seed=0):
@@ -193,35 +196,54 @@ def load_path(path, seed=0):
     Returns a Dataset named "MNIST", or after the path. Raises UserError for anything else. Never unpickles.
     """
     try:
-        found = layouts.find(path)
+        found = layouts.find(path, account := Account())
         name = printable(Path(os.path.abspath(os.path.expanduser(path))).name)
-        return make_dataset(name, found.train, found.test, str(path), seed, found.said)
+        return make_dataset(name, found.train, found.test, str(path), seed, found=found, account=account)
     except MemoryError as error:
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 
 
-def make_dataset(name, train, test, source="the data set", seed=0, said=(), classes=None):
+def make_dataset(name, train, test, source="the data set", seed=0, classes=None, found=None, account=None):
     """The Dataset of images and labels in any form; train and test are pairs of them, test and labels may be None.
 
     Without a test part, some of the images are held out. classes: the names of labels from 0 on, if they have names
-    of their own. Raises UserError for what cannot be taken.
+    of their own. found, account: of a path, what layouts.find gives. Raises UserError for what cannot be taken.
     """
     pairs = [pair for pair in (train, test) if pair is not None]
     x, done = convert_images([images for images, _ in pairs], source)
-    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*said, *done]
-    y, names = convert_labels([labels for _, labels in pairs], [len(images) for images in x], source)
-    if not names:
-        said.append("no labels: one colour")
-    if test is None and names and is_mnist(*(in_mnists_parts(rows) for rows in (x[0], y[0]))):
+    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*(found.said if found else ()), *done]
+    y, names, words = labels_of(pairs, [len(images) for images in x], source)
+    said += words
+    if found:
+        for unit, title in found.labels:
+            account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
+        account.check(source)
+        said = [*account.sentences(), *said]
+    full = bool(names) and test is None and is_mnist(*(in_mnists_parts(rows) for rows in (x[0], y[0])))
+    if full:
         x, y = (in_mnists_parts(rows) for rows in (x[0], y[0]))
-        full = True
     elif test is None:
         x, y, how = hold_out(x[0], y[0], seed, source)
-        said, full = [*said, how], False
+        said.append(how)
     else:
         full = bool(names) and is_mnist(x, y)
     x_train, x_test = (Images(rows) if rows.dtype == np.uint8 else rows for rows in x)
-    return Dataset(MNIST if full else name, x_train, y[0], x_test[:], y[1], full, classes or names, tuple(said))
+    record = account.record() if account else None
+    return Dataset(MNIST if full else name, x_train, y[0], x_test[:], y[1], full, classes or names, tuple(said), record)
+
+
+def labels_of(pairs, lengths, source):
+    """The labels of the parts and their names, as convert_labels gives them, and what is said of them.
+
+    Labels that are no classes are left out: a VAE needs none.
+    """
+    labels = [y for _, y in pairs]
+    try:
+        y, names = convert_labels(labels, lengths, source)
+        return y, names, [] if names else ["no labels: one colour"]
+    except NoClassesError as error:
+        y, names = convert_labels([None] * len(pairs), lengths, source)
+        return y, names, [f"labels left out, one colour ({str(error).removesuffix('.')})"]
 
 
 def in_mnists_parts(rows):

@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from seevae.basics import UserError
-from seevae.images.reading import is_there, open_file, parse_json
+from seevae.images.reading import open_file, parse_json, require_file
 from seevae.results import evidence
 from seevae.run import folder
 from seevae.run.options import LARGEST
@@ -77,7 +77,7 @@ def read(path):
     """
     path = Path(path)
     folder.finish(path.parent)
-    is_there(path, *WANTED)
+    require_file(path, *WANTED)
     with told(path):
         config, metadata, arrays = read_members(path)
         layers = [*outline(config["config"])]
@@ -100,7 +100,7 @@ def start_of(path):
     """
     path = Path(path)
     folder.finish(path.parent)
-    is_there(path, *WANTED)
+    require_file(path, *WANTED)
     return {"model": path.name, "sha256": folder.digest(path)}
 
 
