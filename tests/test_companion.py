@@ -50,7 +50,7 @@ def changed(program, change):
 
 
 (BLOCK,) = blocks("Build your own")
-BETA, CONVOLUTIONS, CONDITION, COLOURS = blocks("Build your own", "diff")
+BETA, CONVOLUTIONS, CONDITION, COLOURS, WARM_UP = blocks("Build your own", "diff")
 (BEGIN, KL_OF_EACH), (ANY_ARRAY,), (WALK,) = map(
     blocks, ("The KL of each latent", "Other images", "A place, and a walk")
 )
@@ -165,6 +165,17 @@ def test_block(run_blocks, tmp_path):
     made = run_blocks({"block": BLOCK})["block"]
     check(made)
     check_loads_here(tmp_path / "my_vae.keras", made)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_warm_up_and_free_bits(backend, run_blocks):
+    """At the end the weight is 1, and a latent costs its KL, but 0.1 nats at least."""
+    pytest.importorskip(backend)
+    text = changed(BLOCK, WARM_UP)
+    made = run_blocks({"warm": text, "free": text.replace("(kl, 0.1)", "(kl, 50.0)")}, KERAS_BACKEND=backend)
+    np.testing.assert_allclose(made["warm"]["kl"], [closed_form(made["warm"])], rtol=1e-4)
+    np.testing.assert_allclose(made["free"]["kl"], [100.0], rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ def all_devices():
     else:
         with keras.distribution.DataParallel(auto_shard_dataset=False).scope():  # each process feeds its own share
             yield
-        processes.part()
+        processes.let_go()
 
 
 def sharing():

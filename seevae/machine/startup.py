@@ -15,6 +15,7 @@ from pathlib import Path
 from seevae.basics import UserError, complain, say
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+TOO_MANY_FILES, MORE_FILES = "Too many open files", "let this process open more, as with `ulimit -n 1024`"
 OLDEST_KERAS = (3, 14)  # older ones cannot load a model safely (see requirements.txt)
 INSTALL = (
     "install what is needed with `pip install -r requirements.txt` or `pip install 'seevae[tensorflow]'`, "
@@ -51,6 +52,8 @@ def import_keras(announce: bool = False) -> None:
 def what_to_mend(reason):
     """What a failed start of Keras, for some reason in words, is to be blamed on: its backend, or another setting."""
     backend = os.environ.get("KERAS_BACKEND")
+    if TOO_MANY_FILES in reason:
+        return MORE_FILES
     if backend not in BACKENDS or not importlib.util.find_spec(backend):
         return f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed"
     others = {
