@@ -19,6 +19,7 @@ from keras import ops
 import vae_mnist
 from seevae.results import evidence, explorer, pictures
 from seevae.results.explorer import kernel
+from seevae.results.replay import Replay
 from seevae.training.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
@@ -97,7 +98,7 @@ def trained(sample):
 def replay(sample):
     """What the callback records of two epochs of a small model on 1,000 images."""
     vae_mnist.keras.utils.set_random_seed(0)
-    recorder = explorer.Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
+    recorder = Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
     recipe = TWO_EPOCHS._replace(batch_size=20)
     recorder.trained, _ = learn(recipe, sample.x_train[:1000], callbacks=[recorder], hidden_dim=16)
     return recorder
@@ -105,13 +106,13 @@ def replay(sample):
 
 @pytest.fixture(scope="module")
 def html(trained, sample, replay):
-    return explorer.page(trained[0], sample, COLOURS, replay, origin="trained on the sample")
+    return explorer.page(*vae_mnist.halves(trained[0]), sample, COLOURS, replay, origin="trained on the sample")
 
 
 @pytest.fixture(scope="module")
 def small_html(replay, sample):
     """The page of a model of 16 units, which trained for two epochs."""
-    return explorer.page(replay.trained, sample, COLOURS)
+    return explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS)
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +298,7 @@ def test_replay_records_the_start_ten_moments_and_each_epoch(replay, sample):
 def test_recording_leaves_no_trace_in_the_training(replay):
     """Neither the weights nor the state of any generator of noise, so that the same seed gives the same model."""
     keras = vae_mnist.keras
-    recorder = explorer.Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
+    recorder = Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
     recorder.set_model(replay.trained)
     generators = [layer.seed_generator for layer in replay.trained.layers if hasattr(layer, "seed_generator")]
     generators.append(replay.trained.get_layer("z_sample").arguments["seed"])
@@ -314,18 +315,20 @@ def test_recording_leaves_no_trace_in_the_training(replay):
 
 def test_replay_is_saved_and_loaded(replay, tmp_path):
     replay.save(tmp_path / "replay.npz")
-    loaded = explorer.Replay.load(tmp_path / "replay.npz")
+    loaded = Replay.load(tmp_path / "replay.npz")
     assert loaded.moments == replay.moments
     assert loaded.loss == replay.loss
     np.testing.assert_allclose(loaded.z, np.array(replay.z), rtol=2**-11, atol=1e-6)  # half precision
     np.testing.assert_array_equal(loaded.labels, replay.labels)
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(KeyError):
-        explorer.Replay.load(tmp_path / "other.npz")
+        Replay.load(tmp_path / "other.npz")
 
 
 def test_the_page_is_one_file_of_a_limited_size(sample, replay):
-    html = explorer.page(vae_mnist.build_vae(), sample, COLOURS, replay, origin="trained on the sample")
+    html = explorer.page(
+        *vae_mnist.halves(vae_mnist.build_vae()), sample, COLOURS, replay, origin="trained on the sample"
+    )
     assert len(html.encode()) < 3_500_000
     assert re.search(r'(?:src|href)="(?!#|data:)', html) is None
 
@@ -462,12 +465,12 @@ def test_the_page_carries_images_to_train_on_and_others_that_are_held_out(learne
 
 def test_a_page_grows_to_its_limit_and_not_beyond(replay, sample, monkeypatch):
     few = sample._replace(x_train=sample.x_train[:800], x_test=sample.x_test[:100], y_test=sample.y_test[:100])
-    size = len(explorer.page(replay.trained, few, COLOURS).encode())
+    size = len(explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS).encode())
     monkeypatch.setattr(explorer, "PAGE_LIMIT", size - 40_000)
-    html = explorer.page(replay.trained, few, COLOURS)
+    html = explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS)
     assert size - 65_000 < len(html.encode()) <= size - 40_000
     monkeypatch.setattr(explorer, "PAGE_LIMIT", 10_000)
-    assert '"training": null' in explorer.page(replay.trained, few, COLOURS)
+    assert '"training": null' in explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS)
 
 
 def test_all_q_together_are_their_mean_and_its_distance_from_the_prior(small):
@@ -568,7 +571,7 @@ TRAIN = """(count) => {
 
 @pytest.fixture(params=["a worker", "refused", "forbidden", "no WebAssembly"])
 def training(request, visit, small_html):
-    """A page that trains: in a worker; where there are none; where a host's policy forbids them; without WebAssembly."""
+    """A page that trains: in a worker; where there are none, or a host's policy forbids them; without WebAssembly."""
     before, address, server = None, None, None
     if request.param == "refused":
         before = "delete window.Worker"
