@@ -98,7 +98,7 @@ def build_decoder(latent_dim=2, hidden_dim=256):
 def build_vae(recipe=RECIPES["default"], latent_dim=2, hidden_dim=256, seed=0):
     """The whole network: x (batch, 784) -> x_hat (batch, 784), by way of a random z.
 
-    `vae.get_layer("encoder")` and `vae.get_layer("decoder")` are its halves, with the same weights.
+    `halves` gives its encoder and its decoder.
     The recipe (see seevae/training/recipes.py) chooses the initial weights, and whether the encoder learns from
     noisy images: each pixel 1 or 0, with its grey level as the probability of 1. `seed` seeds all noise; for the
     initial weights call keras.utils.set_random_seed.
@@ -114,6 +114,11 @@ def build_vae(recipe=RECIPES["default"], latent_dim=2, hidden_dim=256, seed=0):
     z_sample = layers.Lambda(sample_latent, arguments={"seed": epsilon_seed}, name="z_sample")(q)
     x_hat = decoder(z_sample)
     return keras.Model(x, x_hat, name="vae")
+
+
+def halves(vae):
+    """The two functions that a VAE is made of, with its weights: x -> z_mean, z_log_var, and z -> x_hat."""
+    return vae.get_layer("encoder"), vae.get_layer("decoder")
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -215,7 +220,7 @@ def elbo_terms(vae, x, samples=1, seed=0):
     Returns reconstruction_loss (samples, n), for as many draws of z from q(z|x), and kl_loss (n,). The seed
     alone decides the draws.
     """
-    encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
+    encoder, decoder = halves(vae)
     epsilon_seed = keras.random.SeedGenerator(seed)
     reconstruction, kl = [], []
     for images in evidence.batches(x):  # (1000, 784): all at once would fill the memory
@@ -245,7 +250,7 @@ def evaluate_evidence(vae, x, seed=0):
     if not len(x):
         return None
     elbo = evaluate_elbo(vae, x, samples=10, seed=seed)
-    return {"images": len(x), **elbo, **evidence.evaluate(vae, x, seed=seed)}
+    return {"images": len(x), **elbo, **evidence.evaluate(*halves(vae), x, seed=seed)}
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -289,8 +294,8 @@ def run(args):
         session.check(vae)  # that its numbers are finite, and not far too large
         held_out = evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed)
         known = evaluate_evidence(vae, dataset.x_test[: args.evidence_images], args.seed)
-        figures = pictures.draw(vae, dataset, session.history, session.origin, args.seed, session.stopped)
-        page = explorer.page(vae, dataset, pictures.COLOURS, session.replay, session.origin, args.seed)
+        figures = pictures.draw(*halves(vae), dataset, session.history, session.origin, args.seed, session.stopped)
+        page = explorer.page(*halves(vae), dataset, pictures.COLOURS, session.replay, session.origin, args.seed)
         return session.save(vae, figures, page, held_out, known)
 
 

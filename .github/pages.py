@@ -1,9 +1,10 @@
-"""The project as web pages, without a server: the explorer of the committed run, and both notebooks, rendered.
+"""The project as web pages, without a server: the explorer of the committed run, and the notebooks, rendered.
 
-    python .github/pages.py FOLDER                write the pages (the workflow pages.yml publishes them)
-    python .github/pages.py --address alice/vae   make all links to this repository lead to that one
+    python .github/pages.py --address alice/vae   write the links to this repository on GitHub
+    python .github/pages.py FOLDER                write the pages, as the workflow pages.yml does
 
-The address stands in .github/repository. Nothing is trained or run here. Needs nbconvert.
+The address stands in .github/repository. Until it is given, that file is empty and nothing links to it, as such a link
+would be dead. Nothing is trained or run here. Needs nbconvert.
 """
 
 import argparse
@@ -15,34 +16,47 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = ROOT / ".github" / "repository"
 NOTEBOOKS = ("intuition", "side_notes")
-LINKED = ("README.md", "notebooks/README.md", *(f"notebooks/{name}.ipynb" for name in NOTEBOOKS))
-
-
-def links(address):
-    """How an address, "owner/name", stands in a text: on GitHub and Colab, and on GitHub Pages."""
-    owner, name = address.split("/")
-    return f"{owner}/{name}", f"{owner}.github.io/{name}"
+BADGE = "[![{text}](https://colab.research.google.com/assets/colab-badge.svg)]"
+ONLINE = f"""[**Play with it in your browser**](https://{{owner}}.github.io/{{name}}/), or open a notebook in Colab:
+{BADGE.format(text="The post in Colab")}({{colab}}/intuition.ipynb)
+{BADGE.format(text="The side notes in Colab")}({{colab}}/side_notes.ipynb)
+"""  # what the README says where there is an address
 
 
 def move(address):
-    """Write another address, "owner/name", into all files that link to this repository."""
+    """Write the links to the repository at an address, "owner/name", into the README and the notebooks."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", address):
         sys.exit(f"pages.py: {address!r} is no address of a repository: give its owner/name on GitHub.")
-    before = ADDRESS.read_text(encoding="utf-8").strip()
-    for path in (*(ROOT / name for name in LINKED), ADDRESS):
-        text = path.read_text(encoding="utf-8")
-        for old, new in zip(links(before), links(address), strict=True):
-            text = text.replace(old, new)
-        path.write_text(text, encoding="utf-8")
+    owner, name = address.split("/")
+    colab = f"https://colab.research.google.com/github/{address}/blob/main/notebooks"
+    online = ONLINE.format(owner=owner, name=name, colab=colab)
+    replace(ROOT / "README.md", r"(<!-- online[^>]*-->\n).*?(?=<!-- /online -->)", online)
+    for notebook in NOTEBOOKS:
+        replace(
+            ROOT / "notebooks" / f"{notebook}.ipynb", r'(CODE = \\")[^"\\]*(?=\\")', f"https://github.com/{address}"
+        )
+    ADDRESS.write_text(f"{address}\n", encoding="utf-8")
+
+
+def replace(path, pattern, text):
+    """Put `text` after the first group of `pattern`, which must be found in the file once."""
+    before = path.read_text(encoding="utf-8")
+    after, count = re.subn(pattern, lambda found: found[1] + text, before, flags=re.S)
+    if count != 1:
+        sys.exit(f"pages.py: {path.name} has {count} places for the address, not 1: fetch the file anew.")
+    path.write_text(after, encoding="utf-8")
 
 
 def build(folder):
     """Write the pages into a new folder: index.html, figures/ and notebooks/, as they lie here."""
+    address = ADDRESS.read_text(encoding="utf-8").strip()
+    if not address:
+        sys.exit("pages.py: the pages link to the code on GitHub: give its owner/name with --address, too.")
     (folder / "notebooks").mkdir(parents=True)
     (folder / "figures").mkdir()
     for path in [*(ROOT / "figures").glob("*.png"), ROOT / "figures" / "explorer.html"]:
         shutil.copy(path, folder / "figures")
-    code = f"https://github.com/{ADDRESS.read_text(encoding='utf-8').strip()}"
+    code = f"https://github.com/{address}"
     for name in NOTEBOOKS:
         (folder / "notebooks" / f"{name}.html").write_text(rendered(name, code), encoding="utf-8")
     index = (Path(__file__).parent / "index.html").read_text(encoding="utf-8")

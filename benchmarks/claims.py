@@ -180,7 +180,7 @@ def maximum_likelihood(dataset):
                 ):
                     judge = lab.new_encoder(judged, others, lab.AUTHOR._replace(epochs=10), seed)
                     log_p[prior] = {
-                        name: mean(evidence.importance_weighted(judge, y, samples))
+                        name: mean(evidence.importance_weighted(*vae_mnist.halves(judge), y, samples))
                         for name, y in (("train", x[: len(test)]), ("test", test))
                     }
                 yield {
@@ -328,7 +328,7 @@ def latents(dataset):
                 "seed": seed,
                 "loss": -known["elbo"],
                 "kl_loss": known["kl_loss"],
-                "log_p": mean(evidence.importance_weighted(vae, test, lab.few(1000, 10))),
+                "log_p": mean(evidence.importance_weighted(*vae_mnist.halves(vae), test, lab.few(1000, 10))),
                 "used": int((each > 0.01).sum()),
                 "blur": mean(grey.grey_entropy(lab.decode(vae, z_mean[:1000]))),
             }

@@ -29,6 +29,7 @@ import vae_mnist
 from seevae.images import data
 from seevae.machine import devices
 from seevae.results import explorer, pictures
+from seevae.results.replay import Replay
 from seevae.training.recipes import RECIPES
 
 FRAME_TIMES = """
@@ -44,7 +45,7 @@ FRAME_TIMES = """
 """
 
 
-class TimedReplay(explorer.Replay):
+class TimedReplay(Replay):
     """A Replay that knows how long its recording took."""
 
     seconds = 0.0
@@ -197,7 +198,7 @@ def main():
     args = parser.parse_args()
     dataset = data.load_data(args.data)
     vae, replay, recording = train(dataset, args.epochs)
-    html = explorer.page(vae, dataset, pictures.CLASS_COLOURS, replay, f"trained on {dataset.name}")
+    html = explorer.page(*vae_mnist.halves(vae), dataset, pictures.CLASS_COLOURS, replay, f"trained on {dataset.name}")
     record = {"device": devices.describe()["device"], "dataset": dataset.name, "recording": recording}
     record["page"] = measure_page(html)
     (HERE / "explorer.json").write_text(json.dumps(record, indent=1) + "\n")

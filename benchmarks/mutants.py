@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 from seevae.basics import UserError
 from seevae.images import data
 from seevae.machine import devices
-from seevae.results import explorer
+from seevae.results.replay import Replay, load_replay
 from seevae.run import folder, resume
 from seevae.training import recipes
 
@@ -135,7 +135,7 @@ def good_files(path):
 
 def training(path):
     """The Progress of a training whose state is in a folder, and whose replay has three moments of ten images."""
-    replay = explorer.Replay(None, np.arange(10), None)
+    replay = Replay(None, np.arange(10), None)
     replay.moments, replay.loss, replay.z = (
         [0.0, 1.0, 2.0],
         [200.0, 150.0, 149.0],
@@ -330,7 +330,7 @@ def meet_model(path):
 
 def meet_replay(path):
     """As the page shows it: codes that fit together, numbers that JSON can hold, labels that have a colour."""
-    replay = explorer.load_replay(path.with_name("vae.keras"))
+    replay = load_replay(path.with_name("vae.keras"))
     if replay is not None:
         contents = replay.contents()
         json.dumps(contents, allow_nan=False)

@@ -14,7 +14,7 @@ from conftest import build, encode, learn
 import vae_mnist
 from seevae.images import data
 from seevae.machine import devices
-from seevae.results import explorer
+from seevae.results.replay import Replay
 from seevae.run import console, folder, options
 from seevae.training.recipes import RECIPES
 
@@ -124,7 +124,7 @@ def test_load_with_epochs_trains_the_model_further(finished, small_npz, tmp_path
 
     before, after = (vae_mnist.load_vae(folder / "vae.keras") for folder in (output, further))
     x = data.load_data(small_npz).x_test
-    replay = explorer.Replay.load(further / "replay.npz")
+    replay = Replay.load(further / "replay.npz")
     np.testing.assert_allclose(replay.z[0], encode(before, x)[0], atol=0.01)  # it began with the weights of the file
     assert np.abs(encode(after, x)[0] - encode(before, x)[0]).max() > 0.01
     assert (type(after.optimizer).__name__, int(after.optimizer.iterations)) == ("Adam", 2 * 200 / 50)

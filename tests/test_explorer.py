@@ -18,6 +18,7 @@ from keras import ops
 import vae_mnist
 from seevae.images import data
 from seevae.results import evidence, explorer, pictures
+from seevae.results.replay import Replay
 from seevae.training.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
@@ -78,7 +79,7 @@ def trained(sample):
 def replay(sample):
     """What the callback records of two epochs of a small model on 1,000 images."""
     vae_mnist.keras.utils.set_random_seed(0)
-    recorder = explorer.Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
+    recorder = Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
     recipe = TWO_EPOCHS._replace(batch_size=20)
     recorder.trained, _ = learn(recipe, sample.x_train[:1000], callbacks=[recorder], hidden_dim=16)
     return recorder
@@ -86,7 +87,7 @@ def replay(sample):
 
 @pytest.fixture(scope="module")
 def html(trained, sample, replay):
-    return explorer.page(trained[0], sample, COLOURS, replay, origin="trained on the sample")
+    return explorer.page(*vae_mnist.halves(trained[0]), sample, COLOURS, replay, origin="trained on the sample")
 
 
 SPACING = 0.05  # of the finest grid of the pages here
@@ -739,7 +740,7 @@ def touch_stroke(page, selector, places):
 @pytest.mark.parametrize("latent_dim", [1, 10])
 def test_other_latent_sizes_have_sliders(visit, sample, latent_dim):
     vae = vae_mnist.build_vae(latent_dim=latent_dim, hidden_dim=16)
-    page = visit(explorer.page(vae, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(vae), sample, COLOURS))
     settle(page)
     for name in ("#plane-panel", "#game-panel", "#replay-panel", "#loss-evidence"):
         assert not page.locator(name).is_visible(), name
@@ -761,7 +762,7 @@ def test_other_latent_sizes_have_sliders(visit, sample, latent_dim):
 def test_a_hostile_name_stays_text(visit, sample):
     name = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>&\u2028<!--style-->.npz"
     vae = vae_mnist.build_vae(latent_dim=3, hidden_dim=4)
-    page = visit(explorer.page(vae, sample._replace(name=name), COLOURS, origin=name))
+    page = visit(explorer.page(*vae_mnist.halves(vae), sample._replace(name=name), COLOURS, origin=name))
     settle(page)
     assert page.title() == "A variational autoencoder to play with"
     assert name in page.locator("#origin").text_content()
@@ -770,7 +771,7 @@ def test_a_hostile_name_stays_text(visit, sample):
 
 
 def test_the_policy_forbids_all_loading(visit, sample):
-    page = visit(explorer.page(vae_mnist.build_vae(latent_dim=3, hidden_dim=4), sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(vae_mnist.build_vae(latent_dim=3, hidden_dim=4)), sample, COLOURS))
     assert page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'loaded', () => 'refused')") == "refused"
     added = "const s = document.createElement('script'); s.textContent = 'window.taken = 1'; document.body.append(s);"
     page.evaluate(f"() => {{ {added} }}")
@@ -780,7 +781,7 @@ def test_the_policy_forbids_all_loading(visit, sample):
 
 
 def test_without_a_replay_its_panel_is_left_out(visit, trained, sample):
-    page = visit(explorer.page(trained[0], sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(trained[0]), sample, COLOURS))
     assert not page.locator("#replay-panel").is_visible()
     assert page.locator("#plane-panel").is_visible()
 
@@ -804,7 +805,7 @@ def test_something_moves_at_first_unless_motion_is_unwelcome(visit, html):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(visit, sample, scheme):
     vae = vae_mnist.build_vae(hidden_dim=4)
-    page = visit(explorer.page(vae, sample, COLOURS), color_scheme=scheme)
+    page = visit(explorer.page(*vae_mnist.halves(vae), sample, COLOURS), color_scheme=scheme)
     pairs = page.evaluate(
         "['ink', 'quiet', 'mine', 'encoder', 'lost', 'added'].flatMap((text) => ['paper', 'card']"
         ".map((ground) => [themeRgb(text), themeRgb(ground)]))"
@@ -835,7 +836,7 @@ def test_replay_records_the_start_ten_moments_and_each_epoch(replay, sample):
 def test_recording_leaves_no_trace_in_the_training(replay):
     """Neither the weights nor the state of any generator of noise, so that the same seed gives the same model."""
     keras = vae_mnist.keras
-    recorder = explorer.Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
+    recorder = Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
     recorder.set_model(replay.trained)
     generators = [layer.seed_generator for layer in replay.trained.layers if hasattr(layer, "seed_generator")]
     generators.append(replay.trained.get_layer("z_sample").arguments["seed"])
@@ -852,18 +853,20 @@ def test_recording_leaves_no_trace_in_the_training(replay):
 
 def test_replay_is_saved_and_loaded(replay, tmp_path):
     replay.save(tmp_path / "replay.npz")
-    loaded = explorer.Replay.load(tmp_path / "replay.npz")
+    loaded = Replay.load(tmp_path / "replay.npz")
     assert loaded.moments == replay.moments
     assert loaded.loss == replay.loss
     np.testing.assert_allclose(loaded.z, np.array(replay.z), rtol=2**-11, atol=1e-6)  # half precision
     np.testing.assert_array_equal(loaded.labels, replay.labels)
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(KeyError):
-        explorer.Replay.load(tmp_path / "other.npz")
+        Replay.load(tmp_path / "other.npz")
 
 
 def test_the_page_is_one_file_of_a_limited_size(sample, replay):
-    html = explorer.page(vae_mnist.build_vae(), sample, COLOURS, replay, origin="trained on the sample")
+    html = explorer.page(
+        *vae_mnist.halves(vae_mnist.build_vae()), sample, COLOURS, replay, origin="trained on the sample"
+    )
     assert len(html.encode()) < 3_500_000
     assert re.search(r'(?:src|href)="(?!#|data:)', html) is None
 
@@ -878,12 +881,14 @@ def test_json_cannot_leave_its_element():
 def test_many_classes_have_buttons_by_their_names_and_none_has_no_button(visit, replay, sample):
     names = tuple(f"<b>{number}</b>" for number in range(47))
     many = sample._replace(x_test=sample.x_test[:94], y_test=np.arange(94) % 47, classes=names)
-    page = visit(explorer.page(replay.trained, many, pictures.COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(replay.trained), many, pictures.COLOURS))
     assert tuple(page.locator("#pick-class button").all_inner_texts()) == names
     page.locator("#pick-class button").nth(46).click()
     page.locator("#pick-digit button").nth(1).click()
     assert page.locator("#pick-digit button").nth(1).get_attribute("aria-label") == "Held-out <b>46</b>, number 2"
-    none = visit(explorer.page(replay.trained, many._replace(y_test=np.zeros(94, int), classes=()), COLOURS))
+    none = visit(
+        explorer.page(*vae_mnist.halves(replay.trained), many._replace(y_test=np.zeros(94, int), classes=()), COLOURS)
+    )
     assert none.locator("#pick-class button").count() == none.locator("#plane-legend .key").count() == 0
     assert none.locator("#pick-digit button").count() == explorer.PICKS_PER_CLASS
     assert page.said == none.said == []
@@ -913,7 +918,7 @@ def flat(layers, names):
 @pytest.fixture(scope="module")
 def small(open_page, replay, sample):
     """The page of a model of 16 units, which trained for two epochs."""
-    return open_page(explorer.page(replay.trained, sample, COLOURS))
+    return open_page(explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS))
 
 
 CASES = {"vae": (1.0, True), "beta": (2.5, True), "autoencoder": (0.0, False)}
@@ -1020,16 +1025,16 @@ def test_the_page_carries_images_to_train_on_and_others_that_are_held_out(page, 
 
 def test_a_page_grows_to_its_limit_and_not_beyond(replay, sample, monkeypatch):
     few = sample._replace(x_train=sample.x_train[:800], x_test=sample.x_test[:100], y_test=sample.y_test[:100])
-    size = len(explorer.page(replay.trained, few, COLOURS).encode())
+    size = len(explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS).encode())
     monkeypatch.setattr(explorer, "PAGE_LIMIT", size - 40_000)
-    html = explorer.page(replay.trained, few, COLOURS)
+    html = explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS)
     assert size - 65_000 < len(html.encode()) <= size - 40_000
     monkeypatch.setattr(explorer, "PAGE_LIMIT", 10_000)
-    assert '"training": null' in explorer.page(replay.trained, few, COLOURS)
+    assert '"training": null' in explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS)
 
 
 def test_training_moves_the_whole_page_and_leads_back(visit, replay, sample):
-    page = visit(explorer.page(replay.trained, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS))
     start = page.evaluate("[...explorer.model.decode([0, 0])]")
     codes = page.evaluate("explorer.codes.z.length")
     encoded = page.locator("#q-numbers").inner_text()
@@ -1057,7 +1062,7 @@ def test_training_moves_the_whole_page_and_leads_back(visit, replay, sample):
 
 def test_a_page_of_more_latents_trains_too(visit, sample):
     vae = vae_mnist.build_vae(latent_dim=5, hidden_dim=16)
-    page = visit(explorer.page(vae, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(vae), sample, COLOURS))
     assert page.locator("#train-plane").is_hidden()
     page.locator("#train-new").click()
     until(page, "explorer.training.last?.steps > 5", 60)
@@ -1066,7 +1071,7 @@ def test_a_page_of_more_latents_trains_too(visit, sample):
 
 
 def test_the_tour_goes_from_panel_to_panel_and_leaves_all_as_it_was(visit, replay, sample):
-    page = visit(explorer.page(replay.trained, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS))
     assert page.locator("#tour").is_hidden()
     start = page.evaluate("[...explorer.model.decode([0, 0])]")
     page.locator("#tour-start").click()
@@ -1099,7 +1104,7 @@ def test_the_tour_goes_from_panel_to_panel_and_leaves_all_as_it_was(visit, repla
 
 
 def test_a_tour_without_a_plane_leaves_its_steps_out(visit, sample):
-    page = visit(explorer.page(vae_mnist.build_vae(latent_dim=5, hidden_dim=16), sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(vae_mnist.build_vae(latent_dim=5, hidden_dim=16)), sample, COLOURS))
     page.locator("#tour-start").click()
     assert page.locator("#tour-title").inner_text() == "1 of 2. A digit becomes a cloud"
     page.locator("#tour-next").click()
@@ -1172,7 +1177,7 @@ def test_all_q_together_are_their_mean_and_its_distance_from_the_prior(small):
 
 
 def test_the_clouds_are_shown_before_and_after_training(visit, replay, sample):
-    page = visit(explorer.page(replay.trained, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS))
     page.locator("#train-clouds").check()
     until(page, "byId('train-clouds-numbers').textContent.startsWith('The mean of 1000 clouds is')", 60)
     page.locator("#train-clouds").uncheck()
@@ -1181,7 +1186,7 @@ def test_the_clouds_are_shown_before_and_after_training(visit, replay, sample):
 
 
 def test_the_address_holds_the_state_and_a_link_brings_it_back(visit, replay, sample):
-    page = visit(explorer.page(replay.trained, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS))
     page.locator("#pick-class button").nth(7).click()
     page.locator("#pick-digit button").nth(2).click()
     page.locator("#preset-strong").click()
@@ -1206,7 +1211,7 @@ def test_the_address_holds_the_state_and_a_link_brings_it_back(visit, replay, sa
 
 
 def test_a_page_of_clothes_speaks_of_images(visit, replay, sample):
-    page = visit(explorer.page(replay.trained, sample._replace(classes=data.GARMENTS), COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(replay.trained), sample._replace(classes=data.GARMENTS), COLOURS))
     page.locator("#paper").click(position={"x": 60, "y": 60})
     for button in ("#preset-autoencoder", "#preset-vae"):
         page.locator(button).click()
@@ -1221,7 +1226,7 @@ def test_a_page_of_clothes_speaks_of_images(visit, replay, sample):
 
 
 def test_weights_that_overflow_are_told_and_the_page_can_begin_anew(visit, replay, sample):
-    page = visit(explorer.page(replay.trained, sample, COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS))
     page.evaluate("explorer.model.layers.z_log_var.bias.fill(1e4)")
     page.locator("#train-start").click()
     until(page, "byId('train-note').textContent.includes('overflowed')", 60)

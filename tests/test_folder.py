@@ -426,7 +426,7 @@ def test_a_disk_that_takes_only_some_of_the_files_changes_nothing(trained, sampl
     vae, history = trained
     replay = explorer.Replay(sample.x_test[:9], sample.y_test[:9], None)
     record = {"model": None, "stopped": None, "history": history}
-    figures = pictures.draw(vae, sample, history)
+    figures = pictures.draw(*vae_mnist.halves(vae), sample, history)
     files = folder.save(earlier.with_name("other"), figures, "<html>" * 9999, vae, replay, record)
     before, (_, hard) = contents(earlier), resource.getrlimit(resource.RLIMIT_FSIZE)
     for size in sorted({path.stat().st_size for path in files}):

@@ -1,5 +1,6 @@
 """The web pages, made by the command that the workflow runs, and opened in a real browser."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,20 +11,30 @@ import pytest
 from conftest import ROOT
 
 MAKE = ROOT / ".github" / "pages.py"
-LINKED = ("README.md", "notebooks/README.md", "notebooks/intuition.ipynb", "notebooks/side_notes.ipynb")
+LINKED = ("README.md", "notebooks/intuition.ipynb", "notebooks/side_notes.ipynb")
+ADDRESS = "alice/my.vae"
 
 
 def run(script, *arguments):
     return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=120)
 
 
+def copied(folder, *more):
+    """What the script needs, copied into `folder`, with no address set; more: further folders."""
+    for name in (".github", "notebooks", *more):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "README.md", folder)
+    (folder / ".github" / "repository").write_text("")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     pytest.importorskip("nbconvert")
-    folder = tmp_path_factory.mktemp("site") / "site"
-    made = run(MAKE, folder)
+    folder = copied(tmp_path_factory.mktemp("project"), "figures")
+    made = run(folder / ".github" / "pages.py", folder / "site", "--address", ADDRESS)
     assert (made.returncode, made.stdout) == (0, ""), made.stderr
-    return folder
+    return folder / "site"
 
 
 @pytest.fixture
@@ -67,11 +78,10 @@ def test_every_link_leads_somewhere_and_every_picture_is_there(site, visit):
                 waiting.append(str(target.relative_to(site)))
         page.context.close()
     assert seen == {"index.html", "figures/explorer.html", "notebooks/intuition.html", "notebooks/side_notes.html"}
-    address = (ROOT / ".github" / "repository").read_text().strip()
     assert elsewhere == {
-        f"https://github.com/{address}",
-        f"https://github.com/{address}/blob/main/vae_mnist.py",
-        f"https://github.com/{address}/blob/main/notebooks/README.md",
+        f"https://github.com/{ADDRESS}",
+        f"https://github.com/{ADDRESS}/blob/main/vae_mnist.py",
+        f"https://github.com/{ADDRESS}/blob/main/notebooks/README.md",
         "https://hsaghir.github.io/data_science/denoising-vs-variational-autoencoder/",
     }
 
@@ -85,23 +95,34 @@ def test_the_frame_in_the_notebook_holds_the_explorer(site, visit):
     page.context.close()
 
 
-def test_another_address_goes_into_every_link(tmp_path):
-    """As the owner of a fork gives it; giving the old one back changes nothing."""
-    for name in (*LINKED, ".github/repository", ".github/pages.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
+def test_an_address_goes_into_every_link_and_another_takes_its_place(tmp_path):
+    """As the owner of a fork gives it, and another one after that."""
+    script = copied(tmp_path) / ".github" / "pages.py"
+    written = []
+    for address in ("first/place", ADDRESS):
+        assert run(script, "--address", address).returncode == 0
+        written.append([(tmp_path / name).read_text() for name in LINKED])
+    assert [text.replace("first/place", ADDRESS) for text in written[0][1:]] == written[1][1:]
+    readme, *notebooks = written[1]
+    assert "](https://alice.github.io/my.vae/)" in readme
+    colab = re.findall(r"colab\.research\.google\.com/github/([\w./-]+)", readme)
+    assert colab == [f"{ADDRESS}/blob/main/notebooks/{name}.ipynb" for name in ("intuition", "side_notes")]
+    first_cells = [json.loads(text)["cells"][1]["source"] for text in notebooks]
+    assert all(f'CODE = "https://github.com/{ADDRESS}"' in "".join(lines) for lines in first_cells)
+    assert "first" not in "".join(re.findall(r"https://\S+", readme))
+
+
+def test_no_link_leads_to_a_repository_before_its_address_is_set(tmp_path):
+    """A dead link is the first thing that a reader would click: the page, and the badges of Colab."""
     address = (ROOT / ".github" / "repository").read_text().strip()
-    script = tmp_path / ".github" / "pages.py"
-    assert run(script, "--address", "alice/my.vae").returncode == 0
-    text = (tmp_path / "README.md").read_text()
-    assert "](https://alice.github.io/my.vae/)" in text
-    colab = re.findall(r"colab\.research\.google\.com/github/([\w./-]+)", text)
-    assert colab == [f"alice/my.vae/blob/main/notebooks/{name}.ipynb" for name in ("intuition", "side_notes")]
-    assert "git clone https://github.com/alice/my.vae" in (tmp_path / "notebooks" / "README.md").read_text()
-    owner = address.split("/")[0]
-    assert [name for name in LINKED if re.search(rf"\b{owner}\b[./]", (tmp_path / name).read_text())] == []
-    assert run(script, "--address", address).returncode == 0
-    assert all((tmp_path / name).read_text() == (ROOT / name).read_text() for name in LINKED)
+    if address:
+        pytest.skip(f"the address is set: {address}")
+    pages = [ROOT / name for name in LINKED] + [*(ROOT / "docs").glob("*.md"), ROOT / "notebooks" / "README.md"]
+    links = "\n".join(re.findall(r"https://[^\s)\"\\]+", "\n".join(path.read_text() for path in pages)))
+    assert re.findall(r".*(?:OWNER|colab\.research|//\w+\.github\.io/vae).*", links) == []
+    refused = run(copied(tmp_path) / ".github" / "pages.py", tmp_path / "site")
+    assert "give its owner/name with --address" in refused.stderr
+    assert (refused.returncode, (tmp_path / "site").exists()) == (1, False)
 
 
 @pytest.mark.parametrize("address", ["alice", "alice/a b", "https://github.com/alice/vae"])

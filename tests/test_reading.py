@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seevae.images import reading
-from seevae.results import explorer
+from seevae.results.replay import load_replay
 
 WANTED = {"x": ("f", (None, 2)), "n": ("iu", ()), "text": ("U", ())}
 GOOD = {"x": np.ones((3, 2), "float32"), "n": np.int64(7), "text": np.array('{"a": 1}')}
@@ -128,6 +128,6 @@ NOT_A_REPLAY = {
 @pytest.mark.parametrize("change", NOT_A_REPLAY.values(), ids=NOT_A_REPLAY)
 def test_a_replay_that_no_training_recorded_is_left_out(change, tmp_path):
     np.savez(tmp_path / "replay.npz", **REPLAY)
-    assert explorer.load_replay(tmp_path / "vae.keras").moments == [0, 1, 2]
+    assert load_replay(tmp_path / "vae.keras").moments == [0, 1, 2]
     np.savez(tmp_path / "replay.npz", **REPLAY | change)
-    assert explorer.load_replay(tmp_path / "vae.keras") is None
+    assert load_replay(tmp_path / "vae.keras") is None

@@ -1,6 +1,5 @@
 """The README, docs/ and benchmarks/README.md against the repository: their numbers, files and first commands."""
 
-import datetime
 import json
 import re
 import sys
@@ -21,11 +20,9 @@ import backends
 import examined
 import explorer as explorer_speed
 import kills
-import platforms
 import race
 import recipe
 import seeds
-import torch_step
 
 README = (ROOT / "README.md").read_text()
 MEASURED = (ROOT / "benchmarks" / "README.md").read_text()
@@ -35,11 +32,9 @@ SEEDS = json.loads((ROOT / "benchmarks" / "seeds.json").read_text())
 EXPLORER = json.loads((ROOT / "benchmarks" / "explorer.json").read_text())
 RACE = json.loads((ROOT / "benchmarks" / "race.json").read_text())
 BACKENDS = json.loads((ROOT / "benchmarks" / "backends.json").read_text())
-PLATFORMS = json.loads((ROOT / "benchmarks" / "platforms.json").read_text())
 PARTS = json.loads((ROOT / "benchmarks" / "recipe.json").read_text())
 KILLS = json.loads((ROOT / "benchmarks" / "kills.json").read_text())
 EXAMINED = json.loads((ROOT / "benchmarks" / "examined.json").read_text())
-TORCH_STEP = json.loads((ROOT / "benchmarks" / "torch_step.json").read_text())
 FILES = sorted([*folder.PICTURES, folder.EXPLORER, folder.MODEL, folder.RECORD, folder.REPLAY])
 AUTHOR = 150.44  # nats per image: his notebook, epoch 50
 
@@ -69,41 +64,50 @@ def test_evidence_table_is_that_of_the_record():
 @pytest.mark.parametrize(
     ("lines", "text"),
     [
-        (seeds.table({"default": SEEDS["default"]}), README),
+        (seeds.table(seeds.pooled(SEEDS)), README),
         (seeds.table(SEEDS), MEASURED),
         (race.tables(RACE), MEASURED),
         (explorer_speed.table(EXPLORER), MEASURED),
         (backends.tables(BACKENDS), MEASURED),
-        (torch_step.table(TORCH_STEP), MEASURED),
         (examined.table(EXAMINED), MEASURED),
-        (platforms.table(PLATFORMS), MEASURED),
         (recipe.table(PARTS), DOCS["recipe"]),
     ],
-    ids=["README", "seeds", "race", "explorer", "backends", "torch_step", "examined", "platforms", "recipe"],
+    ids=["README", "seeds", "race", "explorer", "backends", "examined", "recipe"],
 )
 def test_tables_are_those_of_the_recorded_results(lines, text):
     assert [line for line in lines if line not in text.splitlines()] == []
 
 
-def test_platforms_are_of_the_day_that_it_names():
-    day = datetime.date.fromisoformat(PLATFORMS["date"])
-    assert f"on each platform on {day.day} {day:%B %Y}" in MEASURED
-
-
 def losses(name):
-    """The held-out losses of the five recorded runs of a recipe."""
-    assert [run["seed"] for run in SEEDS[name]["runs"]] == [0, 1, 2, 3, 4]
+    """The held-out losses of the recorded runs of a recipe: of five seeds, or fewer where it is slow."""
+    expected = [*seeds.SEEDS.get(name, range(5))]
+    assert [run["seed"] for run in SEEDS[name]["runs"]] == expected
     return [-run["held_out"]["elbo"] for run in SEEDS[name]["runs"]]
 
 
 def test_table_of_seeds_redone_by_hand():
     values = losses("default")
     cell = f"{min(values):.1f} to {max(values):.1f} (mean {sum(values) / 5:.2f})"
-    assert f"30 epochs | {cell} |" in README
+    assert f"30 epochs | {cell} |" in MEASURED
+
+
+def test_no_run_that_is_right_is_called_wrong():
+    """All lie in the range that the README gives, as does what is within 2.5 deviations of their mean."""
+    low, high = map(float, re.search(r"lies between \*\*(\d+(?:\.\d)?) and (\d+(?:\.\d)?)\*\*", README).groups())
+    values = np.array([loss for name in seeds.BACKENDS if name in SEEDS for loss in losses(name)])
+    assert f"All {len(values)} runs did" in " ".join(README.split())
+    claims = json.loads((ROOT / "benchmarks" / "claims.json").read_text())["latents"]["runs"]
+    others = [run["loss"] for run in claims if run["latents"] == 2]  # of the notebooks, on JAX
+    assert [value for value in [*values, *others] if not low < value < high] == []
+    reach = 2.5 * values.std(ddof=1)
+    assert low <= values.mean() - reach < values.mean() + reach <= high
+    assert high - low < 3, "that would call the bugs right"
+    offline = re.search(r"with 5,000 digits: (\d+(?:\.\d)?) to (\d+(?:\.\d)?)", " ".join(README.split()))
+    assert float(offline[1]) < min(losses("sample")) < max(losses("sample")) < float(offline[2])
 
 
 def test_recorded_runs_are_of_the_recipes_as_they_are():
-    assert {*SEEDS} == {*seeds.RUNS}
+    assert {*SEEDS} <= {*seeds.RUNS}
     for name in SEEDS:
         recipe = recipes.RECIPES["author" if name == "author" else "default"]
         settings = SEEDS[name]["settings"]["recipe"]
@@ -211,10 +215,21 @@ def test_quick_start_is_the_first_two_bash_blocks():
     assert test.strip().endswith("python -m pytest")
 
 
-def test_it_is_read_in_one_sitting_and_links_every_page_of_docs():
+def test_it_is_read_in_one_sitting_and_leads_to_every_page_of_docs():
+    """In one step, or in two."""
     assert len(README.split()) <= 1300
-    for name in DOCS:
-        assert README.count(f"](docs/{name}.md)") == 1
+    linked = {name for name in DOCS if README.count(f"](docs/{name}.md") == 1}
+    assert len(linked) >= 7
+    linked |= {name for name in DOCS if any(f"]({name}.md" in DOCS[page] for page in linked)}
+    assert linked == {*DOCS}
+
+
+def test_the_first_screen_says_what_it_is_and_what_a_minute_gives():
+    first, *_, last = README.split("## ")[0].strip().split("\n\n")[1:]
+    assert first.startswith("A variational autoencoder (VAE) is a network that ")
+    for minutes, target in (("In one minute", "figures/explorer.html"), ("In ten minutes", "#train-it")):
+        assert re.search(rf"\*\*{minutes}:\*\* [^*]*\]\({target}\)", README)
+    assert "<!-- /online -->" in last
 
 
 def test_every_part_of_the_recipe_earns_its_place():

@@ -11,7 +11,7 @@ from conftest import Command, build, results
 import vae_mnist
 from seevae.basics import UserError
 from seevae.machine import devices
-from seevae.results import explorer
+from seevae.results.replay import Replay
 from seevae.run import folder, resume, stopping
 from seevae.training.recipes import RECIPES
 
@@ -24,7 +24,7 @@ def run_of(dataset, output, signals=None, **changes):
     vae_mnist.keras.utils.set_random_seed(0)
     vae = vae_mnist.build_vae(RECIPE, hidden_dim=16)
     vae_mnist.compile_vae(vae, RECIPE, len(dataset.x_train))
-    replay = explorer.Replay(dataset.x_test, dataset.y_test, vae_mnist.evaluate_elbo)
+    replay = Replay(dataset.x_test, dataset.y_test, vae_mnist.evaluate_elbo)
     plan = resume.plan_of(SETTINGS | changes, 0, devices.describe(), dataset)
     return vae, replay, resume.Progress(output / "unfinished.npz", plan, replay, signals, folder.Place(output, None))
 

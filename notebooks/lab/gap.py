@@ -82,7 +82,7 @@ def log_weights(vae, image, draws, seed=0):
     z_mean, z_log_var = (part[0].astype("float64") for part in encode(vae, image[None]))
     z = z_mean + np.exp(z_log_var / 2) * np.random.default_rng(seed).standard_normal((draws, 2))
     log_likelihood = [
-        ops.convert_to_numpy(evidence.bernoulli_log_likelihood(image[None], vae.get_layer("decoder")(block)))[0]
+        evidence.bernoulli_log_likelihood(image[None], vae.get_layer("decoder")(block))[0]
         for block in evidence.batches(z.astype("float32"), 4096)
     ]
     log_prior = -0.5 * np.sum(z**2 + evidence.LOG_2_PI, axis=-1)

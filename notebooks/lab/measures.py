@@ -29,13 +29,13 @@ def decode(model, z):
 
 def kl_of(z_mean, z_log_var):
     """KL(N(z_mean, exp(z_log_var)) || N(0, I)) of arrays or tensors (n, latent_dim): NumPy (n,), nats."""
-    return ops.convert_to_numpy(vae_mnist.kl_divergence(*map(ops.convert_to_tensor, (z_mean, z_log_var))))
+    return evidence.kl_of_latents(z_mean, z_log_var).sum(axis=-1)
 
 
 def reconstruction(model, x, x_input=None):
     """-log p(x|z) at the z_mean of x_input (by default x itself): NumPy (n,), nats per image."""
     x_hat = decode(model, encode(model, x if x_input is None else x_input)[0])
-    return ops.convert_to_numpy(vae_mnist.reconstruction_loss(x, x_hat))
+    return evidence.reconstruction_loss(x, x_hat)
 
 
 def log_evidence(decoder, x, tolerance=0.02):
@@ -113,12 +113,9 @@ def measure(vae, x, labels, on_grid=True):
 
 def elbo_of(decoder, x, z_mean, z_log_var, draws=100, seed=0):
     """The ELBO of each image of x (n, 784) under its own q, and the standard error of its draws: two arrays (n,)."""
-    q = [ops.convert_to_tensor(np.asarray(part, "float32")) for part in (z_mean, z_log_var)]
-    epsilon_seed, images, losses = keras.random.SeedGenerator(seed), ops.convert_to_tensor(x), []
-    for _ in range(few(draws, 10)):
-        x_hat = decoder(vae_mnist.sample_latent(q, epsilon_seed))
-        losses.append(ops.convert_to_numpy(vae_mnist.reconstruction_loss(images, x_hat)).astype("float64"))
-    return -np.mean(losses, axis=0) - kl_of(*q), standard_error(losses, axis=0)
+    q = [np.asarray(part, "float32") for part in (z_mean, z_log_var)]
+    losses = evidence.losses_of_draws(decoder, x, *q, few(draws, 10), np.random.default_rng(seed))
+    return -losses.mean(axis=0) - kl_of(*q), standard_error(losses, axis=0)
 
 
 def log_joint(decoder, x, z1, z2, log_likelihood=evidence.bernoulli_log_likelihood):
@@ -130,7 +127,7 @@ def log_joint(decoder, x, z1, z2, log_likelihood=evidence.bernoulli_log_likeliho
     parts = []
     for block in evidence.batches(codes, 4096):
         log_prior = -0.5 * np.sum(block**2 + evidence.LOG_2_PI, axis=-1)
-        parts.append(ops.convert_to_numpy(log_likelihood(x, decoder(block))) + log_prior)
+        parts.append(log_likelihood(x, decoder(block)) + log_prior)
     return np.concatenate(parts, axis=1).reshape(len(x), len(z2), len(z1))
 
 

@@ -6,7 +6,6 @@ Its layers are found in Keras models, or given; either way they must give what t
 """
 
 from itertools import permutations
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -20,21 +19,12 @@ LAYERS = ("encoder_h", "z_mean", "z_log_var", "decoder_h", "decoder_output")
 SHOWS = f"it shows a dense network of {data.IMAGE_DIM} pixels, one hidden relu layer on each side, and sigmoid outputs"
 
 
-class Dense(NamedTuple):
-    """A dense layer, as explorer.page asks for it: kernel (in, out) and bias (out,), float32."""
-
-    name: str
-    kernel: np.ndarray
-    bias: np.ndarray
-    weights: bool = True
-
-
 class NotDenseError(Exception):
     """Why a network has no explorer, in some words."""
 
 
 def find(network, given, x):
-    """The five Dense layers of a network, as given or as its Keras models have them, in the order of LAYERS.
+    """The layers of a network, as given or as its Keras models have them: {name of LAYERS: (kernel, bias)}.
 
     Raises NotDenseError unless they give what encode and decode give for images x (n, 784), but for rounding.
     """
@@ -57,7 +47,7 @@ def find(network, given, x):
         raise NotDenseError(f"the kernels do not chain as (in, out): {shapes}; PyTorch's weights want .T")
     for layers in chained:
         if reproduce(layers, network, x):
-            return [Dense(name, *layer) for name, layer in zip(LAYERS, layers, strict=True)]
+            return dict(zip(LAYERS, layers, strict=True))
     raise NotDenseError("its dense layers, with relu between them, do not give what encode and decode give")
 
 

@@ -9,7 +9,6 @@ it. What looks wrong is said by findings.py.
 """
 
 import contextlib
-import copy
 import math
 import sys
 import time
@@ -23,7 +22,6 @@ from seevae.machine import startup
 startup.import_keras()
 
 import keras
-from keras import ops
 
 from seevae.diagnosis import dense, findings
 from seevae.images import data
@@ -93,49 +91,16 @@ def classes_of(labels, n):
     return numbers, names
 
 
-class Half:
-    """One of the two functions as half of a VAE. call: rows (m, ...) -> what it gives, NumPy; shown: turns that into
-    pictures, for predict; layers: (name, kernel, bias) of a dense half, for the explorer."""
-
-    def __init__(self, call, inputs, shown=lambda rows: rows, layers=()):
-        self.call, self.input_shape, self.shown, self.layers = call, (None, inputs), shown, layers
-
-    def __call__(self, rows):
-        return self.call(rows)
-
-    def predict(self, rows, batch_size=None, verbose=0):
-        return self.shown(self.call(rows))
-
-
-class Sampling:
-    """The layer that draws z, for evidence.py and pictures.py, which bring a seed of theirs."""
-
-    @staticmethod
-    def function(q, seed):
-        z_mean, z_log_var = q  # each (batch, latent_dim)
-        return z_mean + ops.exp(z_log_var / 2) * keras.random.normal(ops.shape(z_mean), seed=seed)
-
-
 class Network:
-    """Two functions as a VAE: get_layer("encoder"), "decoder" and "z_sample" are what the modules of seevae/ ask for.
+    """Two functions as encode: images (m, ...) -> z_mean, z_log_var, and decode: z -> (m, pixels), all NumPy float32.
 
-    The encoder takes images (m, ...) and gives z_mean, z_log_var; the decoder gives (m, pixels); all NumPy float32.
     Each output is checked. shape: that of an image. meaning: what the outputs are taken for (see find_meaning).
     """
 
     def __init__(self, encode, decode, shape):
         self.functions, self.shape, self.pixels = {"encode": encode, "decode": decode}, shape, math.prod(shape)
         self.meaning = {"z_log_var": findings.AS_GIVEN, "decode": "probabilities"}
-        self.latent_dim, self.layers = None, ()
-
-    def get_layer(self, name):
-        if name == "z_sample":
-            return Sampling
-        if name == "encoder":
-            return Half(self.encode, self.pixels, layers=self.layers[:3])
-        if self.layers:  # the explorer wants rows of 784
-            return Half(self.decode, self.latent_dim, layers=self.layers[3:])
-        return Half(self.decode, self.latent_dim, lambda rows: as_pictures(rows, self.shape))
+        self.latent_dim = None
 
     def encode(self, rows):
         """z_mean and z_log_var of images (m, ...), (m, latent_dim) each, with z_log_var as it is meant."""
@@ -236,10 +201,10 @@ def judge(network, x, seed=0):
 
 def measure(network, x, seed):
     """The numbers of the record: the ELBO of images x (n, ...), log p(x) of the first, and the KL of each latent."""
-    losses, kl = elbo_terms(network, x, seed)
+    losses, kl = evidence.elbo_terms(network.encode, network.decode, x, SAMPLES, seed)
     first = slice(FIRST)
-    flat = x[first].reshape(-1, network.pixels)
-    known = {"images": len(flat), **elbo_of(losses[:, first], kl[first]), **evidence.evaluate(network, flat, seed=seed)}
+    known = {"images": len(x[first]), **evidence.elbo_of(losses[:, first], kl[first])}
+    known |= evidence.evaluate(network.encode, network.decode, x[first], seed=seed)
     known["gap"] = None if known["exact"] is None else known["exact"] - known["elbo"]
     each = kl.mean(axis=0)
     return {
@@ -249,33 +214,11 @@ def measure(network, x, seed):
         "shape": list(x.shape[1:]),
         "latent_dim": network.latent_dim,
         "stopped": None,
-        "held_out": elbo_of(losses, kl),
+        "held_out": evidence.elbo_of(losses, kl),
         "evidence": known,
         "kl_of_latents": each.tolist(),
         "latents_in_use": int((each > findings.SILENT).sum()),
     }
-
-
-def elbo_terms(network, x, seed):
-    """The reconstruction loss of SAMPLES draws of z (SAMPLES, n), and the KL of each latent (n, latent_dim), nats."""
-    rng, losses, kl = np.random.default_rng(seed), [], []
-    for images in evidence.batches(x, ROWS):
-        z_mean, z_log_var = network.encode(images)
-        kl.append(findings.kl_of_latents(z_mean, z_log_var))
-        draws = (rng.standard_normal(z_mean.shape, "float32") for _ in range(SAMPLES))
-        codes = (z_mean + np.exp(z_log_var / 2) * epsilon for epsilon in draws)
-        flat = images.reshape(len(images), -1)
-        losses.append([findings.reconstruction_loss(flat, network.decode(z)) for z in codes])
-    return np.concatenate(losses, axis=1), np.concatenate(kl)
-
-
-def elbo_of(losses, kl):
-    """The ELBO and its parts: means over images; two standard errors, of drawing z and of the choice of images."""
-    kl = kl.sum(axis=1)
-    loss = {"reconstruction_loss": float(losses.mean()), "kl_loss": float(kl.mean())}
-    drawing = math.sqrt((losses.var(axis=0, ddof=1) / len(losses)).sum()) / len(kl)
-    _, choice = findings.mean_and_error(losses.mean(axis=0) + kl)
-    return {"elbo": -sum(loss.values()), **loss, "standard_error": drawing, "standard_error_of_images": choice}
 
 
 # -- Pictures and explorer ---------------------------------------------------------------------------------------------
@@ -293,6 +236,12 @@ def as_pictures(rows, shape):
     return None
 
 
+def as_images(pictures, shape):
+    """What as_pictures made, as images again."""
+    moved = len(shape) == 3 and shape[0] == 3 != shape[-1]
+    return (np.moveaxis(pictures, 3, 1) if moved else pictures).reshape(-1, *shape)
+
+
 def draw(network, dataset, seed):
     """The pictures {file name: Figure}, and a word where there are none, or not all."""
     shown = as_pictures(dataset.x_test, network.shape)
@@ -302,7 +251,14 @@ def draw(network, dataset, seed):
             f"No pictures: x of shape {dataset.x_test.shape} is not image-shaped, as (n, h, w) or (n, h, w, 3) is.",
         )
     origin = "the decoder given to examine"
-    figures = pictures.draw(network, dataset._replace(x_test=shown), origin=origin, seed=seed, thing="image")
+    figures = pictures.draw(
+        lambda rows: network.encode(as_images(rows, network.shape)),
+        lambda z: as_pictures(network.decode(z), network.shape),
+        dataset._replace(x_test=shown),
+        origin=origin,
+        seed=seed,
+        thing="image",
+    )
     plane = "latent_scatter.png, manifold.png and the exact log p(x) need two latents: this network has"
     return figures, None if network.latent_dim == 2 else f"{plane} {network.latent_dim}."
 
@@ -311,12 +267,11 @@ def make_page(network, dataset, layers, seed):
     """The explorer as HTML, or None with a word why there is none."""
     flat = dataset.x_test.reshape(-1, network.pixels)
     try:
-        shown = copy.copy(network)
-        shown.layers = dense.find(network, layers, flat[:100])
+        layers = dense.find(network, layers, flat[:100])
     except dense.NotDenseError as error:
         return None, f"No explorer: {error}."
     dataset = dataset._replace(x_test=flat, x_train=flat[:0])
-    return explorer.page(shown, dataset, pictures.COLOURS, seed=seed), None
+    return explorer.page(network.encode, network.decode, dataset, pictures.COLOURS, seed=seed, layers=layers), None
 
 
 # -- The folder and the report -----------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-EPSILON = np.float32(1e-7)  # to which probabilities are clipped, as in Keras's crossentropy
+from seevae.results.evidence import kl_of_latents, mean_and_error, reconstruction_loss
+
 ERRORS = 4  # standard errors
 DRAWS = 4  # of epsilon for each image
 SILENT = 0.01  # nats of KL; of MNIST, latents in use have 0.2 and more, those that went silent 0.001 and less
@@ -62,26 +63,9 @@ class Subject(NamedTuple):
         return self.z_mean + np.exp(self.z_log_var / 2) * epsilon
 
 
-def reconstruction_loss(x, x_hat):
-    """-log p(x|z) of Bernoulli pixels, x and probabilities x_hat (n, pixels): (n,) float64, nats."""
-    x_hat = np.clip(x_hat, EPSILON, 1 - EPSILON)
-    return -(x * np.log(x_hat) + (1 - x) * np.log1p(-x_hat)).sum(axis=-1, dtype="float64")
-
-
 def sigmoid(logits):
     """The probability that belongs to a logit, without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * logits))
-
-
-def kl_of_latents(z_mean, z_log_var):
-    """KL(q(z|x) || N(0, 1)) of each image and latent: (n, latent_dim) float64, nats."""
-    z_mean, z_log_var = z_mean.astype("float64"), z_log_var.astype("float64")
-    return 0.5 * (z_mean**2 + np.exp(z_log_var) - 1 - z_log_var)
-
-
-def mean_and_error(values):
-    """The mean of one value for each image (n,), and its standard error over the images."""
-    return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5)
 
 
 # -- What the two functions give --------------------------------------------------------------------------------------

@@ -16,7 +16,10 @@ from seevae.basics import UserError
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 OLDEST_KERAS = (3, 14)  # older ones cannot load a model safely (see requirements.txt)
-INSTALL = "install what is needed with `pip install -r requirements.txt`, and run with that Python"
+INSTALL = (
+    "install what is needed with `pip install -r requirements.txt` or `pip install 'seevae[tensorflow]'`, "
+    "and run with that Python"
+)
 
 
 def import_keras(announce=False):

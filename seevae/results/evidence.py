@@ -1,45 +1,32 @@
-"""What the model really knows: log p(x), the evidence, next to the ELBO that bounds it.
+"""What a model really knows: log p(x), the evidence, next to the ELBO that bounds it.
 
     ELBO  <=  importance-weighted estimate  <=  log p(x)          (the middle one in expectation)
 
 The post's side note 1 says that the gap between the first and the last is KL(q(z|x) || p(z|x)), the distance from
 the approximate to the true posterior. With two latents log p(x) can be summed over a grid of z, so that the gap is
-a number and not only a letter. All values are natural logarithms, nats per image, for any model of vae_mnist.py's
-shape: an encoder that gives z_mean and z_log_var, and a decoder that gives Bernoulli probabilities.
+a number and not only a letter. All values are natural logarithms, nats per image, for any VAE as two functions:
 
-The decodings that are made here would fill the memory, all at once (a grid's, or 100 for each image): they are made
-and used block by block on the device, where `predict` would gather them all as NumPy arrays.
+    encode: x (n, ...) -> z_mean, z_log_var, each (n, latent_dim)
+    decode: z (n, latent_dim) -> Bernoulli probabilities (n, pixels)
+
+They may be Keras models, or functions of NumPy arrays that give arrays of any library. All else here is NumPy, and
+needs no backend. The decodings that are made (a grid's, or 100 for each image) would fill the memory, all at once:
+they are made and used block by block.
 """
 
 import contextlib
 import math
 
-import keras
 import numpy as np
-from keras import ops
+
+from seevae.images.converting import to_numpy
 
 LOG_2_PI = math.log(2 * math.pi)
+EPSILON = np.float32(1e-7)  # to which probabilities are clipped, as in Keras's crossentropy
 
 
 class ResolutionError(Exception):
     """No grid that is tried gives log p(x) as exactly as asked for: the posterior is too narrow, or too far out."""
-
-
-def evaluate(vae, x, samples=100, seed=0):
-    """Both estimates of log p(x) for images x (n, 784): means over the images, nats per image.
-
-    Returns {"importance_weighted", "importance_samples", "exact", "exact_error"}. The last two are None for another
-    number of latents than two, and for a model so poor that no grid resolves it: the rest of a run still counts.
-    """
-    weighted = importance_weighted(vae, x, samples, seed)
-    report = {"importance_weighted": float(weighted.mean()), "importance_samples": samples}
-    report |= {"exact": None, "exact_error": None}
-    decoder = vae.get_layer("decoder")
-    if decoder.input_shape[-1] == 2:
-        with contextlib.suppress(ResolutionError):
-            log_p, change = exact_log_evidence(decoder, x)
-            report |= {"exact": float(log_p.mean()), "exact_error": float(change.mean())}
-    return report
 
 
 def batches(x, batch_size=1000):
@@ -48,49 +35,127 @@ def batches(x, batch_size=1000):
 
 
 def in_batches(function, *arrays):
-    """What function(*arrays) gives, (n,) as a NumPy array, computed on 1,000 of their n rows at a time.
+    """What function(*arrays) gives, (n, ...) as a NumPy array, computed on 1,000 of their n rows at a time.
 
-    Without a compiler each operation on the way keeps an array of its own: of all rows, they would fill the memory.
+    A tuple of arrays, if it gives several. All rows at once would fill the memory.
     """
-    parts = zip(*map(batches, arrays), strict=True)
-    return np.concatenate([ops.convert_to_numpy(function(*rows)) for rows in parts])
+    parts = [function(*rows) for rows in zip(*map(batches, arrays), strict=True)]
+    if isinstance(parts[0], list | tuple):
+        return tuple(np.concatenate([*map(to_numpy, each)]) for each in zip(*parts, strict=True))
+    return np.concatenate([*map(to_numpy, parts)])
+
+
+# -- The ELBO ----------------------------------------------------------------------------------------------------------
+
+
+def reconstruction_loss(x, x_hat):
+    """-log p(x|z) of Bernoulli pixels, x and probabilities x_hat (n, pixels): (n,) float64, nats."""
+    x_hat = np.clip(to_numpy(x_hat), EPSILON, 1 - EPSILON)
+    return -(x * np.log(x_hat) + (1 - x) * np.log1p(-x_hat)).sum(axis=-1, dtype="float64")
+
+
+def kl_of_latents(z_mean, z_log_var):
+    """KL(q(z|x) || N(0, 1)) of each image and latent: (n, latent_dim) float64, nats. Their sum is that of the image."""
+    z_mean, z_log_var = (to_numpy(part).astype("float64") for part in (z_mean, z_log_var))
+    return 0.5 * (z_mean**2 + np.exp(z_log_var) - 1 - z_log_var)
+
+
+def elbo_terms(encode, decode, x, samples=10, seed=0):
+    """The two terms of the loss of images x (n, ...), float64, nats: the ELBO is minus their sum.
+
+    Returns the reconstruction loss of so many draws of z (samples, n), and the KL of each latent (n, latent_dim).
+    """
+    rng, losses, kl = np.random.default_rng(seed), [], []
+    for images in batches(x):
+        q = [to_numpy(part) for part in encode(images)]
+        losses.append(losses_of_draws(decode, images, *q, samples, rng))
+        kl.append(kl_of_latents(*q))
+    return np.concatenate(losses, axis=1), np.concatenate(kl)
+
+
+def losses_of_draws(decode, x, z_mean, z_log_var, samples, rng):
+    """-log p(x|z) of images x (n, ...), for so many draws of z from q of each: (samples, n) float64, nats."""
+    flat, sigma, losses = x.reshape(len(x), -1), np.exp(z_log_var / 2), []
+    for _ in range(samples):
+        z = z_mean + sigma * rng.standard_normal(z_mean.shape, "float32")
+        losses.append(in_batches(lambda rows, codes: reconstruction_loss(rows, decode(codes)), flat, z))
+    return np.stack(losses)
+
+
+def elbo_of(losses, kl):
+    """The ELBO and its parts from what elbo_terms gives: means over images, nats.
+
+    Two standard errors: of drawing z (None for one draw), and of the choice of images.
+    """
+    kl = kl.sum(axis=1)
+    loss = {"reconstruction_loss": float(losses.mean()), "kl_loss": float(kl.mean())}
+    variance = losses.var(axis=0, ddof=1) / len(losses) if len(losses) > 1 else None
+    drawing = None if variance is None else math.sqrt(variance.sum()) / len(kl)
+    _, choice = mean_and_error(losses.mean(axis=0) + kl)
+    return {"elbo": -sum(loss.values()), **loss, "standard_error": drawing, "standard_error_of_images": choice}
+
+
+def mean_and_error(values):
+    """The mean of one value for each image (n,), and its standard error over the images."""
+    return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5)
+
+
+# -- log p(x) ----------------------------------------------------------------------------------------------------------
+
+
+def evaluate(encode, decode, x, samples=100, seed=0):
+    """Both estimates of log p(x) for images x (n, ...): means over the images, nats per image.
+
+    Returns {"importance_weighted", "importance_samples", "exact", "exact_error"}. The last two are None for another
+    number of latents than two, and for a model so poor that no grid resolves it: the rest of a run still counts.
+    """
+    weighted = importance_weighted(encode, decode, x, samples, seed)
+    report = {"importance_weighted": float(weighted.mean()), "importance_samples": samples}
+    report |= {"exact": None, "exact_error": None}
+    if in_batches(encode, x[:1])[0].shape[-1] == 2:
+        with contextlib.suppress(ResolutionError):
+            log_p, change = exact_log_evidence(decode, x.reshape(len(x), -1))
+            report |= {"exact": float(log_p.mean()), "exact_error": float(change.mean())}
+    return report
+
+
+def log_sum_exp(values):
+    """log of the sum of exp(values) over the last axis, without overflow."""
+    top = values.max(axis=-1, keepdims=True)
+    return np.log(np.exp(values - top).sum(axis=-1, dtype="float64")) + top[..., 0]
 
 
 def bernoulli_log_likelihood(x, x_hat):
     """log p(x|z) of every image under every code: x (n, pixels) in [0, 1], x_hat (m, pixels) -> (n, m), nats.
 
     The sum over pixels of x log x_hat + (1 - x) log(1 - x_hat), as one matrix product. Probabilities are clipped
-    as in the loss (keras.config.epsilon), so that all estimates here and the training loss agree.
+    as in the loss, so that all estimates here and the training loss agree.
     """
-    x = ops.convert_to_tensor(x)
-    x_hat = ops.clip(x_hat, keras.config.epsilon(), 1 - keras.config.epsilon())
-    log_0 = ops.log(1 - x_hat)
-    return ops.matmul(x, ops.transpose(ops.log(x_hat) - log_0)) + ops.sum(log_0, axis=-1)
+    x_hat = np.clip(to_numpy(x_hat), EPSILON, 1 - EPSILON)
+    log_0 = np.log1p(-x_hat)
+    return x @ (np.log(x_hat) - log_0).T + log_0.sum(axis=-1)
 
 
-def importance_weighted(vae, x, samples=100, seed=0):
-    """Estimate log p(x) of images x (n, 784) as log mean_k p(x, z_k) / q(z_k|x), with z_k drawn from q(z|x).
+def importance_weighted(encode, decode, x, samples=100, seed=0):
+    """Estimate log p(x) of images x (n, ...) as log mean_k p(x, z_k) / q(z_k|x), with z_k drawn from q(z|x).
 
     Works for any number of samples and any latent size. Returns (n,), nats; in expectation a lower bound that
     rises with `samples`, from the ELBO at one sample to log p(x) (Burda, Grosse & Salakhutdinov,
     "Importance Weighted Autoencoders", arXiv:1509.00519, equation 8).
     """
-    encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
-    sample_latent = vae.get_layer("z_sample").function  # the model's own, with a seed of ours
-    epsilon_seed = keras.random.SeedGenerator(seed)
-    estimates = []
+    rng, estimates = np.random.default_rng(seed), []
     for batch in batches(x, max(1, 10_000 // samples)):
-        images = ops.repeat(ops.convert_to_tensor(batch), samples, axis=0)  # (batch * samples, 784)
-        z_mean, z_log_var = (ops.repeat(tensor, samples, axis=0) for tensor in encoder(batch))
-        z = sample_latent((z_mean, z_log_var), epsilon_seed)
-        losses = in_batches(lambda rows, codes: keras.losses.binary_crossentropy(rows, decoder(codes)), images, z)
-        log_likelihood = -x.shape[-1] * ops.convert_to_tensor(losses)
-        log_prior = -0.5 * ops.sum(ops.square(z) + LOG_2_PI, axis=-1)
-        squares = ops.square(z - z_mean) / ops.exp(z_log_var)
-        log_q = -0.5 * ops.sum(squares + z_log_var + LOG_2_PI, axis=-1)
-        log_weight = ops.reshape(log_likelihood + log_prior - log_q, (len(batch), samples))
-        estimates.append(ops.convert_to_numpy(ops.logsumexp(log_weight, axis=-1)) - math.log(samples))
-    return np.concatenate(estimates).astype("float64")
+        q = (np.repeat(to_numpy(part), samples, axis=0) for part in encode(batch))
+        z_mean, z_log_var = q  # each (batch * samples, latent_dim)
+        epsilon = rng.standard_normal(z_mean.shape, "float32")
+        z = z_mean + np.exp(z_log_var / 2) * epsilon
+        images = np.repeat(batch.reshape(len(batch), -1), samples, axis=0)  # (batch * samples, pixels)
+        losses = in_batches(lambda rows, codes: reconstruction_loss(rows, decode(codes)), images, z)
+        log_prior = -0.5 * (z.astype("float64") ** 2 + LOG_2_PI).sum(axis=-1)
+        log_q = -0.5 * (epsilon.astype("float64") ** 2 + z_log_var + LOG_2_PI).sum(axis=-1)
+        log_weight = (log_prior - losses - log_q).reshape(len(batch), samples)
+        estimates.append(log_sum_exp(log_weight) - math.log(samples))
+    return np.concatenate(estimates)
 
 
 def grid_codes(spacing, half_width, offset=(0.0, 0.0)):
@@ -101,7 +166,7 @@ def grid_codes(spacing, half_width, offset=(0.0, 0.0)):
     return np.stack([z1.ravel(), z2.ravel()], axis=-1).astype("float32")
 
 
-def log_sum_over(codes, decoder, x, log_likelihood=bernoulli_log_likelihood):
+def log_sum_over(codes, decode, x, log_likelihood=bernoulli_log_likelihood):
     """log sum_j p(x|z_j) N(z_j; 0, I) over codes z_j (points, 2), for images x (n, pixels). Returns (n,), float64.
 
     Memory is bounded: 4,096 codes by 1,000 images at a time, whatever the numbers of both.
@@ -109,17 +174,16 @@ def log_sum_over(codes, decoder, x, log_likelihood=bernoulli_log_likelihood):
     total = np.full(len(x), -np.inf)
     for block in batches(codes, 4096):
         log_prior = -0.5 * np.sum(block.astype("float64") ** 2 + LOG_2_PI, axis=-1).astype("float32")
-        x_hat = decoder(block)
-        log_prior = ops.convert_to_tensor(log_prior)
-        sums = [ops.logsumexp(log_likelihood(images, x_hat) + log_prior, axis=-1) for images in batches(x)]
-        total = np.logaddexp(total, np.concatenate([ops.convert_to_numpy(part) for part in sums]))
+        x_hat = decode(block)
+        sums = [log_sum_exp(log_likelihood(images, x_hat) + log_prior) for images in batches(x)]
+        total = np.logaddexp(total, np.concatenate(sums))
     return total
 
 
-def exact_log_evidence(decoder, x, tolerance=0.01, log_likelihood=bernoulli_log_likelihood):
+def exact_log_evidence(decode, x, tolerance=0.01, log_likelihood=bernoulli_log_likelihood):
     """log p(x) = log of the integral of p(x|z) N(z; 0, I) over both latents, summed over a grid that refines itself.
 
-    decoder: codes (m, 2) -> what log_likelihood(x, output) needs; x: images (n, pixels).
+    decode: codes (m, 2) -> what log_likelihood(x, output) needs; x: images (n, pixels).
     The grid starts with a spacing of 0.1 over [-6, 6]^2. It is widened until a further ring adds less than a tenth
     of `tolerance` nats, and its spacing is halved until the results change by less than `tolerance`, both in the
     mean over images; a halving keeps the points that there are, and leaves out images that have settled.
@@ -127,15 +191,15 @@ def exact_log_evidence(decoder, x, tolerance=0.01, log_likelihood=bernoulli_log_
     the grid's error. Raises ValueError for another number of latents than two, and ResolutionError where a spacing of
     0.00625 is too coarse or a half-width of 30 too narrow.
     """
-    if getattr(decoder, "input_shape", (None, 2))[-1] != 2:
+    if getattr(decode, "input_shape", (None, 2))[-1] != 2:
         raise ValueError("The exact evidence needs two latents: use importance_weighted for any other number.")
     spacing, half_width, ring = 0.1, 6.0, 2.0
-    total = log_sum_over(grid_codes(spacing, half_width), decoder, x, log_likelihood)
+    total = log_sum_over(grid_codes(spacing, half_width), decode, x, log_likelihood)
     grown = np.inf
     while grown >= tolerance / 10:
         codes = grid_codes(spacing, half_width + ring)
         outside = codes[np.abs(codes).max(axis=1) > half_width + spacing / 2]
-        wider = np.logaddexp(total, log_sum_over(outside, decoder, x, log_likelihood))
+        wider = np.logaddexp(total, log_sum_over(outside, decode, x, log_likelihood))
         grown, total = (wider - total).mean(), wider
         if grown >= tolerance / 10:
             half_width += ring
@@ -150,7 +214,7 @@ def exact_log_evidence(decoder, x, tolerance=0.01, log_likelihood=bernoulli_log_
             raise ResolutionError(f"A grid of spacing {2 * spacing} does not give log p(x) to {tolerance} nats.")
         for offset in ((spacing, 0.0), (0.0, spacing), (spacing, spacing)):
             codes = grid_codes(2 * spacing, half_width, offset)
-            new = log_sum_over(codes, decoder, x[unsettled], log_likelihood)
+            new = log_sum_over(codes, decode, x[unsettled], log_likelihood)
             total[unsettled] = np.logaddexp(total[unsettled], new)
         refined = total[unsettled] + 2 * math.log(spacing)
         change[unsettled] = np.abs(refined - log_p[unsettled])

@@ -8,23 +8,19 @@ import math
 import statistics
 import textwrap
 
-import keras
 import numpy as np
-from keras import ops
-from matplotlib import font_manager, patches, patheffects, style
+from matplotlib import color_sequences, font_manager, patches, patheffects, style
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from seevae.basics import printable
 from seevae.images.converting import MOST_CLASSES
 from seevae.images.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE
+from seevae.results.evidence import in_batches
 
-# Ten colours, from 0 to 9, that stay apart for colour-blind readers: the smallest CIE76 distance between two of them is
-# 29 as deuteranopes and protanopes see them, and 47 as others do. (Searched for; a search for the smallest of all
-# alone reaches 38, with blues and yellows only.) Digits that look alike, and so lie side by side, differ most.
-CLASS_COLOURS = (
-    "#3c5a78", "#87c3b4", "#1ed278", "#3c1eff", "#963c3c", "#e11e00", "#ff00ff", "#3c4bb4", "#ffa500", "#ff87f0",
-)  # fmt: skip
+# Ten colours, from 0 to 9, that stay apart for colour-blind readers: Petroff's (arXiv:2107.02270). Two of them are at
+# least 17.3 apart by CIEDE2000, and 12.6, 11.9 and 13.3 as deuteranopes, protanopes and tritanopes see them.
+CLASS_COLOURS = tuple(map(to_hex, color_sequences["petroff10"]))
 SHADES = (0, -0.4, 0.3, -0.65, -0.2, 0.15, -0.8)  # of the ten colours, where there are more classes: -1 is black
 TRAIN_COLOUR, HELD_OUT_COLOUR = "#94a4a2", "#3f90da"
 LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
@@ -41,41 +37,38 @@ class Picture(Figure):
 
 
 @style.context("default")
-def draw(vae, dataset, history=None, origin="", seed=0, stopped="", thing=None):
+def draw(encode, decode, dataset, history=None, origin="", seed=0, stopped="", thing=None):
     """The pictures of a model: returns {file name: Figure}.
 
+    encode: images (n, ...) as dataset.x_test holds them -> z_mean, z_log_var, each (n, latent_dim); decode: z -> images
+    as `tile` takes them, from 0 to 1. Both are given 1,000 rows at most, and may be Keras models.
     `origin` says where the model is from, for the captions of what the decoder draws alone; `stopped` where its
     training was cut short, if it was, for the others. `seed` is that of the draws of z, `thing` what the images show,
     where the classes do not tell. Without a history (see vae_mnist.train) there are no training curves; the scatter and
     the manifold need two latents and are left out otherwise.
     """
-    encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
-    latent_dim = decoder.input_shape[-1]
     stopped = f"; {stopped}" if stopped else ""
     thing = thing or ("digit" if dataset.classes == DIGITS else "image")
     labels = dataset.y_test if dataset.classes else None
     held_out = f"{dataset.name}, {len(dataset.x_test):,} held out{stopped}"
-    figures = {}
+    x = dataset.x_test[some_of_each(labels, len(dataset.x_test))]
+    z_mean, z_log_var = in_batches(encode, x)
+    latent_dim = z_mean.shape[-1]
+    rng, sigma = np.random.default_rng(seed), np.exp(z_log_var / 2)
+    draws = [z_mean + sigma * rng.standard_normal(z_mean.shape, "float32") for _ in range(SAMPLES)]
+    reconstructions, *samples = (in_batches(decode, z) for z in (z_mean, *draws))
+    figures = {"reconstructions.png": plot_reconstructions(x, reconstructions, samples, held_out, thing=thing)}
     if latent_dim == 2:
         z_values = prior_quantiles()
-        z_mean, _ = encoder.predict(dataset.x_test, batch_size=1000, verbose=0)
-        manifold = decoder.predict(manifold_codes(z_values), batch_size=1000, verbose=0)
+        z_mean, _ = in_batches(encode, dataset.x_test[:])
+        manifold = in_batches(decode, manifold_codes(z_values))
         figures["latent_scatter.png"] = plot_latent_scatter(
             z_mean, labels, held_out, names=dataset.classes, thing=thing
         )
         figures["manifold.png"] = plot_manifold(manifold, z_values, origin, thing=thing)
 
-    x = dataset.x_test[some_of_each(labels, len(dataset.x_test))]
-    z_mean, z_log_var = encoder.predict(x, verbose=0)
-    q = [ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)]
-    sample_latent = vae.get_layer("z_sample").function  # the model's own, with a seed of ours
-    epsilon_seed = keras.random.SeedGenerator(seed)
-    draws = [ops.convert_to_numpy(sample_latent(q, epsilon_seed)) for _ in range(SAMPLES)]
-    reconstructions, *samples = (decoder.predict(z, verbose=0) for z in (z_mean, *draws))
-    figures["reconstructions.png"] = plot_reconstructions(x, reconstructions, samples, held_out, thing=thing)
-
-    z_prior = np.random.default_rng(seed).standard_normal((100, latent_dim))
-    figures["prior_samples.png"] = plot_prior_samples(decoder.predict(z_prior, verbose=0), origin, thing=thing)
+    z_prior = np.random.default_rng(seed).standard_normal((100, latent_dim), "float32")
+    figures["prior_samples.png"] = plot_prior_samples(in_batches(decode, z_prior), origin, thing=thing)
     if history:
         caption = f"{dataset.name}; train: mean over the epoch while the weights move, held out: after it{stopped}"
         figures["training_curves.png"] = plot_training_curves(history, caption)
@@ -89,6 +82,20 @@ def shade(number):
 
 
 COLOURS = tuple(shade(number) for number in range(MOST_CLASSES))
+
+
+def ink(colour):
+    """A colour, "#rrggbb", made so dark that text of it is read on white: a contrast of 4.5 (WCAG 2.2, 1.4.3)."""
+    rgb = np.array(to_rgb(colour))
+    while 1.05 / (0.05 + luminance(rgb)) < 4.5:
+        rgb = 0.95 * rgb
+    return to_hex(rgb)
+
+
+def luminance(rgb):
+    """The relative luminance of a colour, (3,) from 0 to 1 (WCAG 2.2)."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return linear @ (0.2126, 0.7152, 0.0722)
 
 
 def some_of_each(labels, n):
@@ -142,7 +149,7 @@ def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5, names=DIG
         name = readable(names[label], 100)
         fontsize = (19 if len(name) == 1 else 13) if len(places) <= 10 else 11
         text = axes.text(*place, name, fontsize=fontsize, weight="bold", ha="center", va="center", zorder=5)
-        text.set(color=COLOURS[label], parse_math=False)
+        text.set(color=ink(COLOURS[label]), parse_math=False)
         text.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set_xlabel("z1", fontsize=12)
@@ -179,7 +186,7 @@ def prior_quantiles(count=20, low=0.05, high=0.95):
 def manifold_codes(z_values):
     """All pairs of z_values (n,) as codes (n * n, 2); z1 changes fastest, both rise. Reshapes to (n, n, ...)."""
     z1, z2 = np.meshgrid(z_values, z_values)
-    return np.stack([z1.ravel(), z2.ravel()], axis=-1)
+    return np.stack([z1.ravel(), z2.ravel()], axis=-1).astype("float32")
 
 
 def plot_manifold(images, z_values, caption="", axes=None, thing="digit"):

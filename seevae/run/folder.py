@@ -208,7 +208,7 @@ def save(folder, figures, page, vae, replay, record, together=contextlib.nullcon
     """Put the files of a run into its folder, all at once; those that an earlier run had beyond them go.
 
     figures: {file name: Figure}; page: the explorer's HTML, or None; vae and replay: the model and its
-    explorer.Replay, which are written if they were trained in this run; record: a dict, as session.Session makes it.
+    Replay, which are written if they were trained in this run; record: a dict, as session.Session makes it.
     The state of a training goes when that training has ended. together: see replace_all. Returns the paths of the
     files. Raises UserError when the disk refuses; the earlier files are then still there.
     """

@@ -20,7 +20,7 @@ from keras import ops
 
 from seevae.basics import UserError
 from seevae.images.reading import parse_json, read_arrays, read_json
-from seevae.results.explorer import REPLAY_PARTS
+from seevae.results.replay import REPLAY_PARTS
 from seevae.run import folder
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -52,7 +52,7 @@ def plan_of(settings, seed, device, dataset, start=None):
 class Progress(keras.callbacks.Callback):
     """Keeps a training in a file after each epoch, and stops it after the step in which it is asked to.
 
-    path: of the file; plan: see plan_of; replay: the explorer.Replay that records this training; signals: the
+    path: of the file; plan: see plan_of; replay: the Replay that records this training; signals: the
     stopping.Signals that ask it to stop, or None; place: the folder.Place of the file, or None to write none.
     Hand it to `fit` as the last callback, after a call of `restore` where the training is to go on. `history` then
     holds the numbers of all finished epochs, {name: one float per epoch}, those before the cut included; `stopped` says

@@ -14,7 +14,7 @@ import keras
 
 from seevae.basics import UserError
 from seevae.machine import devices, processes, startup
-from seevae.results import explorer
+from seevae.results.replay import Replay, load_replay
 from seevae.run import console, folder, resume, saved, stopping
 from seevae.training.callbacks import DIVERGED
 from seevae.training.start import StochasticBinarisation
@@ -27,7 +27,7 @@ class Session:
     started_from: of a loaded model that is trained further, what saved.start_of says; else None. origin: where the
     model is from, in words.
     Of the training, once there was one: history, {name: one number per epoch}; stopped, "stopped after epoch N of M" or
-    None; replay, an explorer.Replay or None.
+    None; replay, an Replay or None.
     """
 
     def __init__(self, args):
@@ -92,7 +92,7 @@ class Session:
         processes.check_same_everywhere({**options, "load": self.start})
         with startup.quiet():  # on each backend, Keras imports TensorFlow here, if it is installed
             keras.utils.set_random_seed(self.args.seed)
-        self.replay = explorer.load_replay(self.args.load) if loaded else None
+        self.replay = load_replay(self.args.load) if loaded else None
         return dataset
 
     @property
@@ -123,10 +123,10 @@ class Session:
     def saving_each_epoch(self, vae, evaluate):
         """The arguments of `train` that save each epoch: callbacks and, with --resume, the epoch that it goes on from.
 
-        evaluate: see explorer.Replay.
+        evaluate: see Replay.
         """
         args, dataset = self.args, self.dataset
-        self.replay = explorer.Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate)
+        self.replay = Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate)
         if args.load is not None:
             self.keep_network(vae)
         plan = resume.plan_of(self.settings(vae), args.seed, self.device, dataset, self.start)

@@ -4,7 +4,7 @@
 style.css and the scripts beside it, and returns a string. Whoever opens it needs no server and no network. The scripts
 do the model's arithmetic themselves (model.js, posterior.js); nothing is computed here that they could compute.
 
-`Replay` is a Keras callback that records how the latent plane forms during training, for the page to show again.
+How the latent plane formed during training is in a Replay (seevae/results/replay.py), for the page to show again.
 """
 
 import base64
@@ -16,13 +16,10 @@ import statistics
 import zlib
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
-from seevae.images.converting import MOST_CLASSES
+from seevae.images.converting import to_numpy
 from seevae.images.data import DIGITS
-from seevae.images.reading import read_arrays
 from seevae.results import evidence
 
 HERE = Path(__file__).resolve().parent
@@ -36,26 +33,24 @@ PICKS_PER_CLASS = 24
 PAGE_LIMIT = 3_500_000  # bytes, which decide how many images the page carries to train on
 HELD_OUT = 1000  # images that show what such a training learns
 SHOWN_CODES = 10_000
-# The arrays of a replay, as reading.read_arrays wants them declared; n images have codes z (moments, n, 2).
-REPLAY_PARTS = {"moments": ("f", (None,)), "z": ("f", (None, None, None)), "loss": ("f", (None,))}
 SAMPLES = 32  # draws of epsilon with which the page takes an expectation over q
 
 
-def page(vae, dataset, colours, replay=None, origin="", seed=0):
+def page(encode, decode, dataset, colours, replay=None, origin="", seed=0, layers=None):
     """The explorer of a trained VAE as one self-contained HTML document, a string.
 
-    vae: a functional model with the layers `encoder` (x (batch, 784) -> z_mean, z_log_var, each (batch, latent_dim))
-    and `decoder` (z -> probabilities (batch, 784)). dataset: name, x_test (n, 784) float32 in [0, 1], y_test (n,),
+    encode: x (n, 784) -> z_mean, z_log_var, each (n, latent_dim); decode: z -> probabilities (n, 784). layers: what
+    they are made of, {name: (kernel (in, out), bias (out,))}, with the names that model.js knows; Keras models are
+    asked for them. dataset: name, x_test (n, 784) float32 in [0, 1], y_test (n,),
     whole numbers that index `colours`, the CSS colours "#rrggbb" of the classes, and classes, their names, if they
     have classes. replay: a Replay that has seen the training of a model with two latents, or None. origin: where the
     model is from, in words. seed: which of the held-out images are shown, where there are many, and in which order.
     """
-    encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
     shown = np.random.default_rng(seed).permutation(len(dataset.x_test))[:SHOWN_CODES]
     x, labels = dataset.x_test[shown], dataset.y_test[shown]
-    z_mean, redrawn_loss = encode_and_redraw(encoder, decoder, x)
+    z_mean, redrawn_loss = encode_and_redraw(encode, decode, x)
     picks = pick_digits(labels, redrawn_loss)
-    layers = {layer.name: layer for half in (encoder, decoder) for layer in half.layers if layer.weights}
+    layers = layers or layers_of(encode, decode)
     plane = z_mean.shape[-1] == 2
     contents = {
         "dataset": dataset.name,
@@ -65,8 +60,8 @@ def page(vae, dataset, colours, replay=None, origin="", seed=0):
         "colours": list(colours),
         "names": list(dataset.classes) or ["image"],
         "layers": {
-            name: {part: encoded(getattr(layer, part), "<f4") for part in ("kernel", "bias")}
-            for name, layer in layers.items()
+            name: {"kernel": encoded(kernel, "<f4"), "bias": encoded(bias, "<f4")}
+            for name, (kernel, bias) in layers.items()
         },
         "epsilons": fixed_draws(z_mean.shape[-1]).tolist(),
         "picks": {"images": encoded(255 * x[picks], "u1"), "labels": labels[picks].tolist()},
@@ -79,11 +74,17 @@ def page(vae, dataset, colours, replay=None, origin="", seed=0):
     return assemble(contents)
 
 
-def encode_and_redraw(encoder, decoder, x):
+def layers_of(encoder, decoder):
+    """The dense layers of the two Keras models that build_vae makes, {name: (kernel, bias)}."""
+    return {
+        layer.name: (layer.kernel, layer.bias) for half in (encoder, decoder) for layer in half.layers if layer.weights
+    }
+
+
+def encode_and_redraw(encode, decode, x):
     """z_mean (n, latent_dim) of images x (n, 784), and -log p(x|z_mean) (n,), nats: how badly each comes back."""
-    z_mean, _ = encoder.predict(x, batch_size=1000, verbose=0)
-    x_hat = decoder.predict(z_mean, batch_size=1000, verbose=0)
-    return z_mean, x.shape[-1] * evidence.in_batches(keras.losses.binary_crossentropy, x, x_hat)
+    z_mean, _ = evidence.in_batches(encode, x)
+    return z_mean, evidence.in_batches(lambda rows, z: evidence.reconstruction_loss(rows, decode(z)), x, z_mean)
 
 
 def pick_digits(labels, loss):
@@ -144,7 +145,7 @@ def deflated(images):
 
 def encoded(values, dtype):
     """An array of any backend, or of NumPy, as the base64 text of its little-endian bytes, row after row."""
-    array = ops.convert_to_numpy(values)
+    array = to_numpy(values)
     array = array.round() if np.dtype(dtype).kind in "iu" else array
     return base64.b64encode(np.ascontiguousarray(array, dtype=dtype)).decode()
 
@@ -181,80 +182,3 @@ def digest(text):
 def json_for_html(contents):
     """JSON that cannot end the script element it stands in, whatever its strings hold."""
     return json.dumps(contents).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-class Replay(keras.callbacks.Callback):
-    """Records the codes of some held-out images while a model trains: the start, ten moments of the first epoch,
-    then the end of each epoch.
-
-    x (n, 784) and labels (n,): the images to follow, 1,000 are plenty. The loss at the end of an epoch is the
-    validation loss of `fit`, where there is one; else `evaluate` is asked, about the first 250 images: a function of
-    (model, x) that returns a dict with the "elbo" in nats per image. Hand a Replay to `fit` as a callback, and
-    afterwards to `page`; `save` and `load` keep it in a file.
-    """
-
-    MOMENTS = 10  # in the first epoch
-    LOSS_IMAGES = 250  # enough for a curve, and cheap beside an epoch
-
-    def __init__(self, x, labels, evaluate):
-        super().__init__()
-        self.x, self.labels, self.evaluate = x, labels, evaluate
-        self.moments, self.z, self.loss = [], [], []
-
-    def on_train_begin(self, logs=None):
-        if not self.moments:  # else a training is resumed
-            self.record(0.0)
-
-    def on_train_batch_end(self, batch, logs=None):
-        steps = self.params["steps"]
-        if batch + 1 >= steps:
-            return  # the end of an epoch is recorded by on_epoch_end
-        if (batch + 1) * self.MOMENTS // steps > math.floor(self.moments[-1] * self.MOMENTS + 1e-6):
-            if keras.backend.backend() == "jax":
-                self.model.jax_state_sync()  # until then the layers hold the weights of the epoch's start
-            self.record((batch + 1) / steps)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if not self.model.stop_training:  # else the epoch was broken off
-            self.record(epoch + 1.0, (logs or {}).get("val_loss"))
-
-    def record(self, moment, loss=None):
-        """Keep what the model makes of the images now; moment: epochs since the start; loss: where it is known."""
-        if loss is None:
-            loss = -self.evaluate(self.model, self.x[: self.LOSS_IMAGES])["elbo"]
-        z_mean, _ = self.model.get_layer("encoder")(self.x)
-        self.moments.append(moment)
-        self.z.append(ops.convert_to_numpy(z_mean))
-        self.loss.append(float(loss))
-
-    def save(self, path):
-        """Write the record to a small .npz file, for `load`."""
-        np.savez_compressed(
-            path, moments=self.moments, z=np.array(self.z, "float16"), loss=self.loss, labels=self.labels
-        )
-
-    @classmethod
-    def load(cls, path):
-        """Read what `save` wrote. Raises OSError, ValueError, KeyError or MemoryError for any other file."""
-        record = read_arrays(path, REPLAY_PARTS | {"labels": ("iu", (None,))}, at_most=2**28)
-        replay = cls(None, record["labels"], None)
-        replay.moments, replay.loss = record["moments"].tolist(), record["loss"].tolist()
-        replay.z = list(record["z"].astype("float32"))
-        n, labels = len(replay.moments), replay.labels
-        if not n or {n} != {len(replay.loss), len(replay.z)} or record["z"].shape[1:] != (len(labels), 2):
-            raise ValueError(f"{path} is not a record of a training: its parts differ in length.")
-        if labels.min() < 0 or labels.max() >= MOST_CLASSES:
-            raise ValueError(f"{path} is not a record of a training: its labels are none.")
-        return replay
-
-    def contents(self):
-        """The record as the page wants it; codes (moments, n, 2)."""
-        return {**packed_codes(np.array(self.z), self.labels), "moments": self.moments, "losses": self.loss}
-
-
-def load_replay(model_path):
-    """The Replay in the folder of a trained model, or None where there is none that can be read."""
-    try:
-        return Replay.load(Path(model_path).with_name("replay.npz"))
-    except (OSError, ValueError, KeyError, MemoryError):
-        return None
