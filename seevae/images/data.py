@@ -18,6 +18,7 @@ from seevae.images import layouts
 from seevae.images.account import Account
 from seevae.images.converting import NoClassesError, convert_images, convert_labels
 from seevae.images.reading import read_idx
+from seevae.images.words import Found
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -135,7 +136,7 @@ def load_fashion_mnist():
             arrays.append(read_idx(path, 2**26))  # more than the 47 MB of the largest
         except (OSError, ValueError, MemoryError) as error:
             raise UserError(f"{path} is damaged: move it away, and it is downloaded again.") from error
-    return make_dataset(FASHION_MNIST, tuple(arrays[:2]), tuple(arrays[2:]), classes=GARMENTS)
+    return make_dataset(FASHION_MNIST, [arrays[:2], arrays[2:]], classes=GARMENTS)
 
 
 def fetch(dataset, place, known_hash):
@@ -187,7 +188,7 @@ def load_sample():
     images, labels = mnist_data()  # sorted by class
     order = np.arange(5000).reshape(10, 500).T.ravel()  # one of each class in turn
     x, y = images[order].reshape(-1, *IMAGE_SHAPE).astype("uint8"), labels[order]
-    return make_dataset(MNIST_SAMPLE, (x[:4000], y[:4000]), (x[4000:], y[4000:]))
+    return make_dataset(MNIST_SAMPLE, [(x[:4000], y[:4000]), (x[4000:], y[4000:])])
 
 
 def load_path(path, seed=0):
@@ -198,38 +199,34 @@ def load_path(path, seed=0):
     try:
         found = layouts.find(path, account := Account())
         name = printable(Path(os.path.abspath(os.path.expanduser(path))).name)
-        return make_dataset(name, found.train, found.test, str(path), seed, found=found, account=account)
+        return make_dataset(name, found.pairs, str(path), seed, found=found, account=account)
     except MemoryError as error:
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 
 
-def make_dataset(name, train, test, source="the data set", seed=0, classes=None, found=None, account=None):
-    """The Dataset of images and labels in any form; train and test are pairs of them, test and labels may be None.
+def make_dataset(name, pairs, source="the data set", seed=0, classes=None, found=Found([]), account=None):
+    """The Dataset of pairs of images and labels in any form, one for each part; labels may be None.
 
-    Without a test part, some of the images are held out. classes: the names of labels from 0 on, if they have names
+    Without a second part, some of the images are held out. classes: the names of labels from 0 on, if they have names
     of their own. found, account: of a path, what layouts.find gives. Raises UserError for what cannot be taken.
     """
-    pairs = [pair for pair in (train, test) if pair is not None]
     x, done = convert_images([images for images, _ in pairs], source)
-    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*(found.said if found else ()), *done]
+    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*found.said, *done]
     y, names, words = labels_of(pairs, [len(images) for images in x], source)
-    said += words
-    if found:
-        for unit, title in found.labels:
-            account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
-        account.check(source)
-        said = [*account.sentences(), *said]
-    full = bool(names) and test is None and is_mnist(*(in_mnists_parts(rows) for rows in (x[0], y[0])))
-    if full:
-        x, y = (in_mnists_parts(rows) for rows in (x[0], y[0]))
-    elif test is None:
+    account = account or Account()
+    for unit, title in found.labels:
+        account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
+    account.check(source)
+    said = [*account.sentences(), *said, *words]
+    if names and len(x) == 1 and is_mnist(*map(in_mnists_parts, (x[0], y[0]))):
+        x, y = map(in_mnists_parts, (x[0], y[0]))
+    elif len(x) == 1:
         x, y, how = hold_out(x[0], y[0], seed, source)
         said.append(how)
-    else:
-        full = bool(names) and is_mnist(x, y)
+    full = bool(names) and is_mnist(x, y)
     x_train, x_test = (Images(rows) if rows.dtype == np.uint8 else rows for rows in x)
-    record = account.record() if account else None
-    return Dataset(MNIST if full else name, x_train, y[0], x_test[:], y[1], full, classes or names, tuple(said), record)
+    name, classes, record = MNIST if full else name, classes or names, account.record()
+    return Dataset(name, x_train, y[0], x_test[:], y[1], full, classes, tuple(said), record)
 
 
 def labels_of(pairs, lengths, source):

@@ -16,6 +16,21 @@ KINDS |= dict.fromkeys(("letter", "character", "category", "species", "mask", "m
 PLAIN = ("set", "sets", "dataset", "split", "folder", "files")  # words that tell nothing apart
 
 
+COLUMNS_FIRST = ("emnist", "silhouettes", "chardata")  # data sets whose authors wrote the columns of an image first
+
+
+class Found(NamedTuple):
+    """What a path holds: pairs of images and labels, in any form, of the part that trains and perhaps of that held out.
+
+    Labels may be None. said: what was done on the way, in some words each. labels: what holds the labels, a unit of the
+    account and a name each; it is taken, or left out, when they are converted.
+    """
+
+    pairs: list
+    said: list = ()
+    labels: list = ()
+
+
 class Role(NamedTuple):
     """What a name says: its set ("emnist-letters"), part ("train", "test", "val") and kind ("images", "labels"), or None."""
 
@@ -57,3 +72,9 @@ def only_set(sets, holds):
     if len({*sets}) > 1:
         told = some(sorted({*sets}, key=str))
         raise UserError(f"{holds}: it cannot be told which of {told} to take; give one alone.")
+
+
+def known_as_turned(path, name=""):
+    """The data set with the columns first that a file, its folder or an array in it is named after, or None."""
+    names = f"{path.parent.name}/{path.name}/{name}".lower()
+    return "emnist" if name.startswith("dataset/") else next((known for known in COLUMNS_FIRST if known in names), None)

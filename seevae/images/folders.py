@@ -1,0 +1,156 @@
+"""The pictures in a folder: their parts and classes, by the folders that they are in or by a table beside them."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from seevae.basics import UserError
+from seevae.images.account import some
+from seevae.images.converting import finish_pages, read_pages, reason_of
+from seevae.images.tables import labels_by_file
+from seevae.images.words import Found, choose_parts, only_set, role
+
+
+class Place(NamedTuple):
+    """Where a picture belongs: its part, its class, or why it is left out."""
+
+    part: str
+    label: str | None = None
+    reason: str = ""
+
+
+def in_pictures(path, sources, lists, account):
+    """The Found of picture files; lists: tables beside them, which may name their classes."""
+    root = path if os.path.isdir(path) else path.parent
+    said, holders = {}, []
+    places = arrange([source.path.relative_to(root).parts[:-1] for source in sources], f"{path} holds", said)
+    if any(place.label for place in places):
+        for source in lists:
+            account.leave("files", "a table beside folders of classes", source)
+    else:
+        places, holders = from_lists(root, sources, places, lists, account)
+    parts = {}
+    for source, place in zip(sources, places, strict=True):
+        if place.reason:
+            account.leave("files", place.reason, source)
+        else:
+            parts.setdefault(place.part, []).append((source, place.label))
+    chosen = choose_parts({part: labelled(of) for part, of in parts.items()})
+    for part in parts.keys() - {*chosen}:
+        for source, _ in parts[part]:
+            account.leave("files", "a validation part" if part == "val" else "a part without classes", source)
+    if (total := sum(len(parts[part]) for part in chosen)) > 5000:
+        print(f"Reading {total:,} pictures", flush=True)
+    read = [read_pictures(path, parts[part], account, said) for part in chosen]
+    account.check(path)
+    images, done = finish_pages([page for pages, _ in read for page in pages], path)
+    if len(images) == 1 and path == sources[0].path:
+        raise UserError(
+            f"{path} is one picture, and there is nothing to learn from one: give a folder of pictures;"
+            " notebooks/README.md shows how a trained model encodes a picture of yours."
+        )
+    first = len(read[0][0])
+    pairs = [(images[:first], read[0][1]), (images[first:], read[-1][1])][: len(read)]
+    return Found(pairs, [*said, *done], holders)
+
+
+def arrange(folders, holds, said):
+    """The Place of each picture, from the names of the folders that it is in, a tuple each.
+
+    The first level of folders that is not for parts, for masks or for nothing (see what_level) is that of the classes.
+    """
+    rest, parts, reasons = [[*names] for names in folders], [""] * len(folders), [""] * len(folders)
+    depth = 0
+    while (live := [k for k, reason in enumerate(reasons) if not reason]) and all(len(rest[k]) > depth for k in live):
+        level = what_level({rest[k][depth]: role(rest[k][depth]) for k in live}, holds, said)
+        if level is None:
+            depth += 1
+            continue
+        for k in live:
+            part, reasons[k] = level[rest[k].pop(depth)]
+            parts[k] = parts[k] or part
+    if any(len(names) > 1 for names in rest):
+        said["folders lie in folders: the upper ones are the classes"] = None
+    return [
+        Place(part, *([*names, None][:1]), reason) for part, names, reason in zip(parts, rest, reasons, strict=True)
+    ]
+
+
+def what_level(roles, holds, said):
+    """What a level of folders is for: {name: (part, why its pictures are left out)}, or None for classes.
+
+    It is for parts if several parts are named, or parts alone; for nothing if there is one name.
+    """
+    parts = [r.part for r in roles.values() if r.part]
+    if len({*parts}) > 1 or len(parts) == len(roles):
+        only_set({r.set for r in roles.values() if r.part}, f"{holds} {some(roles)}")
+        if len({*parts}) < len(parts):
+            said[f"{some(name for name in roles if parts.count(roles[name].part) > 1)} taken together"] = None
+        return {name: (r.part or "", "" if r.part else "beside the parts") for name, r in roles.items()}
+    if {r.kind for r in roles.values()} == {"images", "labels"}:
+        return {name: ("", "" if r.kind == "images" else "masks beside the images") for name, r in roles.items()}
+    return {name: ("", "") for name in roles} if len(roles) == 1 else None
+
+
+def labelled(pictures):
+    """Whether at least nine of ten pictures have a class."""
+    return 10 * sum(label is not None for _, label in pictures) >= 9 * len(pictures)
+
+
+def from_lists(root, sources, places, lists, account):
+    """The Places with the classes that tables beside the pictures name, and these tables, as Found.labels has them."""
+    names = {}
+    for number, source in enumerate(sources):
+        for name in {source.path.relative_to(root).as_posix(), source.path.name, source.path.stem}:
+            names[name] = None if name in names else number  # two of one name cannot be told apart
+    holders = []
+    for source in lists:
+        labels, reason = labels_by_file(source.path, names)
+        part = role(source.path.name).part or ""
+        own = [Place(place.part or part, labels.get(k), place.reason) for k, place in enumerate(places)]
+        train = [place.label is not None for place in own if place.part in ("", "train") and not place.reason]
+        if labels and (part == "test" or 10 * sum(train) >= 9 * len(train)):
+            places = [own[k] if k in labels else place for k, place in enumerate(places)]
+            holders.append(("files", source.path.name))
+        else:
+            reason = reason or f"names {len(labels):,} of {len(sources):,} pictures"
+            account.leave("files", f"a table that {reason}", source)
+    return places, holders
+
+
+def read_pictures(path, pictures, account, said):
+    """The Pages of (Source, label) pairs, and their labels, an array, or None. Raises UserError where a class is lost."""
+    with_labels = labelled(pictures)
+    pages, labels = [], []
+    for source, label in pictures:
+        if with_labels and label is None:
+            account.leave("files", "beside the pictures with a class", source)
+            continue
+        own = read_picture(source, account)
+        pages += own
+        labels += [label] * len(own)
+    lost = {label for _, label in pictures if label is not None} - {*labels}
+    if not pages or (with_labels and lost):
+        what = f"the class {some(sorted(lost))}" if pages else "a part"
+        raise UserError(f"No picture of {what} in {path} can be read: {account.words('files')}.")
+    if not with_labels and any(label is not None for _, label in pictures):
+        said["pictures beside folders: all taken, without classes"] = None
+    return pages, np.array(labels) if with_labels and labels[0] is not None else None
+
+
+def read_picture(source, account):
+    """The Pages of a picture file, as far as they can be read."""
+    try:
+        if source.reason:
+            raise ValueError(source.reason)
+        pages, count, reason = read_pages(source.path)
+    except Exception as error:  # a damaged file fails in many ways
+        account.leave("files", f"cannot be read ({reason_of(error)})", source, lost=True)
+        return []
+    account.take("files")
+    account.find("images", count)
+    account.take("images", len(pages))
+    if reason:
+        account.leave("images", reason, source, count - len(pages), lost=True)
+    return pages
