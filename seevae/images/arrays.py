@@ -61,22 +61,28 @@ def in_arrays(path, sources, account):
         labels = [n._replace(role=images[0].role) for n in named if n.array.name == "arr_1"]
         images = images[:1] if labels else images
     classes = check_sets(named, images, labels, path)
-    parts = {n.role.part or "": [] for n in images}
+    parts = {}
     for n in images:
-        parts[n.role.part or ""].append(n)
-    own = {part: next((n for n in labels if n.role[:2] == of[0].role[:2]), None) for part, of in parts.items()}
+        parts.setdefault(n.role.part or "", []).append(n)
+    own = {part: labels_for(of[0], labels) for part, of in parts.items()}
     chosen = choose_parts({part: bool(classes or own[part]) for part in parts})
-    used = [parts[part] if classes else parts[part][:1] for part in chosen]
-    holders = [own[part] for part in chosen if own[part]]
-    flat = [n for of in used for n in of]
+    used = [(parts[part] if classes else parts[part][:1], own[part]) for part in chosen]
+    holders = [y for _, y in used if y]
+    flat = [n for of, _ in used for n in of]
     hold_in_memory(sum(math.prod(n.array.shape) * n.array.dtype.itemsize for n in [*flat, *holders]))
     said = {}
-    pairs = [read_part(of, own[part], classes, said) for of, part in zip(used, chosen, strict=True)]
-    total = sum(len(x) for x, _ in pairs)
-    account.find("images", total)
-    account.take("images", total)
-    settle(named, flat, holders, [n for n in images if n not in flat], account)
+    pairs = [read_part(*pair, classes, said) for pair in used]
+    settle(named, images, flat, holders, account)
+    for x, _ in pairs:
+        account.find("images", len(x))
+        account.take("images", len(x))
     return Found(pairs, said, [(n.unit, n.title) for n in holders])
+
+
+def labels_for(images, labels):
+    """Those of some named arrays of labels that belong to an array of images, or None."""
+    same = [n for n in labels if n.role.part == images.role.part and n.role.set in (images.role.set, "")]
+    return max(same, key=lambda n: n.role.set == images.role.set, default=None)
 
 
 def image_arrays(path, named):
@@ -84,9 +90,9 @@ def image_arrays(path, named):
     called = [n for n in named if n.role.kind == "images"]
     images = [n for n in called if n.fits]
     sets = {n.role.set for n in images or called}
-    wrong = [n for n in called if not n.fits and n.role.set in sets]
-    images = images or [n for n in named if n.role.kind is None and n.fits]
-    if wrong or not images:
+    if not called:
+        images = [n for n in named if n.role.kind is None and n.fits]
+    if not images or any(not n.fits and n.role.set in sets for n in called):
         advice = "images are numbers from 0 to 255, or from 0 to 1, in an array (n, 28, 28), such as x_train"
         raise UserError(f"{what_holds(path, named)}: {advice} (beside y_train, x_test and y_test).")
     return images
@@ -129,21 +135,26 @@ def upright(named, labels, said):
     return turned(x, known_as_turned(named.source.path, named.array.name), said)
 
 
-def settle(named, used, holders, others, account):
-    """Write into the account what became of each array, of its images if it is not used, and of its file."""
+def settle(named, images, used, holders, account):
+    """Write into the account what became of each array and of its file; of those with labels, later."""
+    taken = {n.source.path for n in [*used, *holders]}
     for n in named:
-        reason = "a validation part" if n.role.part == "val" else "not of the images that are taken"
         if n in used:
             account.take(n.unit)
-        elif n not in holders:
-            account.leave(n.unit, reason, n.title)
-        if n in others:
-            count = n.array.shape[-1 if counts_last(n.array.shape) else 0]
-            account.find("images", count)
-            account.leave("images", reason, n.title, count)
-    taken = {n.source.path for n in [*used, *holders]}
+        elif not any(n.array is other.array for other in holders):
+            account.leave(n.unit, why_not(n), n.title)
+            if n in images:
+                count = n.array.shape[-1 if counts_last(n.array.shape) else 0]
+                account.find("images", count)
+                account.leave("images", why_not(n), n.title, count)
     for source in {n.source.path: n.source for n in named if n.unit == "arrays"}.values():
         if source.path in taken:
             account.take("files")
         else:
             account.leave("files", "no images of this set", source)
+
+
+def why_not(named):
+    if named.array.dtype.kind == "O":
+        return "Python objects, which are not read"
+    return "a validation part" if named.role.part == "val" else "not of the images that are taken"

@@ -20,7 +20,7 @@ from seevae.images.sources import FORMATS
 
 SIDE = 28
 MOST_CLASSES = 62
-LARGEST_PICTURE = 2**25  # pixels; of a JPEG, which is read at a fraction of its size, four times as many
+LARGEST_PICTURE = 2**26  # bytes, unpacked; of a JPEG, which is read at a fraction of its size, four times as many
 WHITE = 255
 PAGED = ("TIFF", "GIF", "PNG", "WEBP", "AVIF")  # formats of which each page is a picture
 BLOCK = 10_000  # images that are looked at, or converted, at a time
@@ -140,12 +140,8 @@ def read_pages(path):
     """
     with open_file(path) as file, warnings.catch_warnings(action="ignore"):
         picture = Image.open(file, formats=FORMATS)
-        pixels, count = math.prod(picture.size), getattr(picture, "n_frames", 1) if picture.format in PAGED else 1
-        most = LARGEST_PICTURE * (4 if picture.format in ("JPEG", "MPO") else 1)
-        if pixels > most:
-            raise ValueError(f"more than {most / 1e6:.0f} million pixels")
-        if pixels * count > most + 1000 * os.fstat(file.fileno()).st_size:
-            raise ValueError("pages that unpack to far more than the file holds")
+        count = getattr(picture, "n_frames", 1) if picture.format in PAGED else 1
+        check_size(picture, count, os.fstat(file.fileno()).st_size)
         pages = []
         try:
             for number in range(count):
@@ -158,6 +154,16 @@ def read_pages(path):
                 raise
             return pages, count, reason_of(error)
         return pages, count, ""
+
+
+def check_size(picture, pages, size):
+    """Raise ValueError for a picture file of `size` bytes that would unpack to far more than pictures have."""
+    length = math.prod(picture.size) * (4 if picture.mode in ("P", "PA", "I", "F") else len(picture.getbands()))
+    most = LARGEST_PICTURE * (4 if picture.format in ("JPEG", "MPO") else 1)
+    if length >= most:
+        raise ValueError(f"too large, {picture.width:,} x {picture.height:,} pixels")
+    if length * pages > most + 1000 * size:
+        raise ValueError("its pages unpack to far more than the file holds")
 
 
 def reason_of(error):

@@ -204,16 +204,16 @@ def load_path(path, seed=0):
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 
 
-def make_dataset(name, pairs, source="the data set", seed=0, classes=None, found=Found([]), account=None):
+def make_dataset(name, pairs, source="the data set", seed=0, classes=None, found=None, account=None):
     """The Dataset of pairs of images and labels in any form, one for each part; labels may be None.
 
     Without a second part, some of the images are held out. classes: the names of labels from 0 on, if they have names
     of their own. found, account: of a path, what layouts.find gives. Raises UserError for what cannot be taken.
     """
+    found, account = found or Found(pairs), account or Account()
     x, done = convert_images([images for images, _ in pairs], source)
     x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*found.said, *done]
     y, names, words = labels_of(pairs, [len(images) for images in x], source)
-    account = account or Account()
     for unit, title in found.labels:
         account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
     account.check(source)

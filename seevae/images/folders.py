@@ -30,12 +30,7 @@ def in_pictures(path, sources, lists, account):
             account.leave("files", "a table beside folders of classes", source)
     else:
         places, holders = from_lists(root, sources, places, lists, account)
-    parts = {}
-    for source, place in zip(sources, places, strict=True):
-        if place.reason:
-            account.leave("files", place.reason, source)
-        else:
-            parts.setdefault(place.part, []).append((source, place.label))
+    parts = by_part(sources, places, account)
     chosen = choose_parts({part: labelled(of) for part, of in parts.items()})
     for part in parts.keys() - {*chosen}:
         for source, _ in parts[part]:
@@ -53,6 +48,17 @@ def in_pictures(path, sources, lists, account):
     first = len(read[0][0])
     pairs = [(images[:first], read[0][1]), (images[first:], read[-1][1])][: len(read)]
     return Found(pairs, [*said, *done], holders)
+
+
+def by_part(sources, places, account):
+    """The pictures that have a Place: {part: (Source, label) pairs}."""
+    parts = {}
+    for source, place in zip(sources, places, strict=True):
+        if place.reason:
+            account.leave("files", place.reason, source)
+        else:
+            parts.setdefault(place.part, []).append((source, place.label))
+    return parts
 
 
 def arrange(folders, holds, said):
@@ -85,12 +91,12 @@ def what_level(roles, holds, said):
     parts = [r.part for r in roles.values() if r.part]
     if len({*parts}) > 1 or len(parts) == len(roles):
         only_set({r.set for r in roles.values() if r.part}, f"{holds} {some(roles)}")
-        if len({*parts}) < len(parts):
-            said[f"{some(name for name in roles if parts.count(roles[name].part) > 1)} taken together"] = None
+        if several := [name for name, r in roles.items() if r.part and parts.count(r.part) > 1]:
+            said[f"{some(several)} taken together"] = None
         return {name: (r.part or "", "" if r.part else "beside the parts") for name, r in roles.items()}
     if {r.kind for r in roles.values()} == {"images", "labels"}:
         return {name: ("", "" if r.kind == "images" else "masks beside the images") for name, r in roles.items()}
-    return {name: ("", "") for name in roles} if len(roles) == 1 else None
+    return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
 
 
 def labelled(pictures):
@@ -101,17 +107,17 @@ def labelled(pictures):
 def from_lists(root, sources, places, lists, account):
     """The Places with the classes that tables beside the pictures name, and these tables, as Found.labels has them."""
     names = {}
-    for number, source in enumerate(sources):
+    for number, source in enumerate(sources if lists else ()):
         for name in {source.path.relative_to(root).as_posix(), source.path.name, source.path.stem}:
             names[name] = None if name in names else number  # two of one name cannot be told apart
     holders = []
     for source in lists:
         labels, reason = labels_by_file(source.path, names)
         part = role(source.path.name).part or ""
-        own = [Place(place.part or part, labels.get(k), place.reason) for k, place in enumerate(places)]
-        train = [place.label is not None for place in own if place.part in ("", "train") and not place.reason]
-        if labels and (part == "test" or 10 * sum(train) >= 9 * len(train)):
-            places = [own[k] if k in labels else place for k, place in enumerate(places)]
+        own = [Place(p.part or part, labels.get(k), p.reason) if k in labels else p for k, p in enumerate(places)]
+        train = [(None, place.label) for place in own if place.part in ("", "train") and not place.reason]
+        if labels and (part == "test" or labelled(train)):
+            places = own
             holders.append(("files", source.path.name))
         else:
             reason = reason or f"names {len(labels):,} of {len(sources):,} pictures"

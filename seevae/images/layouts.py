@@ -19,7 +19,7 @@ from seevae.images.sources import ARRAYS, look, refuse
 from seevae.images.tables import has_pixels, read_table
 from seevae.images.words import Found, choose_parts, known_as_turned, role
 
-LEFT_OUT = {"unreadable": "cannot be opened", "archive": "an archive", "foreign": "of a format that is not read"}
+LEFT_OUT = {"unreadable": "cannot be opened", "archive": "an archive", "foreign": "of a format that is not read here"}
 
 
 def find(path, account):
@@ -36,20 +36,28 @@ def find(path, account):
     alone = len(sources) == 1 and sources[0].path == path
     if alone and sources[0].kind not in ("picture", "table", *ARRAYS):
         refuse(sources[0])
-    families = [(source, family_of(source, alone)) for source in sources]
+    families = [(source, family_of(source, alone)) for source in without_copies(sources, account)]
     family = choose_family(path, families)
-    lists = []
-    for source, own in families:
-        if source.kind == "table" and own is None and family == "pictures":
-            lists.append(source)
-        elif own != family:
-            account.leave(
-                "files", f"beside the {family}" if own else LEFT_OUT.get(source.kind, "not read here"), source
-            )
     chosen = [source for source, own in families if own == family]
+    others = [(source, own) for source, own in families if own != family]
+    lists = [source for source, own in others if source.kind == "table" and family == "pictures" and not own]
+    for source, own in others:
+        if source not in lists:
+            reason = f"beside the {family}" if own else LEFT_OUT.get(source.kind, "of no format that is read here")
+            account.leave("files", reason, source)
     if family == "pictures":
         return in_pictures(path, chosen, lists, account)
     return in_tables(path, chosen, account) if family == "tables" else in_arrays(path, chosen, account)
+
+
+def without_copies(sources, account):
+    """The sources without the files that gzip made of another that is there."""
+    paths = {source.path for source in sources}
+    for source in sources:
+        if source.path.suffix == ".gz" and source.path.with_suffix("") in paths:
+            account.leave("files", "a packed copy", source)
+        else:
+            yield source
 
 
 def choose_family(path, families):
@@ -95,7 +103,7 @@ def say_what_is_there(path, sources):
         if source.kind in ("foreign", "archive"):
             refuse(source)
     inside = some([str(source.path.relative_to(path)) for source in sources]) or "nothing"
-    raise UserError(f"The folder {path} holds no data file and no picture, but {inside}: give another one.")
+    raise UserError(f"The folder {path} holds nothing that is read here, but {inside}: give another one.")
 
 
 # -- The walk ----------------------------------------------------------------------------------------------------------
@@ -166,14 +174,10 @@ def in_tables(path, sources, account):
     tables = {part: read_table(source.path) for part, source in parts.items()}
     chosen = choose_parts({part: labels is not None for part, (_, labels, _) in tables.items()})
     for part, (images, labels, _) in tables.items():
+        reason = "a validation part" if part == "val" and labels is not None else "a part without labels"
         account.find("images", len(images))
-        if part in chosen:
-            account.take("files")
-            account.take("images", len(images))
-        else:
-            reason = "a validation part" if part == "val" and labels is not None else "a part without labels"
-            account.leave("files", reason, parts[part])
-            account.leave("images", reason, parts[part], len(images))
+        for unit, n in (("files", 1), ("images", len(images))):
+            account.take(unit, n) if part in chosen else account.leave(unit, reason, parts[part], n)
     said, pairs = {}, []
     for images, labels, columns, source in [(*tables[part], parts[part]) for part in chosen]:
         pairs.append((turned(images, known_as_turned(source.path), said), labels))

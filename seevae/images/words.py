@@ -45,15 +45,20 @@ def role(name):
     part = kind = None
     words = []
     for word in re.findall(r"[A-Z]?[^\W_A-Z]+|[A-Z]+", name):
-        low = word.lower()
-        start = next(
-            (p for p in PARTS if low.startswith(p) and low[len(p) :] in (*KINDS, *PLAIN, *"123456789", "")), ""
-        )
-        end = low[len(start) :]
-        part, kind = part or PARTS.get(start), kind or KINDS.get(end)
-        if not start and end not in (*KINDS, *PLAIN):
+        start, end = halves(word.lower())
+        part, kind = part or PARTS.get(start) or PARTS.get(end), kind or KINDS.get(start) or KINDS.get(end)
+        if not {start, end} & {*PARTS, *KINDS, *PLAIN}:
             words.append(word)
     return Role("-".join(words), part, kind)
+
+
+def halves(word):
+    """A word, or the two that stand there as one: "testdata", "xtrain", "test1"."""
+    for cut in range(1, len(word)):
+        start, end = word[:cut], word[cut:]
+        if (start in PARTS and (end in (*KINDS, *PLAIN) or end.isdecimal())) or (start in KINDS and end in PARTS):
+            return start, end
+    return word, ""
 
 
 def choose_parts(labelled):
