@@ -47,7 +47,7 @@ class Account:
 
     def words(self, unit):
         """The account of a unit as a clause."""
-        reasons = [f"{n:,} {why}: {first}{', ...' * (n > 1)}" for why, (n, first) in self.left_out[unit].items()]
+        reasons = [f"{why}: {f'{n:,}, such as ' * (n > 1)}{first}" for why, (n, first) in self.left_out[unit].items()]
         out = sum(n for n, _ in self.left_out[unit].values())
         told = f"{self.found[unit]:,} {unit} found: {self.taken[unit]:,} taken, {out:,} left out"
         return told + (f" ({'; '.join(reasons)})" if reasons else "")
