@@ -122,7 +122,7 @@ def to_bytes(values, full):
 
 
 class Page(NamedTuple):
-    """A picture as (28, 28): uint8, or float32 in the units of its file; the grey of its paper; and what was done to it.
+    """A picture as (28, 28): uint8, or float32 in the units of its file; the grey of its paper; what was done to it.
 
     span: of the float32 ones, that of all pixels in the file; else None.
     """
@@ -208,7 +208,7 @@ def paper_of(grey):
 
 
 def small(grey):
-    """A Pillow image of mode L or F as one of 28 x 28, averaged over areas, and centred on paper if it is not square."""
+    """A Pillow image of mode L or F as one of 28 x 28, averaged over areas, and centred on paper if not square."""
     if grey.size == (SIDE, SIDE):
         return grey
     way = Image.Resampling.BOX if max(grey.size) > SIDE else Image.Resampling.BILINEAR
@@ -259,7 +259,7 @@ def is_images(shape, dtype):
 
 
 def counts_last(shape, labels=None):
-    """Whether the last axis of an array counts the images, as in MATLAB's files; labels: how many there are, or None."""
+    """Whether the last axis of an array counts the images, as in MATLAB's files; labels: their number, or None."""
     if labels is not None and labels in (shape[0], shape[-1]) and shape[0] != shape[-1]:
         return labels == shape[-1]
     if len(shape) == 2:
@@ -310,8 +310,8 @@ def with_channel_last(x, source):
     if len(flat) == 2:
         one, other = flat
         raise UserError(
-            f"The images of {source} have {shape[0]:,} values each, which have two readings: `x = x.reshape(-1, *{one})`"
-            f" if the red ones come first (CIFAR), `x = x.reshape(-1, *{other})` if the colours of a pixel stand together."
+            f"The images of {source} have {shape[0]:,} values each, with two readings: `x = x.reshape(-1, *{one})`"
+            f" if the reds come first (CIFAR), `x = x.reshape(-1, *{other})` if the colours of a pixel do."
         )
     if flat:
         return x.reshape(n, *flat[0])
@@ -367,7 +367,7 @@ class NoClassesError(UserError):
 def convert_labels(parts, lengths, source):
     """Labels in any form as whole numbers from 0 on, int64 (n,), and the names of the classes, a tuple.
 
-    parts: the labels of one data set: (n,), (n, 1) or (1, n) numbers, truths, dates or text, or one-hot (n, classes); or
+    parts: the labels of one data set: (n,), (n, 1) or (1, n) numbers, truths, dates, text, or one-hot (n, classes); or
     None for all, which gives zeros and no names. lengths: how many images each part has; source: where they are from,
     for the sentences. Raises UserError, and NoClassesError for labels that are not the name of one class each.
     """

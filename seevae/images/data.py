@@ -153,7 +153,7 @@ def fetch(dataset, place, known_hash):
     import requests
 
     class Trusting(requests.adapters.HTTPAdapter):
-        """Trusts what this machine trusts, as SSL_CERT_FILE or its store of certificates say, beside requests's own list."""
+        """Trusts what SSL_CERT_FILE or the system's store trusts, beside requests's own list."""
 
         def init_poolmanager(self, *sizes, **options):
             super().init_poolmanager(*sizes, ssl_context=ssl.create_default_context(), **options)

@@ -126,7 +126,7 @@ def from_lists(root, sources, places, lists, account):
 
 
 def read_pictures(path, pictures, account, said):
-    """The Pages of (Source, label) pairs, and their labels, an array, or None. Raises UserError where a class is lost."""
+    """The Pages of (Source, label) pairs, and their labels, an array, or None. Raises UserError for a lost class."""
     with_labels = labelled(pictures)
     pages, labels = [], []
     for source, label in pictures:

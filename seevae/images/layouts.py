@@ -15,7 +15,7 @@ from seevae.images.arrays import in_arrays
 from seevae.images.converting import in_order, is_images, turned
 from seevae.images.folders import in_pictures
 from seevae.images.reading import require_file
-from seevae.images.sources import ARRAYS, look, refuse
+from seevae.images.sources import ARRAYS, look, refuse, refuse_unread
 from seevae.images.tables import has_pixels, read_table
 from seevae.images.words import Found, choose_parts, known_as_turned, role
 
@@ -34,8 +34,8 @@ def find(path, account):
     sources = sources_at(path, account)
     account.find("files", len(sources))
     alone = len(sources) == 1 and sources[0].path == path
-    if alone and sources[0].kind not in ("picture", "table", *ARRAYS):
-        refuse(sources[0])
+    if alone:
+        refuse_unread(sources[0])
     families = [(source, family_of(source, alone)) for source in without_copies(sources, account)]
     family = choose_family(path, families)
     chosen = [source for source, own in families if own == family]
@@ -138,7 +138,7 @@ def named_after(path):
 def walk(folder, account, seen):
     """The files in a folder and in those below it, in the order of their names, each as a Source.
 
-    Hidden files, and folders that a link leads back to, are left out. Raises UserError for a folder that one may not read.
+    Hidden files, and folders that a link leads back to, are left out. Raises UserError for one that cannot be read.
     """
     try:
         state = os.stat(folder)

@@ -242,7 +242,8 @@ def labels_by_file(path, names):
     except (OSError, ValueError) as error:
         return {}, f"cannot be read ({error})"
     places = [
-        [names.get(cell.strip().removeprefix("./").replace("\\", "/")) for cell in column] for column in zip(*rows)
+        [names.get(cell.strip().removeprefix("./").replace("\\", "/")) for cell in column]
+        for column in zip(*rows, strict=True)
     ]
     hits = [len(found) - found.count(None) for found in places]
     if len(titles) < 2 or not max(hits):

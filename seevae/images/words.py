@@ -1,4 +1,4 @@
-"""What a name says of images: "x_train", "test_labels", "seg_train" and "emnist-letters-train-images" by their words."""
+"""What a name says of images: "x_train", "seg_train" and "emnist-letters-train-images" by their words."""
 
 import re
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 class Role(NamedTuple):
-    """What a name says: its set ("emnist-letters"), part ("train", "test", "val") and kind ("images", "labels"), or None."""
+    """What a name says: its set ("emnist-letters"), part ("train", "test", "val"), kind ("images", "labels")."""
 
     set: str
     part: str | None
