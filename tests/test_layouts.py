@@ -117,8 +117,8 @@ WHOLE = {  # how each writes the four arrays, and what is said of it
     ),
     "MedMNIST": (
         write_npz(medmnist),
-        "6 arrays found: 4 taken, 2 left out (2 a validation part: val_images, ...);"
-        " 80 images found: 60 taken, 20 left out (20 a validation part: val_images, ...); colour made grey",
+        "6 arrays found: 4 taken, 2 left out (a validation part: 2, such as val_images);"
+        " 80 images found: 60 taken, 20 left out (a validation part: 20, such as val_images); colour made grey",
     ),
     "labels in a column": (write_npz(lambda a: {k: v[:, None] if k[0] == "y" else v for k, v in a.items()}), ""),
     "labels one-hot": (write_npz(lambda a: {k: np.eye(10)[v] if k[0] == "y" else v for k, v in a.items()}), ""),
@@ -228,7 +228,7 @@ def test_kaggles_test_table_without_labels_is_left_out(arrays, tmp_path):
     write_tables(arrays, tmp_path)
     rows = (tmp_path / "test.csv").read_text().splitlines()
     (tmp_path / "test.csv").write_text("\n".join(row.split(",", 1)[1] for row in rows))
-    assert load_data(tmp_path).said[0] == "2 files found: 1 taken, 1 left out (1 a part without labels: test.csv)"
+    assert load_data(tmp_path).said[0] == "2 files found: 1 taken, 1 left out (a part without labels: test.csv)"
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_pictures_of_every_kind_show_ink_on_paper(tmp_path):
     small = "pictures of other sizes made 28 x 28"
     assert said == [
         ["transparent places made white", small, "dark on light inverted"],
-        [small, "16 bits made 8", "values to 65,535 taken as 0 to 65,535", "dark on light inverted"],
+        [small, "values to 65,535 taken as 0 to 65,535", "dark on light inverted"],
         ["colour made grey", small, "dark on light inverted"],
         [small],
     ]

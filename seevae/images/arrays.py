@@ -31,6 +31,10 @@ class Named(NamedTuple):
     def title(self):
         return self.source.path.name if self.unit == "files" else self.array.name
 
+    @property
+    def size(self):
+        return math.prod(self.array.shape) * self.array.dtype.itemsize
+
     def read(self):
         try:
             return self.array.read()
@@ -55,27 +59,38 @@ def in_arrays(path, sources, account):
     named = [*named_arrays(sources)]
     account.find("arrays", sum(n.unit == "arrays" for n in named))
     images = image_arrays(path, named)
-    labels = [n for n in named if n.role.kind == "labels" and n.array.dtype.kind != "O"]
-    if images[0].array.name == "arr_0" and not labels:  # numpy.savez(file, images, labels)
-        labels = [n._replace(role=images[0].role) for n in named if n.array.name == "arr_1"]
-        images = images[:1] if labels else images
+    images, labels = with_labels(named, images)
     classes = check_sets(named, images, labels, path)
-    parts = {}
-    for n in images:
-        parts.setdefault(n.role.part or "", []).append(n)
+    parts = by_part(images)
     own = {part: labels_for(of[0], labels) for part, of in parts.items()}
     chosen = choose_parts({part: bool(classes or own[part]) for part in parts})
     used = [(parts[part] if classes else parts[part][:1], own[part]) for part in chosen]
     holders = [y for _, y in used if y]
     flat = [n for of, _ in used for n in of]
-    hold_in_memory(sum(math.prod(n.array.shape) * n.array.dtype.itemsize for n in [*flat, *holders]))
+    hold_in_memory(sum(n.size for n in [*flat, *holders]))
     said = {}
     pairs = [read_part(*pair, classes, said) for pair in used]
     settle(named, images, flat, holders, account)
-    for x, _ in pairs:
-        account.find("images", len(x))
-        account.take("images", len(x))
+    total = sum(len(x) for x, _ in pairs)
+    account.find("images", total)
+    account.take("images", total)
     return Found(pairs, said, [(n.unit, n.title) for n in holders])
+
+
+def by_part(images):
+    parts = {}
+    for n in images:
+        parts.setdefault(n.role.part or "", []).append(n)
+    return parts
+
+
+def with_labels(named, images):
+    """The arrays of images, and those of labels."""
+    labels = [n for n in named if n.role.kind == "labels" and n.array.dtype.kind != "O"]
+    if images[0].array.name == "arr_0" and not labels:  # numpy.savez(file, images, labels)
+        labels = [n._replace(role=images[0].role) for n in named if n.array.name == "arr_1"]
+        images = images[:1] if labels else images
+    return images, labels
 
 
 def labels_for(images, labels):

@@ -170,7 +170,7 @@ def fetch(dataset, place, known_hash):
                 for piece in answer.iter_content(2**13):
                     file.write(piece)
                     if file.tell() > LONGEST:
-                        raise ValueError("longer than the file that was asked for")
+                        raise OSError(f"it has more than {LONGEST:,} bytes")
 
     def retrieve():
         pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
@@ -234,15 +234,21 @@ def make_dataset(name, pairs, source="the data set", seed=0, classes=None, found
         account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
     account.check(source)
     said = [*account.sentences(), *said, *words]
-    if names and len(x) == 1 and is_mnist(*map(in_mnists_parts, (x[0], y[0]))):
-        x, y = map(in_mnists_parts, (x[0], y[0]))
-    elif len(x) == 1:
-        x, y, how = hold_out(x[0], y[0], seed, source)
-        said.append(how)
+    if len(x) == 1:
+        x, y, how = in_parts(x[0], y[0], bool(names), seed, source)
+        said += how
     full = bool(names) and is_mnist(x, y)
     x_train, x_test = (Images(rows) if rows.dtype == np.uint8 else rows for rows in x)
     name, classes, record = MNIST if full else name, classes or names, account.record()
     return Dataset(name, x_train, y[0], x_test[:], y[1], full, classes, tuple(said), record)
+
+
+def in_parts(x, y, labelled, seed, source):
+    """Images and labels in one piece, parted as MNIST is, if they are MNIST, or by hold_out; and what is said of it."""
+    if labelled and is_mnist(in_mnists_parts(x), in_mnists_parts(y)):
+        return in_mnists_parts(x), in_mnists_parts(y), []
+    x, y, how = hold_out(x, y, seed, source)
+    return x, y, [how]
 
 
 def labels_of(pairs, lengths, source):

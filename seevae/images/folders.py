@@ -31,10 +31,7 @@ def in_pictures(path, sources, lists, account):
     else:
         places, holders = from_lists(root, sources, places, lists, account)
     parts = by_part(sources, places, account)
-    chosen = choose_parts({part: labelled(of) for part, of in parts.items()})
-    for part in parts.keys() - {*chosen}:
-        for source, _ in parts[part]:
-            account.leave("files", "a validation part" if part == "val" else "a part without classes", source)
+    chosen = chosen_parts(parts, account)
     if (total := sum(len(parts[part]) for part in chosen)) > 5000:
         print(f"Reading {total:,} pictures", flush=True)
     read = [read_pictures(path, parts[part], account, said) for part in chosen]
@@ -59,6 +56,15 @@ def by_part(sources, places, account):
         else:
             parts.setdefault(place.part, []).append((source, place.label))
     return parts
+
+
+def chosen_parts(parts, account):
+    """The names of the parts that are taken; the others are left out."""
+    chosen = choose_parts({part: labelled(of) for part, of in parts.items()})
+    for part in parts.keys() - {*chosen}:
+        for source, _ in parts[part]:
+            account.leave("files", "a validation part" if part == "val" else "a part without classes", source)
+    return chosen
 
 
 def arrange(folders, holds, said):
@@ -90,13 +96,19 @@ def what_level(roles, holds, said):
     """
     parts = [r.part for r in roles.values() if r.part]
     if len({*parts}) > 1 or len(parts) == len(roles):
-        only_set({r.set for r in roles.values() if r.part}, f"{holds} {some(roles)}")
-        if several := [name for name, r in roles.items() if r.part and parts.count(r.part) > 1]:
-            said[f"{some(several)} taken together"] = None
-        return {name: (r.part or "", "" if r.part else "beside the parts") for name, r in roles.items()}
+        return level_of_parts(roles, holds, said)
     if {r.kind for r in roles.values()} == {"images", "labels"}:
         return {name: ("", "" if r.kind == "images" else "masks beside the images") for name, r in roles.items()}
     return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
+
+
+def level_of_parts(roles, holds, said):
+    """See what_level. Raises UserError where the parts are those of several sets."""
+    parts = {name: r.part for name, r in roles.items() if r.part}
+    only_set({roles[name].set for name in parts}, f"{holds} {some(roles)}")
+    if several := [name for name, part in parts.items() if [*parts.values()].count(part) > 1]:
+        said[f"{some(several)} taken together"] = None
+    return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
 
 
 def labelled(pictures):
@@ -104,12 +116,18 @@ def labelled(pictures):
     return 10 * sum(label is not None for _, label in pictures) >= 9 * len(pictures)
 
 
+def file_names(root, sources):
+    """What each file may be called, {name: its place, or None for a name of two}."""
+    names = {}
+    for number, source in enumerate(sources):
+        for name in {source.path.relative_to(root).as_posix(), source.path.name, source.path.stem}:
+            names[name] = None if name in names else number
+    return names
+
+
 def from_lists(root, sources, places, lists, account):
     """The Places with the classes that tables beside the pictures name, and these tables, as Found.labels has them."""
-    names = {}
-    for number, source in enumerate(sources if lists else ()):
-        for name in {source.path.relative_to(root).as_posix(), source.path.name, source.path.stem}:
-            names[name] = None if name in names else number  # two of one name cannot be told apart
+    names = file_names(root, sources) if lists else {}
     holders = []
     for source in lists:
         labels, reason = labels_by_file(source.path, names)

@@ -39,15 +39,22 @@ def find(path, account):
     families = [(source, family_of(source, alone)) for source in without_copies(sources, account)]
     family = choose_family(path, families)
     chosen = [source for source, own in families if own == family]
-    others = [(source, own) for source, own in families if own != family]
-    lists = [source for source, own in others if source.kind == "table" and family == "pictures" and not own]
-    for source, own in others:
-        if source not in lists:
-            reason = f"beside the {family}" if own else LEFT_OUT.get(source.kind, "of no format that is read here")
-            account.leave("files", reason, source)
+    lists = leave_others(families, family, account)
     if family == "pictures":
         return in_pictures(path, chosen, lists, account)
     return in_tables(path, chosen, account) if family == "tables" else in_arrays(path, chosen, account)
+
+
+def leave_others(families, family, account):
+    """Leave the files out that are not of a family, but for tables beside pictures, which are returned."""
+    lists = []
+    for source, own in families:
+        if family == "pictures" and source.kind == "table" and not own:
+            lists.append(source)
+        elif own != family:
+            reason = f"beside the {family}" if own else LEFT_OUT.get(source.kind, "of no format that is read here")
+            account.leave("files", reason, source)
+    return lists
 
 
 def without_copies(sources, account):
@@ -167,10 +174,7 @@ def walk(folder, account, seen):
 
 def in_tables(path, sources, account):
     """The Found of one table, or of one for training and one that is held out, known by their names."""
-    parts = {role(source.path.name).part or "": source for source in sources} if len(sources) > 1 else {"": sources[0]}
-    if len(parts) < len(sources) or (len(parts) > 1 and "" in parts):
-        names = some([source.path.name for source in sources])
-        raise UserError(f"{path} holds {names}, and it cannot be told which to take: give one of them.")
+    parts = parts_of_tables(path, sources)
     tables = {part: read_table(source.path) for part, source in parts.items()}
     chosen = choose_parts({part: labels is not None for part, (_, labels, _) in tables.items()})
     for part, (images, labels, _) in tables.items():
@@ -184,3 +188,12 @@ def in_tables(path, sources, account):
         if columns.others:
             said[f"columns left over: {some(columns.others)}"] = None
     return Found(pairs, said)
+
+
+def parts_of_tables(path, sources):
+    """The tables, {part: Source}. Raises UserError where it cannot be told which is which."""
+    parts = {role(source.path.name).part or "": source for source in sources} if len(sources) > 1 else {"": sources[0]}
+    if len(parts) < len(sources) or (len(parts) > 1 and "" in parts):
+        names = some([source.path.name for source in sources])
+        raise UserError(f"{path} holds {names}, and it cannot be told which to take: give one of them.")
+    return parts
