@@ -40,11 +40,11 @@ FLAT = f"{NPZ}**dict(found if isinstance(found, dict) else zip({NAMES}, [array f
 FLAT += " (part if isinstance(part, (list, tuple)) and len(part) == 2 else [part])])))"
 PICKLE = ('import gzip, numpy, pickle; found = pickle.load(OPEN("FILE", "rb"), encoding="latin1")', FLAT)
 CIFAR = (
-    'import glob, numpy, pickle; parts = {key: [pickle.load(open(file, "rb"), encoding="latin1") for name in names for'
+    'import glob, numpy, pickle; parts = {key: [pickle.load(open(file, "rb"), encoding="bytes") for name in names for'
     ' file in sorted(glob.glob("FOLDER/" + name))] for key, names in dict(train=["data_batch_*", "train"],'
     ' test=["test_batch", "test"]).items()}',
-    f'{NPZ}**{{f"x_{{key}}": numpy.concatenate([part["data"] for part in parts[key]]).reshape(-1, 3, 32, 32) for key in'
-    ' parts}, **{f"y_{key}": numpy.concatenate([part.get("labels", part.get("coarse_labels")) for part in parts[key]])'
+    f'{NPZ}**{{f"x_{{key}}": numpy.concatenate([part[b"data"] for part in parts[key]]).reshape(-1, 3, 32, 32) for key in'
+    ' parts}, **{f"y_{key}": numpy.concatenate([part.get(b"labels", part.get(b"coarse_labels")) for part in parts[key]])'
     " for key in parts})",
 )
 PARQUET = (
