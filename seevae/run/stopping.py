@@ -75,7 +75,7 @@ class Signals:
 
     @contextlib.contextmanager
     def answered(self):
-        """Answer the signals in this context; afterwards, in a program that goes on, they mean what they meant before."""
+        """Answer the signals in this context; in a program that goes on, they then mean what they meant before."""
         if threading.current_thread() is not threading.main_thread():  # only there may a program answer them
             yield
             return
