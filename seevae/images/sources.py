@@ -43,8 +43,9 @@ CIFAR = (
     'import glob, numpy, pickle; parts = {key: [pickle.load(open(file, "rb"), encoding="bytes") for name in names for'
     ' file in sorted(glob.glob("FOLDER/" + name))] for key, names in dict(train=["data_batch_*", "train"],'
     ' test=["test_batch", "test"]).items()}',
-    f'{NPZ}**{{f"x_{{key}}": numpy.concatenate([part[b"data"] for part in parts[key]]).reshape(-1, 3, 32, 32) for key in'
-    ' parts}, **{f"y_{key}": numpy.concatenate([part.get(b"labels", part.get(b"coarse_labels")) for part in parts[key]])'
+    f'{NPZ}**{{f"x_{{key}}": numpy.concatenate([part[b"data"] for part in parts[key]]).reshape(-1, 3, 32, 32) for key'
+    ' in parts}, **{f"y_{key}": numpy.concatenate([part.get(b"labels", part.get(b"coarse_labels")) for part in'
+    " parts[key]])"
     " for key in parts})",
 )
 PARQUET = (
