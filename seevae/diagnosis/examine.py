@@ -89,11 +89,11 @@ def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, 
     or text, or None. folder: where pictures, record and pages go, all at once; it may hold what an earlier call wrote,
     and no run; None: a few seconds, nothing is printed or written, no log p(x). layers: {"encoder_h":
     (kernel, bias), ...}, kernels (in, out), for the explorer of a dense network that is no Keras model. seed: of draws.
-    What only you know: likelihood "bernoulli" or "gaussian" (then sigma, a number or "learned"); beta, the weight of the
-    KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, (n, ...) rows
+    What only you know: likelihood "bernoulli" or "gaussian" (then sigma, a number or "learned"); beta, the weight of
+    the KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, (n, ...) rows
     that go to both functions as well; x_train, images of the training.
-    Returns the Record, a dict that metrics.json holds too; all losses are nats per image. Its "findings" say in sentences
-    what looks wrong, "finding_names" their names. Raises UserError, one sentence, for what cannot be taken.
+    Returns the Record, a dict that metrics.json holds too; all losses are nats per image. Its "findings" are
+    sentences, "finding_names" their names. Raises UserError, one sentence, for what cannot be taken.
     """
     start = time.perf_counter()
     given = Given(x, labels, seed, likelihood, sigma, beta, inputs, condition, x_train)
@@ -364,8 +364,8 @@ def of_the_state(kept, said):
 def compare(a, b):
     """Which of two records of the same images is better: {"better", "by", "difference", "error", "sentence"}.
 
-    "better" is "a", "b" or None, where the difference is within four standard errors. Raises UserError where the images,
-    the likelihood or sigma differ: such numbers are of different things.
+    "better" is "a", "b" or None, where the difference is within four standard errors. Raises UserError where images,
+    likelihood or sigma differ: such numbers are of different things.
     """
     for name, one, other in (
         ("images", a["digest"], b["digest"]),
