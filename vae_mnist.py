@@ -26,19 +26,21 @@ What a reader of the post may skip is in the folder seevae/; seevae/__init__.py 
 
 import math
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-if not (Path(__file__).parent / "seevae").is_dir():
+if __name__ == "__main__" and (here := str(Path(__file__).resolve().parent)) not in sys.path:
+    sys.path.insert(0, here)  # through a link, or with python -P, Python does not look beside this script
+if find_spec("seevae") is None:
     print("vae_mnist: the folder seevae/ is missing beside this script: fetch the whole project.", file=sys.stderr)
     sys.exit(2)
 
-from seevae.machine import startup
-from seevae.run import options, stopping
+from seevae.machine.startup import import_keras
+from seevae.run import early
 
 if __name__ == "__main__":  # before the slow imports: Ctrl-C, --help and mistakes in the options are answered at once
-    stopping.Signals().listen_early()
-    options.parse_args(sys.argv[1:])
-startup.import_keras(announce=__name__ == "__main__")
+    early.begin(sys.argv[1:])
+import_keras(announce=__name__ == "__main__")
 
 import keras
 import numpy as np
@@ -46,8 +48,8 @@ from keras import layers, ops
 
 from seevae.images import data
 from seevae.results import evidence, explorer, pictures
-from seevae.run import console, saved
-from seevae.run.session import Session
+from seevae.run import console, options, saved
+from seevae.run.session import running
 from seevae.training.batches import Batches, for_fit
 from seevae.training.callbacks import KLLossInLogs, SeedEachEpoch, StopIfDiverged
 from seevae.training.optimizers import check_learning_rate, compile_options, make_optimizer
@@ -264,11 +266,7 @@ def load_vae(path):
     The network is built anew, and the file gives its numbers: nothing in it is run, wherever it comes from. Its
     optimizer is where it was, at the end of its learning rate; to train further, call compile_vae for a new one.
     """
-    stored = saved.read(path)
-    vae = build_vae(stored.recipe, stored.latent_dim, stored.hidden_dim)
-    compile_vae(vae, stored.recipe, n_images=1)  # a file knows steps, not epochs: here an epoch is one step
-    saved.fill(vae, stored)
-    return vae
+    return saved.load(path, build_vae, compile_vae)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -278,7 +276,7 @@ def load_vae(path):
 
 def run(args):
     """Load, build, train, evaluate, draw, save: what one command does. Returns the record (metrics.json)."""
-    with Session(args) as session:  # its devices, its folder, --resume, Ctrl-C, the record: seevae/run/session.py
+    with running(args) as session:  # its devices, its folder, --resume, Ctrl-C, the record: seevae/run/session.py
         dataset = session.begin(data.load_data(args.data, args.seed))
         with session.all_devices():
             if args.load is not None:
@@ -289,9 +287,8 @@ def run(args):
                 compile_vae(vae, session.recipe, len(dataset.x_train))
                 saving = session.saving_each_epoch(vae, evaluate_elbo)  # callbacks; with --resume, where to go on
                 train(vae, dataset.x_train, dataset.x_test, session.recipe, args.seed, **saving)
-        vae = session.on_one_device(vae)
+        vae = session.checked(vae)  # on one device; its numbers are finite, and not far too large
 
-        session.check(vae)  # that its numbers are finite, and not far too large
         held_out = evaluate_elbo(vae, dataset.x_test, samples=10, seed=args.seed)
         known = evaluate_evidence(vae, dataset.x_test[: args.evidence_images], args.seed)
         figures = pictures.draw(*halves(vae), dataset, session.history, session.origin, args.seed, session.stopped)

@@ -120,7 +120,6 @@ BETWEEN_FRAMES = """
 
 def train_in_page(page, frames=900):
     """Train the page's model for so many frames; returns steps a second, and the times from frame to frame in ms."""
-    page.locator("#train-plane").scroll_into_view_if_needed()
     page.locator("#train-start").click()
     wait_for(page, "explorer.training.last?.steps > 20")
     steps, start = page.evaluate("[explorer.training.last.steps, performance.now()]")

@@ -1,7 +1,9 @@
 """What every room uses: an error that the user can mend, text that fits on one line, and a thread with an end."""
 
+import sys
 import threading
 import time
+from collections.abc import Callable
 
 
 class UserError(Exception):
@@ -11,12 +13,23 @@ class UserError(Exception):
         super().__init__(printable(sentence))
 
 
-def printable(text):
+def printable(text: str) -> str:
     """`text` on one line that any file and page can hold: line breaks and bytes that are no text become escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def in_thread(act, seconds):
+def say(*lines):
+    """Print lines. All that the package prints comes through here or `complain`: no name in it can steer a terminal."""
+    print(*map(printable, lines), sep="\n", flush=True)
+
+
+def complain(sentence):
+    """Print one sentence to stderr."""
+    if sys.stderr is not None:
+        print(f"vae_mnist: {printable(sentence)}", file=sys.stderr, flush=True)
+
+
+def in_thread(act: Callable[[], object], seconds: float) -> Exception | None:
     """Call act() in a thread, so that Ctrl-C is answered; returns what it raised, a TimeoutError, or None."""
     failures = []
 

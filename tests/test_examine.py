@@ -7,7 +7,6 @@ import re
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
@@ -754,75 +753,3 @@ def test_what_was_there_stays_when_it_fails_midway(quick, sound, held_out, tmp_p
     with pytest.raises(UserError, match="decode fails"):
         examine(encode, lambda z: decode(z) if len(z) < 100 else 1 / 0, x, folder=tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# docs/examine.md
-# ---------------------------------------------------------------------------------------------------------------
-
-PAGE = (ROOT / "docs" / "examine.md").read_text()
-
-
-def test_the_page_names_the_limits_as_they_are():
-    assert len(PAGE.split()) <= 500
-    text = " ".join(PAGE.split())
-    for words in (
-        f"below {findings.SILENT} nats",
-        f"outside {findings.BETA[0]:g} to {findings.BETA[1]:g}",
-        f"less than {findings.EXCHANGE:g} of the KL",
-        f"more than {findings.MISMATCH:g} nats of KL",
-        f"more than {findings.SHARED:g} times the KL",
-        f"more than {findings.ERRORS} standard errors",
-    ):
-        assert words in text, words
-
-
-@pytest.mark.parametrize("library", ["Keras", "PyTorch", "JAX"])
-def test_the_lines_of_the_page_run(library, quick, sample, held_out, tmp_path, monkeypatch):
-    """With a network of each library that has the names of the page."""
-    pytest.importorskip({"Keras": "keras", "PyTorch": "torch", "JAX": "jax"}[library])
-    block = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.S) if f"# {library}" in block)
-    monkeypatch.chdir(tmp_path)
-    names = {"x": sample.x_test[:20], "y": sample.y_test[:20], **given_to_the_page(library)}
-    exec(block, names)
-    assert json.loads((tmp_path / "figures/mine/metrics.json").read_text())["images"] == 20
-    assert (tmp_path / "figures/mine/explorer.html").exists()
-
-
-def given_to_the_page(library):
-    """What the reader of the page has: a network of 784 pixels, under the names that the page uses."""
-    encoder, decoder = vae_mnist.build_encoder(hidden_dim=8), vae_mnist.build_decoder(hidden_dim=8)
-    if library == "Keras":
-        return {"encoder": encoder, "decoder": decoder}
-    if library == "JAX":
-        layers = [
-            (keras.ops.convert_to_numpy(w[0]), keras.ops.convert_to_numpy(w[1]))
-            for w in (layer.weights for half in (encoder, decoder) for layer in half.layers if layer.weights)
-        ]
-        import jax
-
-        def encode(params, x):
-            h = jax.nn.relu(x @ layers[0][0])
-            return h @ layers[1][0], h @ layers[2][0]
-
-        def decode(params, z):
-            return jax.nn.sigmoid(jax.nn.relu(z @ layers[3][0]) @ layers[4][0])
-
-        return {"encode": encode, "decode": decode, "params": dict(zip(dense.LAYERS, layers, strict=True))}
-    import torch
-
-    class VAE(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            sizes = {"fc1": (784, 8), "fc21": (8, 2), "fc22": (8, 2), "fc3": (2, 8), "fc4": (8, 784)}
-            for name, size in sizes.items():
-                setattr(self, name, torch.nn.Linear(*size))
-
-        def encode(self, x):
-            h = torch.relu(self.fc1(x))
-            return self.fc21(h), self.fc22(h)
-
-        def decode(self, z):
-            return torch.sigmoid(self.fc4(torch.relu(self.fc3(z))))
-
-    return {"model": VAE()}

@@ -1,7 +1,5 @@
 """The folder of a run: where it is, that its files are of one run whatever happens when, and what may be loaded."""
 
-import errno
-import itertools
 import json
 import os
 import re
@@ -10,14 +8,15 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-import keras
 import pytest
 from conftest import ROOT
 
 import vae_mnist
 from seevae.basics import UserError
+from seevae.images import data
 from seevae.images.data import MNIST_SAMPLE
-from seevae.results import explorer, pictures
+from seevae.results import pictures
+from seevae.results.replay import Replay
 from seevae.run import folder, resume
 
 
@@ -105,14 +104,6 @@ def test_what_a_kill_cut_in_two_is_finished_before_the_place_is_chosen(loaded, t
         assert not (tmp_path / ".vae_mnist").exists()
 
 
-@pytest.mark.parametrize("text", ["", "garbage", "[]", '{"files": 3}', '{"files": [["x"]], "gone": []}', "null"])
-def test_a_journal_that_no_run_wrote_is_cleared(text, earlier):
-    (earlier / ".vae_mnist").mkdir()
-    (earlier / ".vae_mnist" / "journal.json").write_text(text)
-    with folder.opened(str(earlier), FULL):
-        assert contents(earlier) == OLD
-
-
 def test_another_run_is_replaced_by_training_but_not_by_loading(tmp_path):
     assert folder.choose(str(tmp_path), MINE) == tmp_path, "empty"
     assert folder.choose(str(tmp_path), MINE, loaded=True) == tmp_path
@@ -124,8 +115,6 @@ def test_another_run_is_replaced_by_training_but_not_by_loading(tmp_path):
 
 
 OLD = {"metrics.json": "old record", "manifold.png": "old picture", "training_curves.png": "old curves"}
-NEW = {"metrics.json": "new record", "manifold.png": "new picture", "vae.keras": "new model"}
-GONE = ["training_curves.png", "unfinished.npz"]
 
 
 @pytest.fixture
@@ -149,62 +138,6 @@ def contents(place):
     return {path.name: path.read_text() for path in place.iterdir()}
 
 
-def replace(place):
-    folder.replace_all(place, {name: lambda path, text=text: path.write_text(text) for name, text in NEW.items()}, GONE)
-
-
-def test_files_are_put_in_place_and_what_the_new_run_lacks_is_taken_away(earlier):
-    (earlier / "notes.txt").write_text("the user's own")
-    replace(earlier)
-    assert contents(earlier) == NEW | {"notes.txt": "the user's own"}
-
-
-# For number after number: a process replaces files as above in the folder argv[1] and is killed before the call of that
-# number of the function of os that argv[2] names. Prints what the next start makes of the folder each time, as JSON.
-KILLED = """
-import itertools, json, os, signal, sys
-from pathlib import Path
-from seevae.run import folder
-import test_folder
-place, name, seen = Path(sys.argv[1]), sys.argv[2], []
-function = getattr(os, name)
-for number in itertools.count():
-    test_folder.put_old(place)
-    if (child := os.fork()) == 0:
-        counter = itertools.count()
-        def killed(*arguments, **options):
-            if next(counter) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
-        setattr(os, name, killed)
-        test_folder.replace(place)
-        os._exit(0)
-    if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
-        break
-    folder.settle(place)
-    seen.append(test_folder.contents(place))
-print(json.dumps(seen))
-"""
-
-
-def settled_after_kills(function, place, run_python):
-    """What the next start makes of a folder, for a kill before each call of os.`function` in turn."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return json.loads(run_python("-c", KILLED, place, function, PYTHONPATH=path).stdout.splitlines()[-1])
-
-
-def test_a_kill_before_any_rename_leaves_one_run_after_the_next_start(earlier, run_python):
-    """The renames: the journal, each file that goes, each that comes, and at last all that went."""
-    seen = settled_after_kills("replace", earlier, run_python)
-    expected = [OLD] + [NEW] * (len(OLD) + len(NEW) + 1)
-    assert seen == expected, "a kill before the journal is there undoes, any later one finishes"
-
-
-def test_a_kill_before_any_deletion_is_finished_by_the_next_start(earlier, run_python):
-    """The deletions are those of the files of the earlier run, and that of the journal."""
-    assert settled_after_kills("unlink", earlier, run_python) == [NEW] * (len(OLD) + 1)
-
-
 def test_loading_a_model_finishes_what_a_kill_cut_off(trained, tmp_path):
     trained[0].save(tmp_path / "vae.keras")
     model = (tmp_path / "vae.keras").read_bytes()
@@ -216,16 +149,6 @@ def test_loading_a_model_finishes_what_a_kill_cut_off(trained, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["vae.keras"]
 
 
-def test_a_journal_moves_nothing_but_files_of_a_run(tmp_path):
-    (tmp_path / ".vae_mnist").mkdir()
-    (tmp_path / ".vae_mnist" / "mine.txt").write_text("x")
-    (tmp_path / "own.txt").write_text("the user's own")
-    journal = {"files": ["mine.txt", "../up.txt", "/etc/passwd"], "gone": ["own.txt"]}
-    (tmp_path / ".vae_mnist" / "journal.json").write_text(json.dumps(journal))
-    folder.settle(tmp_path)
-    assert contents(tmp_path) == {"own.txt": "the user's own"}
-
-
 def test_leftovers_of_killed_runs_are_cleared_and_nothing_else(earlier):
     for name in (".unfinished.npz", ".hidden", ".vae.mine.keras"):
         (earlier / name).write_text("x")
@@ -233,129 +156,6 @@ def test_leftovers_of_killed_runs_are_cleared_and_nothing_else(earlier):
     (earlier / ".vae_mnist" / "manifold.png").write_text("half a pic")
     folder.settle(earlier)
     assert contents(earlier) == OLD | {".hidden": "x", ".vae.mine.keras": "x"}
-
-
-@pytest.mark.parametrize("function", ["fsync", "replace", "mkdir"])
-def test_whatever_the_disk_refuses_the_earlier_run_is_whole(function, earlier, monkeypatch):
-    """Each call in turn fails, as on a full disk."""
-    real, said = getattr(os, function), []
-    for number in itertools.count():
-        counter = itertools.count()
-
-        def full(*arguments, counter=counter, number=number, **options):
-            if next(counter) == number:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return real(*arguments, **options)
-
-        put_old(earlier)
-        monkeypatch.setattr(os, function, full)
-        try:
-            replace(earlier)
-            break
-        except UserError as error:
-            said.append(str(error))
-        finally:
-            monkeypatch.setattr(os, function, real)
-        assert contents(earlier) == OLD, "as it was, with nothing left over"
-    assert said
-    assert all("could not be written (No space left on device)" in sentence for sentence in said)
-    assert contents(earlier) == NEW
-
-
-@pytest.mark.parametrize(("way", "name"), [*(("goes", name) for name in OLD), *(("comes", name) for name in NEW)])
-def test_a_file_that_cannot_be_replaced_is_named_and_all_stay_as_they_were(way, name, earlier, monkeypatch):
-    real, stuck, refused = os.replace, earlier / name, []
-
-    def replace_others(path, to):
-        if not refused and stuck == (path if way == "goes" else to):
-            refused.append(name)
-            raise PermissionError(errno.EPERM, "Operation not permitted", str(path), None, str(to))
-        real(path, to)
-
-    monkeypatch.setattr(os, "replace", replace_others)
-    with pytest.raises(UserError, match=rf"{name} could not be written \(Operation not permitted\)"):
-        replace(earlier)
-    assert contents(earlier) == OLD
-
-
-def refuse(monkeypatch, stuck):
-    """Let the system move nothing from, or to, this path."""
-    real = os.replace
-
-    def replace_others(path, to):
-        if stuck in (Path(path), Path(to)):
-            raise PermissionError(errno.EPERM, "Operation not permitted", str(path), None, str(to))
-        real(path, to)
-
-    monkeypatch.setattr(os, "replace", replace_others)
-
-
-def test_where_undoing_fails_too_the_next_start_goes_on(earlier, monkeypatch):
-    """The moves stop at a file that has come, when all others of the earlier run are aside, and stay there."""
-
-    def fail(*arguments):
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(folder, "to_disk", lambda path: fail() if path == earlier else None)
-    monkeypatch.setattr(folder, "put_back", fail)
-    with pytest.raises(UserError, match="could not be written"):
-        replace(earlier)
-    monkeypatch.undo()
-    folder.settle(earlier)
-    assert contents(earlier) == NEW
-
-
-def test_moves_that_a_kill_cut_in_two_are_undone_as_a_whole_where_they_cannot_go_on(earlier, monkeypatch):
-    """The model, which the earlier run did not have, had come already."""
-    aside = earlier / ".vae_mnist"
-    (aside / "old").mkdir(parents=True)
-    (earlier / "vae.keras").write_text("new model")
-    for name in ("metrics.json", "manifold.png"):
-        (aside / name).write_text(NEW[name])
-    (aside / "journal.json").write_text(json.dumps({"files": [*NEW], "gone": GONE, "token": "ab12"}))
-    refuse(monkeypatch, earlier / "manifold.png")
-    with pytest.raises(PermissionError):
-        folder.settle(earlier)
-    monkeypatch.undo()
-    folder.settle(earlier)
-    assert contents(earlier) == OLD
-
-
-def test_what_a_full_folder_of_old_files_leaves_behind_is_no_reason_to_undo(earlier, monkeypatch):
-    monkeypatch.setattr(folder.shutil, "rmtree", lambda path, ignore_errors=False: None)
-    replace(earlier)
-    monkeypatch.undo()
-    assert {name: (earlier / name).read_text() for name in NEW} == NEW
-    replace(earlier)
-    folder.settle(earlier)
-    assert contents(earlier) == NEW
-
-
-def test_nothing_but_files_of_a_run_is_put_back(earlier, tmp_path):
-    own = tmp_path / "thesis"
-    own.mkdir()
-    (own / "manifold.png").write_text("the user's own")
-    (earlier / ".vae_mnist").mkdir()
-    (earlier / ".vae_mnist" / "old").symlink_to(own)
-    folder.settle(earlier)
-    assert (contents(earlier), contents(own)) == (OLD, {"manifold.png": "the user's own"})
-    (earlier / "notes.txt").write_text("the user's own")
-    (earlier / ".vae_mnist" / "old").mkdir(parents=True)
-    (earlier / ".vae_mnist" / "old" / "notes.txt").write_text("another's")
-    folder.settle(earlier)
-    assert contents(earlier) == OLD | {"notes.txt": "the user's own"}
-
-
-def test_a_kill_in_the_folder_below_is_finished_before_the_place_is_chosen(tmp_path):
-    below = tmp_path / "sample"
-    put_run(tmp_path)
-    below.mkdir()
-    put_run(below / ".vae_mnist")
-    journal = {"files": ["metrics.json", "manifold.png"], "gone": [], "token": ""}
-    (below / ".vae_mnist" / "journal.json").write_text(json.dumps(journal))
-    with folder.opened(str(tmp_path), SAMPLE) as place:
-        assert place.path == below / "sample", "the one that was killed is of the full set"
-    assert (below / "manifold.png").read_text() == "a picture"
 
 
 # Another user's files in a folder that everybody may write into, but only delete in what is one's own.
@@ -392,39 +192,17 @@ def test_a_folder_in_the_place_of_a_file_is_told_and_stays(earlier):
         folder.opened(str(earlier), FULL),
     ):
         pass
-    with pytest.raises(UserError, match=r"vae\.keras could not be written \(it is a folder\)"):
-        replace(earlier)
     assert (earlier / "vae.keras" / "own.txt").read_text() == "the user's own"
     (earlier / "vae.keras" / "own.txt").unlink()
     (earlier / "vae.keras").rmdir()
     assert contents(earlier) == OLD
 
 
-@pytest.mark.parametrize("kind", ["a link", "a pipe", "a file"])
-def test_what_stands_in_the_place_of_our_own_folder_is_told_and_stays(kind, earlier, tmp_path):
-    elsewhere = put_run(tmp_path / "elsewhere")
-    (elsewhere / "journal.json").write_text(json.dumps({"files": ["manifold.png"], "gone": ["metrics.json"]}))
-    there, aside = contents(elsewhere), earlier / ".vae_mnist"
-    match kind:
-        case "a link":
-            aside.symlink_to(elsewhere)
-        case "a pipe":
-            os.mkfifo(aside)
-        case "a file":
-            aside.write_text("the user's own")
-    sentence = r"Cannot write \S+\.vae_mnist \(it is no folder of ours\): move it"
-    with pytest.raises(UserError, match=sentence), folder.opened(str(earlier), FULL):
-        pass
-    assert os.path.lexists(aside)
-    aside.unlink()
-    assert (contents(earlier), contents(elsewhere)) == (OLD, there)
-
-
 def test_a_disk_that_takes_only_some_of_the_files_changes_nothing(trained, sample, earlier):
     """A limit on the size of files, below the size of each in turn."""
     resource = pytest.importorskip("resource")
     vae, history = trained
-    replay = explorer.Replay(sample.x_test[:9], sample.y_test[:9], None)
+    replay = Replay(sample.x_test[:9], sample.y_test[:9], None)
     record = {"model": None, "stopped": None, "history": history}
     figures = pictures.draw(*vae_mnist.halves(vae), sample, history)
     files = folder.save(earlier.with_name("other"), figures, "<html>" * 9999, vae, replay, record)
@@ -437,14 +215,6 @@ def test_a_disk_that_takes_only_some_of_the_files_changes_nothing(trained, sampl
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         assert contents(earlier) == before
-
-
-def test_a_folder_that_vanished_is_made_again(earlier):
-    for path in earlier.iterdir():
-        path.unlink()
-    earlier.rmdir()
-    replace(earlier)
-    assert contents(earlier) == NEW
 
 
 @pytest.mark.parametrize("way", [pytest.param("deleted", marks=pytest.mark.slow), "replaced by a link"])
@@ -467,7 +237,7 @@ def test_a_folder_that_goes_in_the_training_takes_no_other_run_with_it(
     assert f"The folder {tmp_path / 'new'} was deleted or replaced during this run" in said.out
     place = tmp_path / ("new" if way == "deleted" else "new-2")
     assert json.loads((place / "metrics.json").read_text())["epochs"] == 3
-    assert sorted(path.name for path in place.iterdir()) == sorted(folder.FILES)
+    assert sorted(path.name for path in place.iterdir()) == sorted({*folder.FILES} - {folder.REPORT})
     assert contents(earlier) == OLD
 
 
@@ -510,45 +280,40 @@ def test_a_loaded_models_run_writes_no_model_and_leaves_a_training_alone(tmp_pat
     assert (tmp_path / "unfinished.npz").read_text() == "a training"
 
 
-def text_file(path):
-    path.write_text("no model")
+def test_held_out_images_that_the_model_was_trained_on_are_told(tmp_path):
+    """Of data without a held-out part, the seed draws one; the record beside the model knows which."""
+    drawn = "no held-out part: 10 of 60 held out, drawn by the seed {}"
+    put_run(tmp_path, dataset="mine.npz", seed=3, converted=[drawn.format(3)])
+    model = tmp_path / "vae.keras"
+
+    def told(seed, **changes):
+        dataset = data.Dataset("mine.npz", *[None] * 4, said=(drawn.format(seed),))._replace(**changes)
+        return folder.held_out_anew(model, dataset, seed).said[len(dataset.said) :]
+
+    assert told(4) == ("vae.keras has seen most of them, as it was trained with --seed 3",)
+    assert told(3) == told(4, name="other.npz") == told(4, said=("60 images",)) == ()
+    put_run(tmp_path, dataset="mine.npz", seed=3, converted=[])
+    assert told(4) == ()
 
 
-def save(model, path):
-    model.compile("adam", "mse")
-    model.save(path)
+def test_a_run_that_ends_while_another_begins_is_not_replaced_by_it(tmp_path, monkeypatch):
+    """Both chose the same folder; the other one's files are there when the lock is free."""
+    real, chosen = folder.choose, []
+
+    def choose(*given):
+        chosen.append(real(*given))
+        if len(chosen) == 1:
+            put_run(chosen[0], full_mnist=True)
+        return chosen[-1]
+
+    monkeypatch.setattr(folder, "choose", choose)
+    with folder.opened(str(tmp_path / "out"), MINE) as place:
+        assert place.path == tmp_path / "out" / "mine"
+    assert (tmp_path / "out" / "manifold.png").read_text() == "a picture"
 
 
-def dense_model(path):
-    save(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), path)
-
-
-def unsafe_model(path):
-    """A model file may carry Python code in a lambda."""
-    x = keras.Input((784,))
-    save(keras.Model(x, keras.layers.Lambda(lambda t: t, output_shape=(784,))(x)), path)
-
-
-def model_without_draws(path):
-    """The VAE's halves, but no layer that draws z: all arrays are there."""
-    x, encoder, decoder = keras.Input((784,)), vae_mnist.build_encoder(), vae_mnist.build_decoder()
-    save(keras.Model(x, decoder(encoder(x)[0])), path)
-
-
-def larger_images(path):
-    """The VAE's layers, for images of another size."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vae_mnist, "INPUT_SIZE", 1024)
-        save(vae_mnist.build_vae(), path)
-
-
-@pytest.mark.parametrize("write", [text_file, dense_model, unsafe_model, model_without_draws, larger_images])
-def test_a_file_that_holds_no_vae_of_ours_is_refused(write, tmp_path):
-    write(tmp_path / "other.keras")
-    with pytest.raises(UserError, match="no VAE that this script saved"):
-        vae_mnist.load_vae(tmp_path / "other.keras")
-
-
-def test_a_model_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no model file"):
-        vae_mnist.load_vae(tmp_path / "none.keras")
+def test_a_run_that_is_refused_takes_the_folder_of_another_one_away_no_more_than_its_files(tmp_path):
+    with folder.opened(str(tmp_path / "new"), MINE) as first:
+        with pytest.raises(UserError, match="Another run is writing"), folder.opened(str(tmp_path / "new"), MINE):
+            pass
+        assert first.is_still_there()

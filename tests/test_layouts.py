@@ -15,9 +15,9 @@ from PIL import Image
 
 import vae_mnist
 from seevae.basics import UserError
-from seevae.images import layouts
+from seevae.images import converting, tables, words
 from seevae.images.data import DIGITS, load_data
-from seevae.images.layouts import Role
+from seevae.images.words import Role
 
 
 @pytest.fixture
@@ -115,7 +115,11 @@ WHOLE = {  # how each writes the four arrays, and what is said of it
         write_npz(lambda a: {k: colour(v) if k[0] == "x" else v for k, v in a.items()}),
         "colour made grey",
     ),
-    "MedMNIST": (write_npz(medmnist), "val_images, val_labels left out; colour made grey"),
+    "MedMNIST": (
+        write_npz(medmnist),
+        "6 arrays found: 4 taken, 2 left out (2 a validation part: val_images, ...);"
+        " 80 images found: 60 taken, 20 left out (20 a validation part: val_images, ...); colour made grey",
+    ),
     "labels in a column": (write_npz(lambda a: {k: v[:, None] if k[0] == "y" else v for k, v in a.items()}), ""),
     "labels one-hot": (write_npz(lambda a: {k: np.eye(10)[v] if k[0] == "y" else v for k, v in a.items()}), ""),
     "labels as floats": (write_npz(lambda a: {k: v.astype("f4") if k[0] == "y" else v for k, v in a.items()}), ""),
@@ -224,7 +228,7 @@ def test_kaggles_test_table_without_labels_is_left_out(arrays, tmp_path):
     write_tables(arrays, tmp_path)
     rows = (tmp_path / "test.csv").read_text().splitlines()
     (tmp_path / "test.csv").write_text("\n".join(row.split(",", 1)[1] for row in rows))
-    assert load_data(tmp_path).said[0] == "test.csv, which has no labels, left out"
+    assert load_data(tmp_path).said[0] == "2 files found: 1 taken, 1 left out (1 a part without labels: test.csv)"
 
 
 @pytest.mark.parametrize(
@@ -241,8 +245,9 @@ def test_kaggles_test_table_without_labels_is_left_out(arrays, tmp_path):
 )
 def test_the_column_of_labels_without_a_name(first, last, chosen):
     first, last = first.split(), last.split()
-    rows = [f"{first[k % len(first)]},5,{last[k % len(last)]}" for k in range(200)]
-    assert layouts.first_or_last(rows, ",") == (2 if chosen else 0)
+    rows = [(k, f"{first[k % len(first)]},5,{last[k % len(last)]}") for k in range(200)]
+    columns = tables.Columns(",", 3, None, [0, 1, 2], 3, None)
+    assert tables.first_or_last(rows, columns, [0, 1, 2]) == bool(chosen)
 
 
 def test_names_of_classes_are_those_of_folders_or_labels(arrays, tmp_path):
@@ -250,13 +255,13 @@ def test_names_of_classes_are_those_of_folders_or_labels(arrays, tmp_path):
         (tmp_path / name).mkdir()
         for number in range(3):
             Image.fromarray(arrays["x_train"][number]).save(tmp_path / name / f"{number}.jpg")
-    (tmp_path / "dog" / "broken.png").write_bytes(b"\x89PNG")
+    (tmp_path / "9" / "broken.png").write_bytes(b"\x89PNG")
     (tmp_path / "dog" / "Thumbs.db").write_bytes(b"")
     (tmp_path / "README.txt").write_text("about")
     (tmp_path / ".DS_Store").write_bytes(b"")
     dataset = load_data(tmp_path)
     assert dataset.classes == ("9", "10", "cat", "dog")
-    assert dataset.said[0] == "3 files left out that are no picture"
+    assert [*dataset.account["files"]["left_out"].values()] == [2, 1, 1]  # hidden; a table; damaged
     np.savez(tmp_path / "two.npz", images=arrays["x_train"], labels=np.where(arrays["y_train"] > 4, 7, -3))
     assert load_data(tmp_path / "two.npz").classes == ("-3", "7")
 
@@ -284,25 +289,31 @@ def test_pictures_of_every_kind_show_ink_on_paper(tmp_path):
     }
     for name, picture in pictures.items():
         picture.save(tmp_path / name)
-        image, _ = layouts.read_picture(tmp_path / name)
+        image, _ = read_picture(tmp_path / name)
         assert np.abs(image / 255 - expected).max() < (0.2 if name.endswith("jpg") else 0.01), name
     wide.save(tmp_path / "wide.png")
-    image, _ = layouts.read_picture(tmp_path / "wide.png")
+    image, _ = read_picture(tmp_path / "wide.png")
     assert np.abs(image / 255 - np.pad(expected[::2, ::2], 7)).mean() < 0.03
     bar = Image.new("L", (56, 56), 255)
     bar.paste(0, (8, 8, 16, 48))  # at the left; the camera was turned, so it is at the top
     bar.save(tmp_path / "turned.jpg", exif=exif_turned(bar))
-    image, _ = layouts.read_picture(tmp_path / "turned.jpg")
+    image, _ = read_picture(tmp_path / "turned.jpg")
     assert image[4:8, 4:24].min() > 200
     assert image[10:].max() < 50
-    said = [layouts.read_picture(tmp_path / name)[1] for name in ("clear.png", "deep.png", "colour.png", "light.png")]
+    said = [read_picture(tmp_path / name)[1] for name in ("clear.png", "deep.png", "colour.png", "light.png")]
     small = "pictures of other sizes made 28 x 28"
     assert said == [
-        ["transparent places made white", "dark on light inverted", small],
-        ["16 bits made 8", "dark on light inverted", small],
-        ["colour made grey", "dark on light inverted", small],
+        ["transparent places made white", small, "dark on light inverted"],
+        [small, "16 bits made 8", "values to 65,535 taken as 0 to 65,535", "dark on light inverted"],
+        ["colour made grey", small, "dark on light inverted"],
         [small],
     ]
+
+
+def read_picture(path):
+    """A picture file of one page as an image, and what was done to it."""
+    images, done = converting.finish_pages(converting.read_pages(path)[0], path)
+    return images[0], [*done]
 
 
 def exif_turned(picture):
@@ -335,10 +346,8 @@ def test_truths_and_zeros_and_ones_become_black_and_white(arrays, tmp_path):
 
 
 CONVERTED = {  # a file of each format, made as its public data sets are
-    "mine.mat": "import scipy.io; scipy.io.savemat('FILE', dict(images=x, labels=y))",
     "mine.pkl": "import pickle; pickle.dump((x, y), open('FILE', 'wb'))",
     "mnist.pkl.gz": "import gzip, pickle; pickle.dump(((x, y), (x, y), (x[:5], y[:5])), gzip.open('FILE', 'wb'))",
-    "mine.h5": "import h5py; file = h5py.File('FILE', 'w'); file['images'] = x; file['labels'] = y; file.close()",
     "mine.pt": "import torch; torch.save((torch.tensor(x), torch.tensor(y)), 'FILE')",
     "mine.tfrecord": """
 import io, tensorflow as tf
@@ -415,7 +424,7 @@ REFUSED = {
     "latents alone": (
         lambda a, p: np.savez(p / "a.npz", z=np.zeros((3, 2))),
         "a.npz",
-        r"holds z \(3, 2\) float64",
+        r"holds a\.npz \(3, 2\) float64",
     ),
     "two sets of images": (
         lambda a, p: np.savez(p / "a.npz", cats=a["x_train"], dogs=a["x_test"]),
@@ -432,7 +441,7 @@ REFUSED = {
     "a row too short": (
         lambda a, p: (p / "a.csv").write_text("\n".join([",".join("0" * 785), ",".join("0" * 700)])),
         "a.csv",
-        "rows differ in length",
+        "row 2 has 700 columns, and the first has 785",
     ),
     "a word among numbers": (
         lambda a, p: (p / "a.csv").write_text("\n".join([",".join("1" * 785), ",".join(["1", *"2" * 782, "x", "2"])])),
@@ -451,8 +460,8 @@ REFUSED = {
         "a",
         "claims to hold 31,360",
     ),
-    "an IDX file of 2^60 bytes": (
-        lambda a, p: (p / "a").write_bytes(b"\0\0\x08\2" + b"\x7f\xff\xff\xff" * 2),
+    "an IDX file of 2^40 bytes": (
+        lambda a, p: (p / "a").write_bytes(b"\0\0\x08\2\x7f\xff\xff\xff\0\0\x03\x10"),
         "a",
         "memory",
     ),
@@ -488,7 +497,9 @@ def test_a_pipe_among_pictures_is_left_out_and_a_link_in_circles_ends(arrays, tm
     os.mkfifo(tmp_path / "training" / "3" / "pipe.png")
     (tmp_path / "training" / "3" / "loop").symlink_to(tmp_path, target_is_directory=True)
     dataset = load_data(tmp_path)
-    assert (len(dataset.x_train), dataset.said) == (40, ("1 file left out that is no picture",))
+    assert len(dataset.x_train) == 40
+    assert dataset.account["files"]["found"] == 62
+    assert [*dataset.account["files"]["left_out"].values()] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -504,7 +515,7 @@ def test_a_pipe_among_pictures_is_left_out_and_a_link_in_circles_ends(arrays, tm
     ],
 )
 def test_a_name_says_what_an_array_is(name, expected):
-    assert layouts.role(name) == expected
+    assert words.role(name) == expected
 
 
 def test_a_home_is_found_and_each_conversion_is_said_and_recorded(arrays, run_python, tmp_path):

@@ -26,7 +26,7 @@ def run_of(dataset, output, signals=None, **changes):
     vae_mnist.compile_vae(vae, RECIPE, len(dataset.x_train))
     replay = Replay(dataset.x_test, dataset.y_test, vae_mnist.evaluate_elbo)
     plan = resume.plan_of(SETTINGS | changes, 0, devices.describe(), dataset)
-    return vae, replay, resume.Progress(output / "unfinished.npz", plan, replay, signals, folder.Place(output, None))
+    return vae, replay, resume.Progress(folder.Place(output, None), plan, replay, signals)
 
 
 def train(dataset, parts, done=0, callbacks=()):
@@ -168,8 +168,9 @@ def test_another_optimizer_is_told_as_another_recipe(small, cut_off):
     vae = vae_mnist.build_vae(author, hidden_dim=16)
     vae_mnist.compile_vae(vae, author, 200)
     plan = resume.plan_of(SETTINGS | {"recipe": author._asdict()}, 0, devices.describe(), small)
+    progress = resume.Progress(folder.Place(cut_off, None), plan, Replay(small.x_test, small.y_test, None))
     with pytest.raises(UserError, match="its recipe is default, not author"):
-        resume.Progress(cut_off / "unfinished.npz", plan, None).restore(vae)
+        progress.restore(vae)
 
 
 SPOILED = {
@@ -179,8 +180,11 @@ SPOILED = {
     "seconds of text": {"seconds": "soon"},
     "history of text": {"history": '"abc"'},
     "history of two lengths": {"history": '{"loss": [1.0, 2.0], "val_loss": [1.0]}'},
+    "history of text in lists": {"history": '{"loss": ["a", "b"]}'},
     "history longer than the training": {"history": '{"loss": [1.0, 2.0, 3.0, 4.0, 5.0]}'},
     "replay of another length": {"replay loss": np.zeros(3)},
+    "replay of other images": {"replay z": np.zeros((13, 59, 2))},
+    "replay of other latents": {"replay z": np.zeros((13, 60, 3))},
     "plan that is none": {"plan": "[1]"},
 }
 

@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+import subprocess
 import sys
 
 import matplotlib as mpl
@@ -13,7 +15,7 @@ from matplotlib.figure import Figure
 import vae_mnist
 from seevae.basics import UserError
 from seevae.results import pictures
-from seevae.run import console
+from seevae.run import early
 from seevae.training.recipes import RECIPES
 
 
@@ -93,17 +95,52 @@ def test_no_output_device_stops_a_run(tmp_path, run_python):
     """`| head -1`, `>&-` and `>/dev/full`, one after the other, on a console that knows ASCII only."""
     done = run_python("-c", RUNS, PYTHONIOENCODING="ascii")
     assert {"pipe", "closed", "full"} < {path.name for path in tmp_path.iterdir()}
-    sentence = "the lines of this run could not all be written (No space left on device); its files are not affected."
+    sentence = "its lines could not all be written (No space left on device); files are not affected."
     assert done.stderr == f"0\n0\nvae_mnist: {sentence}\n"
     assert done.returncode == 2
 
 
 def test_a_name_that_the_console_cannot_spell_is_escaped():
     written = io.BytesIO()
-    output = console.SteadyOutput(io.TextIOWrapper(written, encoding="ascii"))
-    print("Wrote é中\udce9", file=output)
-    output.flush()
+    steady = early.SteadyOutput(io.TextIOWrapper(written, encoding="ascii"))
+    print("Wrote é中\udce9", file=steady)
+    steady.flush()
     assert written.getvalue() == b"Wrote \\xe9\\u4e2d\\udce9\n"
+
+
+@pytest.mark.parametrize("end", ["| true", "> /dev/full", ">&-", "2> /dev/full", "2>&-"])
+@pytest.mark.parametrize(("line", "status"), [("--help", 0), ("--epochs 0", 2)])
+def test_output_that_has_nowhere_to_go_ends_no_command_in_a_traceback(line, status, end, tmp_path):
+    """As a shell starts it, with its buffers; `--epochs 0` is a mistake, which stderr tells."""
+    command = f"{sys.executable} {vae_mnist.__file__} {line} {end}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == (2 if end == "> /dev/full" else status)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "way", [["-I", "{script}"], ["-P", "{script}"], ["{link}"], ["-I", "{link}"]], ids=["-I", "-P", "link", "-I link"]
+)
+def test_the_script_finds_its_package_however_it_is_called(way, tmp_path):
+    (tmp_path / "link.py").symlink_to(vae_mnist.__file__)
+    way = [part.format(script=vae_mnist.__file__, link=tmp_path / "link.py") for part in way]
+    done = subprocess.run([sys.executable, *way, "--version"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("vae_mnist ")
+
+
+def test_no_name_reaches_the_terminal_with_escape_codes(small_npz, tmp_path, capsys):
+    wild = tmp_path / "a\x1b[31mb\rc.npz"
+    shutil.copy(small_npz, wild)
+    line = ["--epochs", "1", "--hidden-dim", "4", "--evidence-images", "0", "--data", str(wild)]
+    assert vae_mnist.main([*line, "--output", str(tmp_path / "out\x1b[2J")]) == 0
+    assert vae_mnist.main([*line, "--resume", "--output", str(tmp_path / "out\x1b[2J")]) == 2
+    assert vae_mnist.main(["--data", str(tmp_path / "none\x1b[0m")]) == 2
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert r"out\x1b[2J" in printed.out
+    assert r"a\x1b[31mb\rc.npz" in printed.out
 
 
 WILD = {"figure.facecolor": "black", "savefig.dpi": 30, "font.size": 40, "axes.grid": True, "text.usetex": True}
@@ -230,9 +267,9 @@ def test_ones_own_code_is_told_of_such_settings_too():
 
 
 def test_a_wrong_variable_of_keras_is_not_told_as_a_wrong_backend(run_python):
-    done = run_python(vae_mnist.__file__, KERAS_MAX_EPOCHS="x", own_process=True)
+    done = run_python(vae_mnist.__file__, KERAS_BACKEND="jax", KERAS_MAX_EPOCHS="x", own_process=True)
     assert done.returncode == 2
-    assert re.fullmatch(r"vae_mnist: Keras does not start \(.*'x'\): .* look at the other KERAS_ .*\n", done.stderr)
+    assert re.fullmatch(r"vae_mnist: Keras does not start \(.*'x'\): look at KERAS_MAX_EPOCHS\.\n", done.stderr)
 
 
 def test_a_package_that_is_missing_is_told_as_one(run_python):
@@ -254,7 +291,7 @@ runpy.run_path(script, run_name="__main__")
     ("backend", "setting", "sentence"),
     [
         ("jax", {"JAX_PLATFORMS": "cuda"}, r"No device answers \(.+\): look at JAX_PLATFORMS and .*"),
-        ("torch", {"KERAS_TORCH_DEVICE": "cuda:99"}, r"Keras does not start \(.+\): .*look at the other KERAS_ .*"),
+        ("torch", {"KERAS_TORCH_DEVICE": "cuda:99"}, r"Keras does not start \(.+\): look at KERAS_TORCH_DEVICE\."),
     ],
 )
 def test_a_device_that_is_not_there_is_told_in_one_sentence(backend, setting, sentence, run_python):
@@ -283,6 +320,7 @@ warnings.simplefilter("error")
 
 def test_no_warning_of_keras_is_shown_or_ends_a_run(small_npz, tmp_path):
     """It warns of weights that NumPy asks it for, and that it goes on without XLA."""
+    pytest.importorskip("tensorflow")
     options = f"--data {small_npz} --epochs 1 --hidden-dim 8 --evidence-images 0 --output run"
     status, _, err = Command(options, tmp_path, WARNED, xla=True).end()
     assert (status, err) == (0, "")
@@ -342,14 +380,14 @@ def test_training_without_a_stdout_is_silent(sample, monkeypatch):
     assert len(vae_mnist.train(vae, sample.x_train[:100], recipe=recipe)["loss"]) == 1
 
 
-def test_a_session_lives_on_after_the_script_and_a_second_ctrl_c(run_python):
-    program = """
+@pytest.mark.parametrize("session", ["sys.ps1 = '>>> '", ""], ids=["a session of Python", "a program"])
+def test_whoever_calls_main_lives_on_after_ctrl_c(session, run_python):
+    """The first one in a training is noted; the second one, or one at another time, is a KeyboardInterrupt."""
+    program = f"""
 import os, signal, sys
-sys.ps1 = ">>> "  # as a session of Python has it
+{session}
 from seevae.run import stopping
 before = signal.getsignal(signal.SIGINT)
-stopping.Signals().listen_early()
-assert signal.getsignal(signal.SIGINT) is before
 signals = stopping.Signals()
 try:
     with signals.answered():
@@ -358,5 +396,22 @@ try:
         signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
     print("lives on", signal.getsignal(signal.SIGINT) is before)
+stopping.Signals().listen_early()
+print(signal.getsignal(signal.SIGINT) is before)
 """
-    assert run_python("-c", program).stdout == "lives on True\n"
+    assert run_python("-c", program).stdout == f"lives on True\n{bool(session)}\n"
+
+
+def test_ctrl_c_unwinds_a_program_whose_main_evaluates(small_npz, run_python):
+    program = f"""
+import signal, vae_mnist
+from seevae.results import evidence
+evidence.evaluate = lambda *given, **options: signal.raise_signal(signal.SIGINT)
+try:
+    vae_mnist.main("--data {small_npz} --epochs 1 --hidden-dim 4 --output out".split())
+except KeyboardInterrupt:
+    print("unwound")
+"""
+    done = run_python("-c", program)
+    assert done.stdout.endswith("unwound\n")
+    assert done.stderr == "\nvae_mnist: stopped; --resume goes on after epoch 1 of 1, which is in out/unfinished.npz.\n"

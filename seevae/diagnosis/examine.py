@@ -19,15 +19,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seevae.basics import UserError
+from seevae.basics import UserError, say
 from seevae.diagnosis import dense, findings
 from seevae.diagnosis.diagnose import TESTED, UNSEEN, diagnose
 from seevae.diagnosis.network import Kept, Network
+from seevae.diagnosis.report import page as report_page
 from seevae.images import data
 from seevae.images.converting import check_unit, convert_labels, to_numpy
 from seevae.images.reading import read_json
 from seevae.results import evidence
-from seevae.run import console
 from seevae.run import folder as run_folder  # `folder` is an argument of examine
 
 FIRST = 1000  # images of which log p(x) is computed
@@ -87,10 +87,10 @@ def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, 
     encode, decode: see above. x: (n, 784), (n, h, w), (n, h, w, 1), (n, 1, h, w), (n, h, w, 3) or of another shape,
     floats in [0, 1] or in [-1, 1]; a Dataset or loader of PyTorch's, (image, label) pairs. labels: (n,) whole numbers
     or text, or None. folder: where pictures, record and pages go, all at once; it may hold what an earlier call wrote,
-    and no run; None: a few seconds, nothing is printed or written, no log p(x). layers: {"encoder_h":
+    and no run; None: a few seconds, nothing is printed or written, and there is no log p(x). layers: {"encoder_h":
     (kernel, bias), ...}, kernels (in, out), for the explorer of a dense network that is no Keras model. seed: of draws.
     What only you know: likelihood "bernoulli" or "gaussian" (then sigma, a number or "learned"); beta, the weight of
-    the KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, (n, ...) rows
+    the KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, rows of it
     that go to both functions as well; x_train, images of the training.
     Returns the Record, a dict that metrics.json holds too; all losses are nats per image. Its "findings" are
     sentences, "finding_names" their names. Raises UserError, one sentence, for what cannot be taken.
@@ -112,7 +112,7 @@ def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, 
         if place is not None:
             with phase("the pictures and pages"):
                 files = write(network, given, place, layers, record)
-            print(report(record, files))
+            say(*report(record, files).split("\n"))
     return record
 
 
@@ -362,7 +362,7 @@ def of_the_state(kept, said):
 
 
 def compare(a, b):
-    """Which of two records of the same images is better: {"better", "by", "difference", "error", "sentence"}.
+    """Which of two records of examine, of the same images, is better: {"better", "by", "difference", "error", ...}.
 
     "better" is "a", "b" or None, where the difference is within four standard errors. Raises UserError where images,
     likelihood or sigma differ: such numbers are of different things.
@@ -421,8 +421,6 @@ def draw(network, given, z, dataset):
         rows = [places[image.tobytes()] for image in images]
         return [part[rows] for part in z]
 
-    from seevae.results import pictures  # here, not above: matplotlib takes a while
-
     figures = pictures.draw(
         encode,
         lambda codes: as_pictures(np.clip(network.decode(codes), 0, 1), network.shape),
@@ -437,8 +435,6 @@ def draw(network, given, z, dataset):
 
 def make_page(network, given, dataset, layers):
     """The explorer as HTML, or None with a word why there is none."""
-    from seevae.results import explorer, pictures
-
     flat = dataset.x_test.reshape(-1, network.pixels)
     try:
         if given.own or given.condition is not None:
@@ -463,7 +459,7 @@ def write(network, given, place, layers, record):
     figures, no_pictures = draw(network, given, (seen.z_mean, seen.z_log_var), dataset)
     page, no_explorer = make_page(network, given, dataset, layers)
     record["left_out"] = [word for word in (no_pictures, no_explorer) if word]
-    return run_folder.save(place, figures, page, None, None, record)
+    return run_folder.save(place, figures, page, None, None, record, report=report_page(record, seen))
 
 
 @contextlib.contextmanager
@@ -510,7 +506,7 @@ def report(record, files=()):
     """The lines that examine prints: what looks wrong, the numbers, the latents, what is left out, the files."""
     starts = {"wrong": "Looks wrong: ", "look": "Look at this: ", "note": "Note: "}
     lines = [starts[d["severity"]] + f for d, f in zip(record["finding_details"], record["findings"], strict=True)]
-    numbers = console.numbers(record)
+    numbers = evidence.numbers(record)
     held_out, kl, beta = record["held_out"], record["kl_of_latents"], record["measured"].get("beta")
     error, of_images = held_out["standard_error"], held_out["standard_error_of_images"]
     lines += [

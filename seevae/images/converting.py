@@ -1,28 +1,33 @@
 """Images and labels in other forms become 28 x 28 grey images and classes with names; each conversion is said.
 
 An image becomes small and grey by Pillow, in the same way from a file and from an array: transparent places are paper,
-colours become their brightness (ITU-R 601), and what is not square is centred on paper.
+colours become their brightness (ITU-R 601), and what is not square is centred on paper. Which value is white is decided
+by `full_scale` alone, for both.
 """
 
 import math
+import os
 import re
 import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from seevae.basics import UserError, printable
 from seevae.images.reading import open_file
+from seevae.images.sources import FORMATS
 
 SIDE = 28
 MOST_CLASSES = 62
-LARGEST_PICTURE = 2**26  # pixels
+LARGEST_PICTURE = 2**25  # pixels; of a JPEG, which is read at a fraction of its size, four times as many
 WHITE = 255
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+PAGED = ("TIFF", "GIF", "PNG", "WEBP", "AVIF")  # formats of which each page is a picture
 BLOCK = 10_000  # images that are looked at, or converted, at a time
+SHAPES = {560: (28, 20)}  # of flat images that are not square: Frey's faces
 
 
-def to_numpy(value):
+def to_numpy(value: Any) -> np.ndarray:
     """An array of any library as a NumPy array."""
     if hasattr(value, "detach"):  # PyTorch
         value = value.detach().cpu()
@@ -36,113 +41,42 @@ def in_order(paths):
 
 
 def name_order(name):
-    """A key to sort names by, in which 2 comes before 10."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    """A key to sort names by, in which 2 comes before 10, however many digits there are."""
+    pieces = [(piece, piece.lstrip("0")) for piece in re.split(r"(\d+)", name) if piece]
+    return [(0, len(short), short, whole) if whole.isdecimal() else (1, 0, whole, "") for whole, short in pieces]
 
 
-# -- Pictures ----------------------------------------------------------------------------------------------------------
+# -- Which value is white ----------------------------------------------------------------------------------------------
 
 
-def read_picture(path):
-    """A picture file as an image, uint8 (28, 28), and what was done to it, a list of words; None if it is no picture.
+class Span(NamedTuple):
+    """The values of all images of one kind: the smallest and the largest, and whether all are whole; see full_scale.
 
-    Ink is 1 in our images, as in MNIST: a picture on light paper is inverted.
+    floats: whether they are kept as floats; deep: whether their type is that of 16-bit pictures.
     """
-    try:
-        with open_file(path) as file, warnings.catch_warnings(action="ignore"):
-            picture = Image.open(file, formats=FORMATS)
-            if math.prod(picture.size) > LARGEST_PICTURE:
-                return None
-            picture.draft("L", (2 * SIDE, 2 * SIDE))  # a large JPEG is read at a fraction of its size
-            grey, said = as_grey(ImageOps.exif_transpose(picture))
-    except Exception:  # a damaged file fails in many ways
-        return None
-    if paper_of(grey) > WHITE // 2:
-        grey, said = ImageOps.invert(grey), [*said, "dark on light inverted"]
-    if grey.size != (SIDE, SIDE):
-        said = [*said, "pictures of other sizes made 28 x 28"]
-    return np.asarray(small(grey)), said
+
+    low: float
+    high: float
+    whole: bool
+    floats: bool
+    deep: bool = False
 
 
-def as_grey(picture):
-    """A Pillow image as one of mode L, and what was done to it."""
-    if picture.mode.startswith("I"):  # 16 bits
-        values = np.asarray(picture, "int64")
-        return Image.fromarray((values.clip(0, 65535) // 257).astype("uint8")), ["16 bits made 8"]
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        paper = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(paper, picture).convert("L"), ["transparent places made white"]
-    return picture.convert("L"), [] if picture.mode in ("L", "1") else ["colour made grey"]
-
-
-def paper_of(grey):
-    """The grey value that most of the rim of an image has: the median of its four edges."""
-    values = np.asarray(grey)
-    return int(np.median(np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])))
-
-
-def small(grey):
-    """A Pillow image of mode L as one of 28 x 28, averaged over areas, and centred on paper if it is not square."""
-    if grey.size == (SIDE, SIDE):
-        return grey
-    way = Image.Resampling.BOX if max(grey.size) > SIDE else Image.Resampling.BILINEAR
-    return ImageOps.pad(grey, (SIDE, SIDE), way, color=paper_of(grey))
-
-
-# -- Arrays of images --------------------------------------------------------------------------------------------------
-
-
-def convert_images(parts, source):
-    """Arrays of images in any form as (n, 28, 28), uint8 from 0 to 255 or float32 from 0 to 1.
-
-    parts: the arrays of one data set, converted alike; source: where they are from, for the sentences. Returns the
-    list of arrays, and what was done, a list of words. Nothing is copied that is as it should be. Raises UserError.
-    """
-    shaped = [with_channel_last(x, source) for x in parts]
-    if len({x.shape[1:] for x in shaped}) > 1:
-        one, other = (x.shape[1:] for x in shaped)
-        raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
-    change, said = grey_values(shaped, f"The images of {source}")
-    height, width, *colours = shaped[0].shape[1:]
-    if colours:
-        said.append("colour made grey")
-    if (height, width) != (SIDE, SIDE):
-        said.append(f"{height} x {width} made 28 x 28")
-    if not colours and (height, width) == (SIDE, SIDE):
-        return [change(x) for x in shaped], said
-    return [in_blocks(lambda rows: made_small(change(rows)), x) for x in shaped], said
-
-
-def with_channel_last(x, source):
-    """An array of images as (n, height, width), or with a last axis of 3 or 4 colours, without a copy."""
-    n, *shape = x.shape or (0,)
-    side = math.isqrt(shape[0]) if len(shape) == 1 else 0
-    if x.size == 0:
-        raise UserError(f"{source} has a part without images (its shape is {x.shape}): give it at least one.")
-    if len(shape) == 1 and side**2 == shape[0]:
-        return x.reshape(n, side, side)
-    if len(shape) == 2:
-        return x
-    if len(shape) == 3 and shape[-1] in (1, 3, 4):
-        return x[..., 0] if shape[-1] == 1 else x
-    if len(shape) == 3 and shape[0] in (1, 3):
-        return x[:, 0] if shape[0] == 1 else np.moveaxis(x, 1, -1)
-    advice = "images must have shape (n, height, width), perhaps with 1 or 3 channels, or (n, 784)"
-    raise UserError(f"The images of {source} have shape {x.shape}: {advice}.")
-
-
-def grey_values(parts, what):
-    """How numbers become grey values: a function of an array, and the words that say so, a list.
-
-    parts: arrays of one data set. Raises UserError for what can be read in more than one way, or in none.
-    """
-    kinds = {x.dtype.kind for x in parts}
-    if not kinds <= set("biuf"):
-        raise UserError(
-            f"{what} have dtype {parts[0].dtype}: they must be integers from 0 to 255 or floats from 0 to 1."
-        )
+def span_of(parts):
+    """The Span of arrays of numbers, looked at block by block."""
     low, high = min(x.min() for x in parts), max(x.max() for x in parts)
+    floats = any(x.dtype.kind == "f" for x in parts)
+    whole = not floats or (high > 1 and all(np.array_equal(rows, np.round(rows)) for x in parts for rows in blocks(x)))
+    return Span(low, high, whole, floats, all(x.dtype == np.uint16 for x in parts))
+
+
+def full_scale(span, what):
+    """The value that is white, and the words that say so, a list. Raises UserError where it cannot be known.
+
+    It is 1 or 255, or of whole numbers the largest of 10, 12, 14 or 16 bits, where they reach its upper half; the type
+    of 16-bit pictures says it from the values that 12 bits do not hold.
+    """
+    low, high = span.low, span.high
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UserError(f"{what} hold NaN or infinite values: replace them by numbers from 0 to 1.")
     if low == high == 0:
@@ -152,19 +86,227 @@ def grey_values(parts, what):
             f"{what} have values from {low:.4g} to {high:.4g}, which have two readings: if they go from -1 to 1, take"
             " `x = (x + 1) / 2`; if a mean was taken off and a deviation divided out, `x = x * deviation + mean`."
         )
-    if high > 255:
-        raise UserError(f"{what} have values from {low:.4g} to {high:.4g}: scale them with `x = x / {high:.6g}`.")
-    if "f" in kinds:
-        if high <= 1:
-            return as_float32, []
-        if not all(in_whole_numbers(x) for x in parts):
-            raise UserError(
-                f"{what} have values from {low:.4g} to {high:.4g}, not whole: scale with `x = x / {high:.6g}`."
-            )
-        return as_bytes, ["floats from 0 to 255 taken as whole grey values"]
     if high <= 1:
-        return lambda x: as_bytes(x) * np.uint8(255), ["0 and 1 made 0 and 255"]
-    return as_bytes, [f"the largest value is {high} of 255: they may want a scale"] if high < 64 else []
+        return 1, [] if span.floats else ["0 and 1 made 0 and 255"]
+    if high <= WHITE and span.whole:
+        hint = [f"the largest value is {high} of 255: they may want a scale"] if high < 64 else []
+        return WHITE, ["floats from 0 to 255 taken as whole grey values"] if span.floats else hint
+    for full in (2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1):
+        known = high > full / 2 or (span.deep and full == 2**16 - 1 and high > 2**12)
+        if span.whole and high <= full and known:
+            return full, [f"values to {high:,.0f} taken as 0 to {full:,}"]
+    why = "" if span.whole else ", not whole"
+    raise UserError(f"{what} have values from {low:.4g} to {high:.4g}{why}: scale with `x = x / {high:.6g}`.")
+
+
+def to_bytes(values, full):
+    """Values from 0 to `full` as grey values from 0 to 255, uint8."""
+    if full == WHITE:
+        return values.astype("uint8", copy=False)
+    return np.multiply(values, np.float32(WHITE / full), dtype="float32", casting="unsafe").round().astype("uint8")
+
+
+# -- Pictures ----------------------------------------------------------------------------------------------------------
+
+
+class Page(NamedTuple):
+    """A picture as (28, 28): uint8, or float32 in the units of its file; the grey of its paper; and what was done to it.
+
+    span: of the float32 ones, that of all pixels in the file; else None.
+    """
+
+    values: np.ndarray
+    paper: float
+    done: list
+    span: Span | None
+
+
+def read_pages(path):
+    """The pages of a picture file, a list of Pages, how many it has, and why the others cannot be read, or "".
+
+    Raises Exception of many kinds for a damaged file.
+    """
+    with open_file(path) as file, warnings.catch_warnings(action="ignore"):
+        picture = Image.open(file, formats=FORMATS)
+        pixels, count = math.prod(picture.size), getattr(picture, "n_frames", 1) if picture.format in PAGED else 1
+        most = LARGEST_PICTURE * (4 if picture.format in ("JPEG", "MPO") else 1)
+        if pixels > most:
+            raise ValueError(f"more than {most / 1e6:.0f} million pixels")
+        if pixels * count > most + 1000 * os.fstat(file.fileno()).st_size:
+            raise ValueError("pages that unpack to far more than the file holds")
+        pages = []
+        try:
+            for number in range(count):
+                if count > 1:
+                    picture.seek(number)
+                picture.draft("L", (2 * SIDE, 2 * SIDE))  # a large JPEG is read at a fraction of its size
+                pages.append(page_of(ImageOps.exif_transpose(picture)))
+        except Exception as error:
+            if not pages:
+                raise
+            return pages, count, reason_of(error)
+        return pages, count, ""
+
+
+def reason_of(error):
+    words = " ".join(str(getattr(error, "strerror", None) or error).split())[:80] or type(error).__name__
+    return "damaged" if "cannot identify" in words else words
+
+
+def page_of(picture):
+    if math.prod(picture.size) > LARGEST_PICTURE // 8 and picture.mode not in ("1", "P", "PA", "I;16", "I;16B"):
+        picture = picture.reduce(max(1, min(picture.size) // (4 * SIDE)))  # less memory for what follows
+    grey, done = as_grey(picture)
+    span = None
+    if grey.mode == "F":
+        values = np.asarray(grey)
+        span = span_of([values[None]])._replace(floats=picture.mode == "F", deep=picture.mode.startswith("I;16"))
+        span = span._replace(whole=True) if picture.mode != "F" else span
+    if grey.size != (SIDE, SIDE):
+        done = [*done, "pictures of other sizes made 28 x 28"]
+    return Page(np.asarray(small(grey)), paper_of(grey), done, span)
+
+
+def as_grey(picture):
+    """A Pillow image as one of mode L, or F in its own units, and what was done to it."""
+    if picture.mode[0] in "IF":  # 16 or 32 bits
+        return Image.fromarray(np.asarray(picture).astype("float32")), []
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        if picture.getchannel("A").getextrema()[0] < WHITE:
+            paper = Image.new("RGBA", picture.size, "white")
+            return Image.alpha_composite(paper, picture).convert("L"), ["transparent places made white"]
+    if picture.mode == "LAB":
+        return picture.getchannel("L"), ["colour made grey"]
+    if picture.mode == "HSV":
+        picture = picture.convert("RGB")
+    return picture.convert("L"), [] if picture.mode in ("L", "1") else ["colour made grey"]
+
+
+def paper_of(grey):
+    """The grey value that most of the rim of an image has: the median of its four edges."""
+    values = np.asarray(grey)
+    return float(np.median(np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])))
+
+
+def small(grey):
+    """A Pillow image of mode L or F as one of 28 x 28, averaged over areas, and centred on paper if it is not square."""
+    if grey.size == (SIDE, SIDE):
+        return grey
+    way = Image.Resampling.BOX if max(grey.size) > SIDE else Image.Resampling.BILINEAR
+    paper = paper_of(grey)
+    return ImageOps.pad(grey, (SIDE, SIDE), way, color=paper if grey.mode == "F" else int(paper))
+
+
+def finish_pages(pages, source):
+    """Pages as uint8 (n, 28, 28), and what was done to them, {words}. Raises UserError where no scale is known.
+
+    Ink is 1 in our images, as in MNIST: a picture on light paper is inverted.
+    """
+    spans, done = (
+        [page.span for page in pages if page.span],
+        dict.fromkeys(word for page in pages for word in page.done),
+    )
+    full = WHITE
+    if spans:
+        whole, floats, deep = all(s.whole for s in spans), any(s.floats for s in spans), all(s.deep for s in spans)
+        lows, highs = [span.low for span in spans], [span.high for span in spans]
+        span = Span(np.min(lows), np.max(highs), whole and np.max(highs) > 1, floats, deep)
+        full, words = full_scale(span, f"The pictures of {source}")
+        done |= dict.fromkeys([f"floats from 0 to {full}" if floats else "16 bits made 8", *words])
+    images = np.stack([to_bytes(page.values, full if page.span else WHITE) for page in pages])
+    light = np.array([page.paper * (WHITE / full if page.span else 1) > WHITE // 2 for page in pages])
+    if light.any():
+        images[light] = WHITE - images[light]
+        done["dark on light inverted"] = None
+    return images, done
+
+
+# -- Arrays of images --------------------------------------------------------------------------------------------------
+
+
+def flat_shapes(length):
+    """The shapes that a flat image of so many values may have: (height, width), or with colours first or last."""
+    if length in SHAPES:
+        return [SHAPES[length]]
+    for colours in (1, 3):
+        side = math.isqrt(length // colours)
+        if side >= 4 and side**2 * colours == length:
+            return [(side, side)] if colours == 1 else [(3, side, side), (side, side, 3)]
+    return []
+
+
+def is_images(shape, dtype):
+    """Whether an array may hold images: numbers or truths, (n, height, width) with or without a channel, or flat."""
+    if dtype.kind not in "biuf" or len(shape) not in (2, 3, 4):
+        return False
+    if len(shape) == 2:
+        return bool(flat_shapes(shape[1]) or flat_shapes(shape[0]))
+    return len(shape) == 3 or shape[-1] in (1, 3, 4) or shape[1] in (1, 3) or counts_last(shape)
+
+
+def counts_last(shape, labels=None):
+    """Whether the last axis of an array counts the images, as in MATLAB's files; labels: how many there are, or None."""
+    if labels is not None and labels in (shape[0], shape[-1]) and shape[0] != shape[-1]:
+        return labels == shape[-1]
+    if len(shape) == 2:
+        return not flat_shapes(shape[1]) and bool(flat_shapes(shape[0]))
+    square = shape[0] == shape[1] != shape[-1] and shape[-1] not in (1, 3, 4)
+    return square and (len(shape) == 3 or shape[2] in (1, 3, 4))
+
+
+def convert_images(parts, source):
+    """Arrays of images in any form as (n, 28, 28), uint8 from 0 to 255 or float32 from 0 to 1.
+
+    parts: the arrays of one data set, converted alike; source: where they are from, for the sentences. Returns the
+    list of arrays, and what was done, a list of words. Nothing is copied that is as it should be. Raises UserError.
+    """
+    what = f"The images of {source}"
+    shaped = [with_channel_last(x, source) for x in parts]
+    if len({x.shape[1:] for x in shaped}) > 1:
+        one, other = (x.shape[1:] for x in shaped)
+        raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
+    if not {x.dtype.kind for x in shaped} <= set("biuf"):
+        dtype = parts[0].dtype
+        raise UserError(f"{what} have dtype {dtype}: they must be integers from 0 to 255 or floats from 0 to 1.")
+    span = span_of(shaped)
+    full, said = full_scale(span, what)
+    height, width, *colours = shaped[0].shape[1:]
+    if colours:
+        said.append("colour made grey")
+    if (height, width) != (SIDE, SIDE):
+        said.append(f"{height} x {width} made 28 x 28")
+    if colours or (height, width) != (SIDE, SIDE):
+        return [in_blocks(lambda rows: made_small(to_bytes(rows, full)), x) for x in shaped], said
+    if span.floats and full == 1:
+        return [x.astype("float32", copy=False) for x in shaped], said
+    return [
+        x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in shaped
+    ], said
+
+
+def with_channel_last(x, source):
+    """An array of images as (n, height, width), or with a last axis of 3 or 4 colours, without a copy."""
+    n, *shape = x.shape or (0,)
+    if x.size == 0:
+        raise UserError(f"{source} has a part without images (its shape is {x.shape}): give it at least one.")
+    flat = flat_shapes(shape[0]) if len(shape) == 1 else []
+    if len(flat) == 2:
+        one, other = flat
+        raise UserError(
+            f"The images of {source} have {shape[0]:,} values each, which have two readings: `x = x.reshape(-1, *{one})`"
+            f" if the red ones come first (CIFAR), `x = x.reshape(-1, *{other})` if the colours of a pixel stand together."
+        )
+    if flat:
+        return x.reshape(n, *flat[0])
+    if len(shape) == 2:
+        return x
+    if len(shape) == 3 and shape[-1] in (1, 3, 4):
+        return x[..., 0] if shape[-1] == 1 else x
+    if len(shape) == 3 and shape[0] in (1, 3):
+        return x[:, 0] if shape[0] == 1 else np.moveaxis(x, 1, -1)
+    advice = "images must have shape (n, height, width), perhaps with 1 or 3 channels, or (n, 784)"
+    raise UserError(f"The images of {source} have shape {x.shape}: {advice}.")
 
 
 def check_unit(x, what, divide="divide them by 255"):
@@ -177,19 +319,6 @@ def check_unit(x, what, divide="divide them by 255"):
         raise UserError(f"{what} have values from {low:.4g} to {high:.4g}, and must be from 0 to 1: {advice}.")
 
 
-def as_float32(x):
-    return x.astype("float32", copy=False)
-
-
-def as_bytes(x):
-    return x.astype("uint8", copy=False)
-
-
-def in_whole_numbers(x):
-    """Whether an array of floats holds whole numbers alone, looked at block by block."""
-    return all(np.array_equal(rows, np.round(rows)) for rows in blocks(x))
-
-
 def blocks(x):
     return (x[start : start + BLOCK] for start in range(0, len(x), BLOCK))
 
@@ -199,20 +328,23 @@ def in_blocks(function, x):
 
 
 def made_small(images):
-    """Images (n, height, width[, colours]), uint8 or float32 from 0 to 1, as uint8 (n, 28, 28)."""
-    pixels = images if images.dtype == np.uint8 else (255 * images).round().astype("uint8")
-    return np.stack([np.asarray(small(as_grey(Image.fromarray(image))[0])) for image in np.ascontiguousarray(pixels)])
+    """Images (n, height, width[, colours]), uint8, as uint8 (n, 28, 28)."""
+    return np.stack([np.asarray(small(as_grey(Image.fromarray(image))[0])) for image in np.ascontiguousarray(images)])
 
 
 # -- Labels ------------------------------------------------------------------------------------------------------------
 
 
+class NoClassesError(UserError):
+    """Labels that are no classes with a name and a colour each; the images can do without them."""
+
+
 def convert_labels(parts, lengths, source):
     """Labels in any form as whole numbers from 0 on, int64 (n,), and the names of the classes, a tuple.
 
-    parts: the labels of one data set: (n,), (n, 1) or (1, n) whole numbers, floats that are whole, truths or text, or
-    one-hot (n, classes); or None for all, which gives zeros and no names. lengths: how many images each part has;
-    source: where they are from, for the sentences. Raises UserError.
+    parts: the labels of one data set: (n,), (n, 1) or (1, n) numbers, truths, dates or text, or one-hot (n, classes); or
+    None for all, which gives zeros and no names. lengths: how many images each part has; source: where they are from,
+    for the sentences. Raises UserError, and NoClassesError for labels that are not the name of one class each.
     """
     if all(y is None for y in parts):
         return [np.zeros(length, "int64") for length in lengths], ()
@@ -224,28 +356,53 @@ def convert_labels(parts, lengths, source):
             f"{len(y):,} labels for {length:,} images" for y, length in zip(flat, lengths, strict=True)
         )
         raise UserError(f"There are {there} in {source}: give one label for each.")
-    values = np.unique(np.concatenate(flat)).tolist()
+    found = [np.unique(y, return_inverse=True) for y in flat]
+    plain = [[plain_label(value) for value in values.tolist()] for values, _ in found]
+    values = {value for own in plain for value in own}
+    texts = sorted((value for value in values if isinstance(value, str)), key=name_order)
+    values = sorted(values - {*texts}) + texts
     if len(values) > MOST_CLASSES:
-        raise UserError(f"The labels of {source} are {len(values):,} classes: give {MOST_CLASSES} at most, or none.")
-    values.sort(key=lambda value: name_order(value) if isinstance(value, str) else value)
-    order = np.array(sorted(range(len(values)), key=values.__getitem__))
-    numbers = [order[np.searchsorted(np.array(values)[order], y)].astype("int64") for y in flat]
-    return numbers, tuple(printable(str(value))[:40] for value in values)
+        raise NoClassesError(
+            f"The labels of {source} are {len(values):,} classes: give {MOST_CLASSES} at most, or none."
+        )
+    place = {value: number for number, value in enumerate(values)}
+    numbers = [
+        np.array([place[value] for value in own], "int64")[inverse]
+        for own, (_, inverse) in zip(plain, found, strict=True)
+    ]
+    return numbers, names_of(values)
+
+
+def plain_label(value):
+    """A label as a whole number or as text."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    return value.strip() if isinstance(value, str) else int(value)
+
+
+def names_of(values):
+    """The names of classes, a tuple: on one line, not too long, and different."""
+    names = []
+    for value in values:
+        name = printable(str(value)[:200] + str(value)[200:][-200:]) or "(blank)"
+        name = name if len(name) <= 40 else f"{name[:19]}…{name[-20:]}"
+        names.append(name if name not in names else f"{name[:36]} ({len(names)})")
+    return tuple(names)
 
 
 def flat_labels(y, source):
-    """Labels as (n,) whole numbers or text. Raises UserError for what are none."""
+    """Labels as (n,) numbers or text. Raises NoClassesError for what are none."""
     if is_one_hot(y):
         return y.argmax(axis=1)
-    if y.ndim == 2 and 1 in y.shape:
+    if y.ndim > 1 and sum(length > 1 for length in y.shape) <= 1:
         y = y.ravel()
-    whole = y.dtype.kind in "biu" or (y.dtype.kind == "f" and np.isfinite(y).all() and (y == y.round()).all())
-    if y.ndim != 1 or not (whole or y.dtype.kind in "US"):
+    if y.dtype.kind == "M":
+        y = y.astype(str)
+    whole = y.dtype.kind in "biuUS" or (y.dtype.kind == "f" and np.isfinite(y).all() and (y == y.round()).all())
+    if y.ndim != 1 or not whole:
         advice = "labels must be (n,) whole numbers or text, or one-hot (n, classes)"
-        raise UserError(f"The labels of {source} have shape {y.shape} and dtype {y.dtype}: {advice}.")
-    if y.dtype.kind == "S":
-        return np.char.decode(y, "utf-8", "backslashreplace")
-    return y.astype("int64") if whole else y
+        raise NoClassesError(f"The labels of {source} have shape {y.shape} and dtype {y.dtype}: {advice}.")
+    return y
 
 
 def is_one_hot(y):

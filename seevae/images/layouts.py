@@ -1,437 +1,491 @@
-"""The layouts in which people keep images: which arrays of images and labels a path holds.
+"""The layouts in which people keep images: which files, arrays and pictures of a path are taken, and which are not.
 
-An .npz or .npy file, IDX files (MNIST's own format), a table of text with one row an image, or a folder of pictures.
-Nothing is converted here (see seevae/images/converting.py). Names say what an array is: "x_train", "test_labels" and
-"emnist-letters-train-images-idx3-ubyte.gz" are read by their words.
+One walk finds all files (see sources.py for what each is); then arrays, tables or pictures are chosen by the words of
+their names (words.py) and are read. Whatever is not taken stands in the account. Nothing is converted here, apart from
+pictures (converting.py).
 """
 
-import contextlib
 import math
 import os
-import re
-from itertools import islice
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from seevae.basics import UserError, printable
-from seevae.images.converting import MOST_CLASSES, in_order, read_picture
-from seevae.images.reading import (
-    free_memory,
-    is_there,
-    list_arrays,
-    open_file,
-    opened_unpacked,
-    read_arrays,
-    read_idx,
-    read_npy,
-)
+from seevae.basics import UserError, say
+from seevae.images.account import some
+from seevae.images.converting import counts_last, finish_pages, in_order, is_images, read_pages, reason_of
+from seevae.images.reading import hold_in_memory, require_file
+from seevae.images.sources import ARRAYS, Array, Source, look, refuse
+from seevae.images.tables import has_pixels, labels_by_file, read_table
+from seevae.images.words import Role, choose_parts, only_set, role
 
-PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test"}
-PARTS |= dict.fromkeys(("val", "valid", "validation", "dev"), "val")
-KINDS = dict.fromkeys(("x", "image", "images", "img", "imgs", "data", "pixels"), "images")
-KINDS |= dict.fromkeys(("y", "label", "labels", "target", "targets", "class", "classes"), "labels")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-TABLES = (".csv", ".tsv", ".txt", ".amat")
-LINE = 2**20  # characters that a row of a table may have
-# What is not read here, and two lines of Python that make an .npz file of it; FILE stands for the path.
-MAKE = 'numpy.savez("mine.npz", '
-TO_CONVERT = {
-    ".mat": ("import numpy, scipy.io", MAKE + '**{k: v for k, v in scipy.io.loadmat("FILE").items() if k[0] != "_"})'),
-    ".pkl": ("import numpy, pickle", MAKE + '**dict(zip(["images", "labels"], pickle.load(open("FILE", "rb")))))'),
-    ".pkl.gz": (
-        'import gzip, numpy, pickle; train, _, test = pickle.load(gzip.open("FILE"), encoding="latin1")',
-        MAKE + "x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])",
-    ),
-    ".pt": ("import numpy, torch", MAKE + '**dict(zip(["images", "labels"], torch.load("FILE")[:2])))'),
-    ".tfrecord": (
-        "import numpy, tensorflow as tf; rows = [tf.train.Example.FromString(row.numpy()).features.feature"
-        ' for row in tf.data.TFRecordDataset("FILE")]',
-        MAKE + 'images=[tf.io.decode_image(row["image"].bytes_list.value[0]) for row in rows],'
-        ' labels=[row["label"].int64_list.value[0] for row in rows])',
-    ),
-    ".parquet": (
-        'import io, numpy, pandas, PIL.Image; rows = pandas.read_parquet("FILE")',
-        MAKE + 'images=[PIL.Image.open(io.BytesIO(image["bytes"])) for image in rows["image"]], labels=rows["label"])',
-    ),
-    ".h5": ("import h5py, numpy", MAKE + '**{name: array[()] for name, array in h5py.File("FILE").items()})'),
-}
-TO_CONVERT |= {".pickle": TO_CONVERT[".pkl"], ".pth": TO_CONVERT[".pt"], ".hdf5": TO_CONVERT[".h5"]}
-PICKLES = (".pkl", ".pkl.gz", ".pickle", ".pt", ".pth")
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+COLUMNS_FIRST = ("emnist", "silhouettes", "chardata")  # data sets whose authors wrote the columns of an image first
+LEFT_OUT = {"unreadable": "cannot be opened", "archive": "an archive", "foreign": "of a format that is not read"}
 
 
 class Found(NamedTuple):
     """What a path holds: train and test, each a pair of images and labels, in any form; test and labels may be None.
 
-    said: what was left out or done on the way, in some words each.
+    said: what was done on the way, in some words each. labels: what holds the labels, a unit of the account and a name
+    each; that is taken, or left out, when they are converted.
     """
 
     train: tuple
     test: tuple | None = None
     said: tuple = ()
+    labels: tuple = ()
 
 
-class Role(NamedTuple):
-    """What a name says of an array: its set ("emnist-letters"), part ("train", "test", "val") and kind, or None."""
-
-    set: str
-    part: str | None
-    kind: str | None
+def found(pairs, said, holders=()):
+    """The Found of one pair of images and labels, or of two."""
+    return Found(pairs[0], pairs[1] if len(pairs) > 1 else None, tuple(said), tuple(holders))
 
 
-def role(name):
-    """The Role that the words of a name give it."""
-    name = re.sub(r"[-.]idx\d-ubyte|\.(gz|npz|npy|csv|tsv|txt|amat)$", "", name.removesuffix(".gz"))
-    words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", name)
-    part = next((PARTS[word.lower()] for word in words if word.lower() in PARTS), None)
-    kind = next((KINDS[word.lower()] for word in words if word.lower() in KINDS), None)
-    return Role("-".join(word for word in words if word.lower() not in PARTS | KINDS), part, kind)
+def find(path, account):
+    """What a file or a folder holds, as a Found; what there was goes into the account.
 
-
-def find(path):
-    """What a file or a folder holds, as a Found. Raises UserError with what was found, and what to do.
-
-    MemoryError for what does not fit into the memory. Nothing is ever unpickled.
+    Raises UserError with what was found, and what to do, and MemoryError for what does not fit into the memory. Nothing
+    is ever unpickled.
     """
+    if not str(path):
+        raise UserError("The path of the data is empty: give a file or a folder of images.")
     path = Path(os.path.expanduser(path))
-    if os.path.isdir(path):
-        return in_folder(path)
-    if together := named_after(path):
-        return in_files(path, together)
-    names = "'mnist', 'sample', 'fashion_mnist'"
-    is_there(path, "data file", f"give {names}, or the path of a file or of a folder of images")
-    refuse_other_formats(path)
-    try:
-        with open_file(path) as file:
-            start = file.read(4)
-        if start == b"PK\3\4":
-            return in_npz(path)
-        if start == b"\x93NUM":
-            return Found((read_npy(path, free_memory()), None))
-        with opened_unpacked(path) as file:
-            start = file.read(4)
-        if start[:3] == b"\0\0\x08":
-            return in_idx(path)
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
-    if path.suffix.lower() in TABLES or path.name.lower().endswith(".csv.gz"):
-        images, labels = read_table(path)
-        return Found((images, labels))
-    if path.suffix.lower() in PICTURES:
-        raise UserError(
-            f"{path} is one picture, and there is nothing to learn from one: give a folder of pictures;"
-            " notebooks/README.md shows how a trained model encodes a picture of yours."
+    sources = sources_at(path, account)
+    account.find("files", len(sources))
+    alone = len(sources) == 1 and sources[0].path == path
+    if alone and sources[0].kind not in ("picture", "table", *ARRAYS):
+        refuse(sources[0])
+    families = [family_of(source, alone) for source in sources]
+    weights = Counter()
+    for source, family in zip(sources, families, strict=True):
+        weights[family] += weight(source, family)
+    del weights[None]
+    if not weights:
+        say_what_is_there(path, sources)
+    family = max(weights, key=weights.get)
+    if 10 * (weights.total() - weights[family]) > weights.total():
+        told = " and ".join(
+            f"{some([s.path.name for s, f in zip(sources, families, strict=True) if f == name], 2)} ({name})"
+            for name in weights
         )
-    raise unreadable(path, "it is of no format that is known here")
+        raise UserError(f"{path} holds {told}, and it cannot be told which to take: give one, or move the others away.")
+    chosen = [source for source, own in zip(sources, families, strict=True) if own == family]
+    lists = [source for source in sources if source.kind == "table" and family == "pictures" and source not in chosen]
+    for source, own in zip(sources, families, strict=True):
+        if own != family and source not in lists:
+            account.leave(
+                "files", f"beside the {family}" if own else LEFT_OUT.get(source.kind, "not read here"), source
+            )
+    return FAMILIES[family](path, chosen, lists, account)
+
+
+def family_of(source, alone=False):
+    """Which of FAMILIES a file belongs to, or None. One that is given alone is read for what it says it is."""
+    if source.kind == "picture":
+        return "pictures"
+    if source.kind == "table":
+        return "tables" if alone or has_pixels(source.path) else None
+    labels = len(source.arrays) == 1 and role(source.path.name).kind == "labels"
+    images = any(is_images(array.shape, array.dtype) for array in source.arrays)
+    return "arrays" if labels or images or (alone and source.kind in ARRAYS) else None
+
+
+def weight(source, family):
+    """About how many images a file holds."""
+    if family == "tables":
+        return 1 + source.path.stat().st_size // 2000
+    return max([1, *(array.shape[0] for array in source.arrays if is_images(array.shape, array.dtype))])
+
+
+def say_what_is_there(path, sources):
+    """Raise UserError for a folder that holds nothing to take."""
+    for source in sources:
+        if source.kind in ("foreign", "archive"):
+            refuse(source)
+    inside = some([str(source.path.relative_to(path)) for source in sources]) or "nothing"
+    raise UserError(f"The folder {path} holds no data file and no picture, but {inside}: give another one.")
+
+
+# -- The walk ----------------------------------------------------------------------------------------------------------
+
+
+def sources_at(path, account):
+    """All files at a path, a Source each: of a folder, of one file, or of the IDX files that go together."""
+    if os.path.isdir(path):
+        return [*walk(path, account, set())]
+    if not os.path.lexists(path) and (together := named_after(path)):
+        return [look(file) for file in together]
+    names = "'mnist', 'sample', 'fashion_mnist'"
+    require_file(path, "data file", f"give {names}, or the path of a file or of a folder of images")
+    source = look(path)
+    if source.kind == "idx":
+        own = role(path.name)
+        beside = [other for other in in_order(path.parent.iterdir()) if "ubyte" in other.name]
+        partners = [other for other in beside if role(other.name)[:2] == own[:2] and role(other.name).kind != own.kind]
+        return [source, *map(look, partners[:1])] if own.kind else [source]
+    return [source]
 
 
 def named_after(path):
     """The IDX files of one data set among others in a folder, such as gzip/emnist-letters, where that is no file."""
-    with contextlib.suppress(OSError, ValueError):
-        if path.name and not os.path.lexists(path):
-            files = path.parent.iterdir()
-            return [file for file in files if file.name.startswith(f"{path.name}-") and "ubyte" in file.name]
-    return []
+    try:
+        files = in_order(path.parent.iterdir())
+        return [file for file in files if path.name and file.name.startswith(f"{path.name}-") and "ubyte" in file.name]
+    except (OSError, ValueError):
+        return []
 
 
-def unreadable(path, reason):
-    advice = "give an .npz, .npy, .csv or IDX file, or a folder of pictures"
-    return UserError(f"{path} is not a readable file of images ({reason}): {advice}.")
+def walk(folder, account, seen):
+    """The files in a folder and in those below it, in the order of their names, each as a Source.
+
+    Hidden files, and folders that a link leads back to, are left out. Raises UserError for a folder that one may not read.
+    """
+    try:
+        state = os.stat(folder)
+        inside = in_order(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be read ({error.strerror}): give another one.") from error
+    seen.add((state.st_dev, state.st_ino))
+    folders = []
+    for path in inside:
+        if path.name.startswith((".", "__MACOSX")) or path.name in ("Thumbs.db", "desktop.ini"):
+            account.find("files")
+            account.leave("files", "hidden", path.name)
+        elif not os.path.isdir(path):
+            yield look(path)
+        elif (os.stat(path).st_dev, os.stat(path).st_ino) in seen:
+            account.find("files")
+            account.leave("files", "a link to a folder that is walked already", path.name)
+        else:
+            folders.append(path)
+    for path in folders:
+        yield from walk(path, account, seen)
 
 
-def refuse_other_formats(path):
-    """Raise UserError for a file of another format, with what makes one of ours of it."""
-    name = path.name.lower()
-    for suffix, (first, second) in TO_CONVERT.items():
-        if name.endswith((suffix, f"{suffix}-00000-of-00001")):
-            lines = f"`{first}` and `{second}`".replace("FILE", path.as_posix())
-            trust = ", if you trust it, as a pickle can run any program" if suffix in PICKLES else ""
-            raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give mine.npz.")
-    if name.endswith(ARCHIVES):
-        raise UserError(f"{path} is an archive: unpack it, and give the folder.")
+# -- Arrays ------------------------------------------------------------------------------------------------------------
 
 
-# -- Arrays in one .npz file, or in several files ----------------------------------------------------------------------
+class Named(NamedTuple):
+    """An array, its file, and the Role that the names of both give it."""
+
+    source: Source
+    array: Array
+    role: Role
+
+    @property
+    def part(self):
+        return self.role.part or ""
+
+    @property
+    def unit(self):
+        return "files" if len(self.source.arrays) == 1 else "arrays"
+
+    @property
+    def title(self):
+        return self.source.path.name if self.unit == "files" else self.array.name
+
+    @property
+    def fits(self):
+        return is_images(self.array.shape, self.array.dtype)
 
 
-def is_images(shape, dtype):
-    """Whether an array may hold images: (n, height * width), with or without a channel, of numbers or truths."""
-    if dtype.kind not in "biuf" or len(shape) not in (2, 3, 4):
-        return False
-    if len(shape) == 2:
-        return shape[1] >= 16 and math.isqrt(shape[1]) ** 2 == shape[1]
-    return len(shape) == 3 or shape[-1] in (1, 3, 4) or shape[1] in (1, 3)
+def named_arrays(sources):
+    """All arrays of some files, as Named ones: a file before the one that gzip made of it."""
+    for source in sorted(sources, key=lambda source: (len(source.path.name), source.path.name)):
+        of_file = role(source.path.name)
+        for array in source.arrays:
+            own = role(array.name)
+            names = [of_file.set if len(sources) > 1 else "", own.set if len(source.arrays) > 1 else ""]
+            beside = of_file if len(sources) > 1 or len(source.arrays) == 1 else Role("", None, None)
+            kind = (own.kind or beside.kind) if len(source.arrays) > 1 else (of_file.kind or own.kind)
+            yield Named(source, array, Role("-".join(filter(None, names)), own.part or beside.part, kind))
 
 
-def in_npz(path):
-    """The images and labels of an .npz file, known by the names of its arrays; or its one array of images."""
-    arrays = list_arrays(path)
-    roles = {name: role(name) for name in arrays}
-    named = {name: r for name, r in roles.items() if r.kind == "images"}
-    images = {name: r for name, r in named.items() if is_images(*arrays[name])}
-    sets = {r.set for r in images.values()}
-    wrong = [name for name, r in named.items() if name not in images and (r.set in sets or not images)]
-    if not named:  # none has such a name: one that can be nothing else
-        images = {name: r for name, r in roles.items() if r.kind is None and is_images(*arrays[name])}
-    shapes = ", ".join(f"{name} {shape} {dtype}" for name, (shape, dtype) in [*arrays.items()][:12])
-    holds = f"{path} holds {shapes or 'no arrays'}"
+def in_arrays(path, sources, _, account):
+    """The data set in the arrays of one file or of several, known by their names."""
+    named = [*named_arrays(sources)]
+    account.find("arrays", sum(n.unit == "arrays" for n in named))
+    images, labels, classes = choose_arrays(path, named)
+    parts = {part: [n for n in images if n.part == part] for part in {n.part: None for n in images}}
+    own = {part: next((n for n in labels if goes_with(n, of[0])), None) for part, of in parts.items()}
+    chosen = choose_parts({part: bool(classes or own[part]) for part in parts})
+    used = {part: parts[part] if classes else parts[part][:1] for part in chosen}
+    hold_in_memory(sum(size(n) for part, of in used.items() for n in [*of, own[part]] if n))
+    said = {}
+    pairs = [read_part(of, own[part], classes, said) for part, of in used.items()]
+    holders = [own[part] for part in used if own[part]]
+    settle(named, [n for of in used.values() for n in of], holders, images, account)
+    return found(pairs, said, [(n.unit, n.title) for n in holders])
+
+
+def choose_arrays(path, named):
+    """The arrays of images, those of labels, and whether each is a class of its own. Raises UserError."""
+    images = [n for n in named if n.role.kind == "images" and n.fits]
+    sets = {n.role.set for n in images}
+    wrong = [n for n in named if n.role.kind == "images" and not n.fits and (not images or n.role.set in sets)]
+    images = images or [n for n in named if n.role.kind is None and n.fits]
+    holds = f"{path} holds {some([f'{n.title} {n.array.shape} {n.array.dtype}' for n in named], 12) or 'no arrays'}"
     if wrong or not images:
         advice = "images are numbers from 0 to 255, or from 0 to 1, in an array (n, 28, 28), such as x_train"
         raise UserError(f"{holds}: {advice} (beside y_train, x_test and y_test).")
-    labels = {name: r for name, r in roles.items() if r.kind == "labels" and len(arrays[name][0]) <= 2}
-    if [*images] == ["arr_0"] and "arr_1" in arrays:  # numpy.savez(file, images, labels)
-        labels = {"arr_1": images["arr_0"]}
-    wanted = {name: r._replace(kind="images") for name, r in images.items()}
-    pairs = {r[:2] for r in images.values()}
-    wanted |= {name: r._replace(kind="labels") for name, r in labels.items() if r[:2] in pairs}
-    found = by_role(wanted, holds, lambda names: read_arrays(path, dict.fromkeys(names), free_memory()).__getitem__)
-    others = [name for name in arrays if name not in wanted or wanted[name].part == "val"]
-    return found._replace(said=(f"{', '.join(others[:6])} left out",) if others else ())
+    labels = [n for n in named if n.role.kind == "labels" and n.array.dtype.kind != "O"]
+    if images[0].array.name == "arr_0" and not labels:  # numpy.savez(file, images, labels)
+        labels = [n for n in named if n.array.name == "arr_1" and not n.fits]
+        images = images[:1] if labels else images
+    sets = {n.role.set for n in images}
+    one_each = len({n.source.path for n in images}) == len(images) == len(named)
+    classes = len(sets) > 1 and one_each and not labels and not any(n.role.kind for n in images)
+    if not classes:
+        only_set(sets, holds)
+    return images, labels, classes
 
 
-def by_role(roles, holds, get):
-    """The Found of named sources, {name: Role}. get: names -> a function that reads one of them.
-
-    holds: what there is, the beginning of the sentence where it cannot be told what to take.
-    """
-    sets = {r.set for r in roles.values() if r.kind == "images"}
-    if len(sets) > 1:
-        raise UserError(f"{holds}: it cannot be told which of {', '.join(sorted(sets))} to take; give one alone.")
-    chosen = {}
-    for name, r in roles.items():
-        if r.set in sets and r.part != "val":
-            chosen.setdefault((r.part or "train", r.kind), name)
-    if ("train", "images") not in chosen:  # a test part alone
-        chosen = {("train", kind): name for (_, kind), name in chosen.items()}
-    read = get([*chosen.values()])
-    pairs = {
-        part: tuple(read(chosen[part, kind]) if (part, kind) in chosen else None for kind in ("images", "labels"))
-        for part in dict.fromkeys(part for part, kind in chosen if kind == "images")
-    }
-    return Found(pairs["train"], pairs.get("test"))
+def goes_with(labels, images):
+    return labels.array.name == "arr_1" or labels.role[:2] == images.role[:2]
 
 
-def in_files(folder, files):
-    """The data set in several files, one for images or labels of a part, known by their names."""
-    files = sorted(files, key=lambda path: (len(path.name), path.name))  # a file before the one that gzip made of it
-    roles = {}
-    for path in files:
-        if (r := role(path.name)) not in roles.values():
-            roles[path] = r
-    holds = f"{folder} holds {', '.join(printable(path.name) for path in files[:8])}"
-    found = by_role(roles, holds, lambda paths: read_member)
-    if any(r.set.startswith("emnist") for r in roles.values()):  # its authors wrote the columns first
-        turned = [None if pair is None else (pair[0].swapaxes(1, 2), pair[1]) for pair in found[:2]]
-        found = Found(*turned, ("EMNIST's transposed images turned",))
-    return found
+def size(named):
+    return math.prod(named.array.shape) * named.array.dtype.itemsize
 
 
-def read_member(path):
-    """The array of an IDX file, an .npy file, or an .npz file that holds one alone. Raises UserError."""
+def read_part(images, labels, classes, said):
+    """The images and labels of a part, read from their arrays; labels may be None."""
+    y = read(labels) if labels else None
+    x = [upright(n, read(n), y, said) for n in images]
+    if y is not None and y.ndim == 2 and len(y) > 1 and len(y) != len(x[0]) == y.shape[1]:
+        y = y.T
+    if classes:
+        shared = len(os.path.commonprefix([f"{n.role.set}-".split("-") for n in images]))
+        y = np.repeat(["-".join(n.role.set.split("-")[shared:]) for n in images], [len(rows) for rows in x])
+        said["each file is a class"] = None
+    return np.concatenate(x) if len(x) > 1 else x[0], y
+
+
+def read(named):
     try:
-        if path.suffix == ".npy":
-            return read_npy(path, free_memory())
-        if path.suffix != ".npz":
-            return read_idx(path, free_memory())
-        (array,) = read_arrays(path, dict.fromkeys(list_arrays(path)), free_memory()).values()
-        return array
+        return named.array.read()
     except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
+        refuse(named.source._replace(kind="unreadable", reason=str(error)))
 
 
-def in_idx(path):
-    """The images of one IDX file, with the labels of the file that goes with it, if there is one."""
-    own = role(path.name)
-    beside = [other for other in path.parent.iterdir() if "ubyte" in other.name and role(other.name)[:2] == own[:2]]
-    if own.kind and len({role(other.name).kind for other in beside}) == 2:
-        return in_files(path, [path, *(other for other in beside if role(other.name).kind != own.kind)])
-    return Found((read_idx(path, free_memory()), None))
+def upright(named, x, labels, said):
+    """An array of images with the images first, and upright where its data set is known to have the columns first."""
+    number = max(labels.shape, default=0) if labels is not None and labels.ndim < 3 else None
+    if counts_last(x.shape, number):
+        said["the last axis counts the images"] = None
+        x = np.moveaxis(x, -1, 0)
+    known = known_as_turned(named.source, named.array.name)
+    return turned(x, known, said) if known else x
+
+
+def known_as_turned(source, name=""):
+    """The name of the data set, in the names of a file, of its folder and of an array, whose columns come first."""
+    if name.startswith("dataset/"):  # so its .mat files have it, and no others
+        return "emnist"
+    names = f"{source.path.parent.name}/{source.path.name}/{name}".lower()
+    return next((known for known in COLUMNS_FIRST if known in names), None)
+
+
+def turned(x, known, said):
+    """Images (n, height, width) or flat with rows and columns exchanged."""
+    if x.ndim == 2:
+        side = math.isqrt(x.shape[1])
+        x = x.reshape(-1, side, side)
+    said[f"{known.upper() if known == 'emnist' else known}'s transposed images turned"] = None
+    return x.swapaxes(1, 2)
+
+
+def settle(named, used, holders, images, account):
+    """Write into the account what became of each array, of its images, and of its file."""
+    for n in named:
+        reason = {"val": "a validation part"}.get(
+            n.role.part, "not of this set" if n in images else "no images of this set"
+        )
+        count = n.array.shape[0] if n in images else 0
+        account.find("images", count)
+        if n in used:
+            account.take(n.unit)
+            account.take("images", count)
+        elif n not in holders:
+            account.leave(n.unit, reason, n.title)
+            if count:
+                account.leave("images", reason, n.title, count)
+    for source in {n.source.path: n.source for n in named if n.unit == "arrays"}.values():
+        if any(n.source is source for n in [*used, *holders]):
+            account.take("files")
+        else:
+            account.leave("files", "no images of this set", source)
 
 
 # -- Tables ------------------------------------------------------------------------------------------------------------
 
 
-class Columns(NamedTuple):
-    """How the columns of a table lie: what cuts them apart (None: spaces), how many, and which holds the labels."""
-
-    cutting: str | None
-    count: int
-    label: int | None
-
-    @property
-    def side(self):
-        return math.isqrt(self.count)
-
-
-def read_table(path):
-    """The images (n, side, side) and labels (n,), text, of a table with one row an image; labels may be None.
-
-    The first row may name the columns. A column of labels is the one that is named so, else the first or the last.
-    Raises UserError for another table, and MemoryError for one that is too large.
-    """
-    free, pixels, labels = free_memory(), [], []
-    try:
-        with opened_unpacked(path) as file:
-            rows = rows_of(file)
-            columns, block = begin_table(rows)
-            while block:
-                pixels.append(numbers_of(block, columns))
-                if columns.label is not None:
-                    labels += [unquoted(row.split(columns.cutting)[columns.label]) for row in block]
-                free -= 2 * pixels[-1].nbytes  # once in blocks, once together
-                if free < 0:
-                    raise MemoryError
-                block = [*islice(rows, 1000)]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a readable table of images ({error}): give one row an image.") from error
-    if not pixels:
-        raise UserError(f"{path} holds no rows below the names of its columns: give one row an image.")
-    return np.concatenate(pixels).reshape(-1, columns.side, columns.side), np.array(labels) if labels else None
+def in_tables(path, sources, _, account):
+    """The data set in one table, or in one for training and one that is held out, known by their names."""
+    parts = {}
+    for source in sources:
+        parts.setdefault(role(source.path.name).part or "" if len(sources) > 1 else "", []).append(source)
+    if len(sources) > 1 and ("" in parts or any(len(of) > 1 for of in parts.values())):
+        names = some([source.path.name for source in sources])
+        raise UserError(f"{path} holds {names}, and it cannot be told which to take: give one of them.")
+    tables = {part: read_table(of[0].path) for part, of in parts.items()}
+    chosen = choose_parts({part: labels is not None for part, (_, labels, _) in tables.items()})
+    said, pairs = {}, []
+    for part, (images, labels, columns) in sorted(tables.items(), key=lambda item: item[0] != chosen[0]):
+        account.find("images", len(images))
+        source = parts[part][0]
+        if part not in chosen:
+            reason = "a validation part" if part == "val" and labels is not None else "a part without labels"
+            account.leave("files", reason, source)
+            account.leave("images", reason, source, len(images))
+            continue
+        account.take("files")
+        account.take("images", len(images))
+        known = known_as_turned(source)
+        pairs.append((turned(images, known, said) if known else images, labels))
+        if columns.others:
+            said[f"columns left over: {some(columns.others)}"] = None
+    return found(pairs, said)
 
 
-def rows_of(file):
-    """The rows of a table, as text, without empty ones. Raises ValueError for one that is too long, or no text."""
-    while line := file.readline(LINE):
-        if len(line) == LINE or b"\0" in line:
-            raise ValueError("it is no text, or has a row of more than a million characters")
-        if row := line.decode("utf-8-sig", "replace").strip():
-            yield row
+# -- Pictures ----------------------------------------------------------------------------------------------------------
 
 
-def begin_table(rows):
-    """The Columns of a table, from an iterator over its rows, and its first 1,000 rows below their names."""
-    first = next(rows, "")
-    separator = max(",;\t ", key=first.count)
-    cutting = None if separator == " " else separator
-    names = [unquoted(name) for name in first.split(cutting)]
-    columns = Columns(cutting, len(names), None)
-    if columns.side < 4 or columns.count - columns.side**2 not in (0, 1):
-        expected = "28 x 28 pixels are 784, or 785 with a label"
-        raise ValueError(f"its first row has {columns.count} columns, and {expected}")
-    titled = sum(not is_number(name) for name in names) > 1  # a label alone may be text
-    block = [*islice(rows, 1000)] if titled else [first, *islice(rows, 999)]
-    if block and columns.count > columns.side**2:
-        named = [column for column, name in enumerate(names) if titled and role(name).kind == "labels"]
-        columns = columns._replace(label=named[0] if named else first_or_last(block, cutting))
-    return columns, block
-
-
-def first_or_last(rows, cutting):
-    """Which column of rows of a table holds the labels: the last one if it alone can, by its text or its values."""
-    first, last = ({unquoted(row.split(cutting)[column]) for row in rows} for column in (0, -1))
-    text = [not all(map(is_number, values)) for values in (first, last)]
-    numbers = (len(first) == 1 or len(first) > MOST_CLASSES) and 1 < len(last) <= MOST_CLASSES
-    return len(rows[0].split(cutting)) - 1 if text == [False, True] or (text == [False, False] and numbers) else 0
-
-
-def numbers_of(rows, columns):
-    """The pixels in rows of a table, (rows, pixels), uint8 if they are whole grey values, else float32."""
-    if any(len(row.split(columns.cutting)) != columns.count for row in rows):
-        raise ValueError("its rows differ in length")
-    used = [column for column in range(columns.count) if column != columns.label]
-    numbers = np.loadtxt(rows, "float32", None, columns.cutting, usecols=used, quotechar='"', ndmin=2)
-    whole = ((numbers == numbers.round()) & (numbers >= 0) & (numbers <= 255)).all()
-    return numbers.astype("uint8") if whole else numbers
-
-
-def unquoted(text):
-    return text.strip("\"'")
-
-
-def is_number(text):
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-# -- Folders -----------------------------------------------------------------------------------------------------------
-
-
-def in_folder(folder):
-    """What a folder holds: data files that go together, or pictures, perhaps in a folder for each class."""
-    try:
-        folders, files = listed(folder)
-        while not files and (inner := [path for path in folders if len(folders) == 1 or path.name == "raw"]):
-            folder = inner[0]  # that of an archive, or of torchvision
-            folders, files = listed(folder)
-        if data := [path for path in files if is_data(path)]:
-            tables = [path for path in data if role(path.name).kind is None]
-            if len(data) == 1:
-                return find(data[0])
-            return in_tables(folder, tables) if len(tables) == len(data) else in_files(folder, data)
-        return in_pictures(folder, folders)
-    except OSError as error:
-        raise UserError(f"The folder {folder} cannot be read ({error.strerror}): give another one.") from error
-
-
-def listed(folder):
-    """The folders and the files in a folder, both in the order of their names, without hidden ones."""
-    inside = in_order(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
-    return [path for path in inside if path.is_dir()], [path for path in inside if not path.is_dir()]
-
-
-def is_data(path):
-    name = path.name.lower().removesuffix(".gz")
-    return name.endswith((".npz", ".npy", "ubyte", ".csv", ".tsv"))
-
-
-def in_tables(folder, paths):
-    """The data set in a table for training and one for testing, known by their names."""
-    parts = {role(path.name).part: path for path in paths if path.suffix.lower() in TABLES}
-    if {*parts} - {"val"} not in ({"train"}, {"train", "test"}):
-        names = ", ".join(printable(path.name) for path in paths[:8])
-        raise UserError(f"{folder} holds {names}, and it cannot be told which to take: give one of them.")
-    train, test = read_table(parts["train"]), read_table(parts["test"]) if "test" in parts else None
-    if test and train[1] is not None and test[1] is None:  # as Kaggle has it
-        return Found(train, None, (f"{parts['test'].name}, which has no labels, left out",))
-    return Found(train, test)
-
-
-def in_pictures(folder, folders):
-    """The pictures of a folder, in parts if it has folders "train" and "test", and in classes if it has folders."""
-    parts = {PARTS[path.name.lower()]: path for path in folders if path.name.lower() in PARTS}
-    chosen = {part: parts[part] for part in ("train", "test") if part in parts}
-    if "train" not in chosen:
-        chosen, parts = {"train": folder}, {}
-    pairs, said, others = {}, {}, 0
-    for part, place in chosen.items():
-        *pair, left_out, done = read_pictures(place)
-        pairs[part], others = tuple(pair), others + left_out
-        said |= dict.fromkeys(done)
-    if "val" in parts:
-        said[f"{parts['val'].name} left out"] = None
-    if others:
-        said[f"{others:,} file{'s' * (others > 1)} left out that {'are' if others > 1 else 'is'} no picture"] = None
-    return Found(pairs["train"], pairs.get("test"), tuple(said))
-
-
-def read_pictures(folder):
-    """The pictures of a folder as uint8 (n, 28, 28), and their classes, the names of its folders, or None.
-
-    Also how many files were left out that are no pictures, and what was done with the others, {words}.
-    """
-    folders, files = listed(folder)
-    classes = [(path.name, listed(path)[1]) for path in folders]
-    if not any(paths for _, paths in classes):
-        classes = [(None, files)]
-    images, labels, said = [], [], {}
-    left_out = 0 if classes[0][0] is None else len(files)
-    total = sum(len(paths) for _, paths in classes)
+def in_pictures(path, sources, lists, account):
+    """The pictures in a folder, in parts and classes by the names of the folders below it, or by a table beside them."""
+    root = path if os.path.isdir(path) else path.parent
+    places = arrange([source.path.relative_to(root).parts[:-1] for source in sources], f"{path} holds")
+    said, holders = {}, []
+    if not any(place.label for place in places):
+        places, holders = from_lists(root, sources, places, lists, account)
+    else:
+        for source in lists:
+            account.leave("files", "a table beside folders of classes", source)
+    parts = {}
+    for source, place in zip(sources, places, strict=True):
+        if place.reason:
+            account.leave("files", place.reason, source)
+        else:
+            parts.setdefault(place.part or "", []).append((source, place.label))
+    chosen = choose_parts({part: labelled(of) for part, of in parts.items()})
+    for part, of in parts.items():
+        for source, _ in of if part not in chosen else ():
+            account.leave("files", "a validation part" if part == "val" else "a part without classes", source)
+    total = sum(len(parts[part]) for part in chosen)
     if total > 5000:
-        print(f"Reading {total:,} pictures", flush=True)
-    for name, paths in classes:
-        for path in paths:
-            picture = read_picture(path) if path.suffix.lower() in PICTURES else None
-            if picture is None:
-                left_out += 1
-                continue
-            images.append(picture[0])
-            labels.append(name)
-            said |= dict.fromkeys(picture[1])
-    if not images:
-        inside = ", ".join(printable(path.name) for path in [*folders, *files][:8]) or "nothing"
-        raise UserError(f"The folder {folder} holds no data file and no picture, but {inside}: give another one.")
-    return np.stack(images), None if labels[0] is None else np.array(labels), left_out, said
+        say(f"Reading {total:,} pictures")
+    read = [read_pictures(path, parts[part], account, said) for part in chosen]
+    account.check(path)
+    images, done = finish_pages([page for pages, _ in read for page in pages], path)
+    if len(images) == 1 and path == sources[0].path:
+        raise UserError(
+            f"{path} is one picture, and there is nothing to learn from one: give a folder of pictures;"
+            " notebooks/README.md shows how a trained model encodes a picture of yours."
+        )
+    first = len(read[0][0])
+    pairs = [(images[:first], read[0][1]), (images[first:], read[-1][1])][: len(read)]
+    return found(pairs, (*said, *done), holders)
+
+
+class Place(NamedTuple):
+    """Where a picture belongs: its part, its class, or why it is left out."""
+
+    part: str | None
+    label: str | None = None
+    reason: str = ""
+
+
+def arrange(folders, holds):
+    """The Place of each picture, from the names of the folders that it is in, a tuple each.
+
+    A level of folders is for parts if several parts are named there, or parts alone; it is for nothing if there is one
+    name alone. The first other level is that of the classes.
+    """
+    rest, parts, reasons = [[*names] for names in folders], [None] * len(folders), [""] * len(folders)
+    depth = 0
+    while (live := [k for k, reason in enumerate(reasons) if not reason]) and all(len(rest[k]) > depth for k in live):
+        roles = {name: role(name) for name in {rest[k][depth]: None for k in live}}
+        named = {r.part for r in roles.values() if r.part}
+        masks = {r.kind for r in roles.values()} == {"images", "labels"}
+        if len(named) > 1 or (named and all(r.part for r in roles.values())):
+            only_set({r.set for r in roles.values() if r.part}, f"{holds} {some(roles)}")
+        elif len(roles) > 1 and not masks:
+            depth += 1
+            continue
+        for k in live:
+            own = roles[rest[k].pop(depth)]
+            parts[k] = parts[k] or own.part
+            reasons[k] = "beside the parts" if named and not own.part else ""
+            if masks and own.kind == "labels":
+                reasons[k] = "masks or labels beside the images"
+    return [
+        Place(part, names[0] if names else None, reason)
+        for part, names, reason in zip(parts, rest, reasons, strict=True)
+    ]
+
+
+def labelled(pictures):
+    """Whether at least nine of ten pictures have a class."""
+    return 10 * sum(label is not None for _, label in pictures) >= 9 * len(pictures)
+
+
+def from_lists(root, sources, places, lists, account):
+    """The Places with the classes that tables beside the pictures name, and these tables, as Found.labels has them."""
+    names = {}
+    for number, source in enumerate(sources):
+        for name in {source.path.relative_to(root).as_posix(), source.path.name, source.path.stem}:
+            names[name] = None if name in names else number  # two of one name cannot be told apart
+    holders = []
+    for source in lists:
+        labels, reason = labels_by_file(source.path, names)
+        part = role(source.path.name).part
+        told = [
+            Place(place.part or part, labels[k], place.reason) if k in labels else place
+            for k, place in enumerate(places)
+        ]
+        own = [label for k, label in labels.items()]
+        train = [k for k, place in enumerate(told) if place.part in (None, "train") and not place.reason]
+        if own and 10 * sum(k in labels for k in train) >= 9 * len(train):
+            places = told
+            holders.append(("files", source.path.name))
+        else:
+            account.leave(
+                "files", f"a table that {reason or f'names {len(own):,} of {len(sources):,} pictures'}", source
+            )
+    return places, holders
+
+
+def read_pictures(path, pictures, account, said):
+    """The Pages of (Source, label) pairs, and their labels, an array, or None. Raises UserError where a class is lost."""
+    with_labels = labelled(pictures)
+    pages, labels = [], []
+    for source, label in pictures:
+        if with_labels and label is None:
+            account.leave("files", "beside the folders of the classes", source)
+            continue
+        try:
+            if source.reason:
+                raise ValueError(source.reason)
+            own, count, reason = read_pages(source.path)
+        except Exception as error:  # a damaged file fails in many ways
+            account.leave("files", f"cannot be read ({reason_of(error)})", source, lost=True)
+            continue
+        account.take("files")
+        account.find("images", count)
+        account.take("images", len(own))
+        if count > len(own):
+            account.leave("images", f"cannot be read ({reason})", source, count - len(own), lost=True)
+        pages += own
+        labels += [label] * len(own)
+    lost = {label for _, label in pictures} - {*labels}
+    if not pages or (with_labels and lost - {None}):
+        what = f"the class {some(sorted(lost))}" if with_labels and pages else "a part"
+        raise UserError(f"No picture of {what} in {path} can be read: {account.words('files')}.")
+    if not with_labels and any(label is not None for _, label in pictures):
+        said["pictures beside folders: all taken, without classes"] = None
+    return pages, np.array(labels) if with_labels and labels[0] is not None else None
+
+
+FAMILIES = {"pictures": in_pictures, "arrays": in_arrays, "tables": in_tables}

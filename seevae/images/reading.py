@@ -33,6 +33,12 @@ def free_memory():
     return free
 
 
+def hold_in_memory(size):
+    """Raise MemoryError unless so many bytes fit into the memory."""
+    if size > free_memory():
+        raise MemoryError
+
+
 def open_file(path):
     """Open an ordinary file to read its bytes. Raises OSError, also for a folder, a pipe or a device."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -43,7 +49,7 @@ def open_file(path):
 
 
 @contextlib.contextmanager
-def damage_told():
+def damage_as_value_error():
     """A context in which whatever a library raises for a damaged file becomes a ValueError."""
     try:
         yield
@@ -59,13 +65,13 @@ def opened_unpacked(path):
 
     Raises OSError, and ValueError for what happens in the context with a damaged file.
     """
-    with damage_told(), open_file(path) as file:
+    with damage_as_value_error(), open_file(path) as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         yield gzip.GzipFile(fileobj=file) if packed else file
 
 
-def is_there(path, what, advice):
+def require_file(path, what, advice):
     """Raise UserError unless `path` is an ordinary file that can be read; `what` it should be, and what else to do."""
     try:
         open_file(path).close()
@@ -120,7 +126,7 @@ def read_arrays(path, wanted, at_most=2**30):
 def opened_npz(path):
     """A context that opens an .npz file: its ZipFile, and the names of its arrays. Raises OSError or ValueError."""
     quiet = warnings.catch_warnings(action="ignore")
-    with damage_told(), open_file(path) as file, zipfile.ZipFile(file) as archive, quiet:
+    with damage_as_value_error(), open_file(path) as file, zipfile.ZipFile(file) as archive, quiet:
         yield archive, {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
 
 
@@ -152,7 +158,7 @@ def read_npy(path, at_most):
 
     Never unpickles.
     """
-    with damage_told(), open_file(path) as file, warnings.catch_warnings(action="ignore"):
+    with opened_unpacked(path) as file, warnings.catch_warnings(action="ignore"):
         shape, dtype = header(file)
         if math.prod(shape) * dtype.itemsize > at_most:
             raise MemoryError
@@ -166,14 +172,22 @@ def read_idx(path, at_most):
     Raises OSError or ValueError for a file of another kind or length, and MemoryError for more than `at_most` bytes.
     """
     with opened_unpacked(path) as file:
-        start = file.read(4)
-        if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES or not 1 <= start[3] <= 4:
-            raise ValueError("it does not begin as an IDX file")
-        sizes = np.frombuffer(file.read(4 * start[3]), ">u4").tolist()
-        claimed = math.prod(sizes) * np.dtype(IDX_TYPES[start[2]]).itemsize
+        shape, dtype = idx_header(file)
+        claimed = math.prod(shape) * dtype.itemsize
         if claimed > at_most:
             raise MemoryError
         content = np.empty(claimed, "uint8")  # takes memory as far as it is filled
         if file.readinto(content) != claimed or file.read(1):
             raise ValueError(f"it claims to hold {claimed:,} bytes after its header, and does not")
-        return content.view(IDX_TYPES[start[2]]).reshape(sizes)
+        return content.view(dtype).reshape(shape)
+
+
+def idx_header(file):
+    """The shape and the dtype that an open IDX file claims to hold. Raises ValueError."""
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES or not 1 <= start[3] <= 4:
+        raise ValueError("it does not begin as an IDX file")
+    sizes = file.read(4 * start[3])
+    if len(sizes) < 4 * start[3]:
+        raise ValueError("its header is cut short")
+    return tuple(np.frombuffer(sizes, ">u4").tolist()), np.dtype(IDX_TYPES[start[2]])

@@ -7,7 +7,7 @@ gradients (data parallelism):
     TensorFlow  tf.distribute.MirroredStrategy (keras.distribution has no working TensorFlow backend)
     PyTorch     one device: Keras has nothing for more
 
-After the training, a copy of the model on one device does all the rest.
+After the training, a copy of the model on one device does all the rest (saved.copied).
 """
 
 import contextlib
@@ -19,10 +19,11 @@ import sys
 import keras
 from keras import ops
 
+from seevae.basics import UserError
 from seevae.machine import processes, startup
 
 
-def describe():
+def describe() -> dict:
     """The backend, its device and the versions that decide the numbers: {"backend", "device", "versions"}."""
     backend = keras.backend.backend()
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
@@ -61,7 +62,24 @@ def name(backend):
     return gpu or f"CPU ({os.cpu_count()} cores)"
 
 
-def is_out_of_memory(error):
+def chosen(recipe, trains):
+    """What computes a run, as `describe` has it, and its recipe, with a batch that all devices can share if it trains.
+
+    Raises UserError where no device answers.
+    """
+    try:
+        described, number = describe(), available()
+    except Exception as error:  # the environment names a device that is not there: JAX raises anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"No device answers ({reason}): look at JAX_PLATFORMS and CUDA_VISIBLE_DEVICES.") from error
+    if number > 1 and trains:
+        batch = round_up(recipe.batch_size, number)
+        recipe = recipe._replace(batch_size=batch)
+        described["device"] = f"{number} x {described['device']}, {batch} images a step, {batch // number} on each"
+    return described, recipe
+
+
+def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an exception is that of Python or of a backend that finds no memory."""
     words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "can't allocate memory")
     text = f"{type(error).__name__} {error}"
@@ -71,7 +89,7 @@ def is_out_of_memory(error):
 # -- Several devices -------------------------------------------------------------------------------------------------
 
 
-def available():
+def available() -> int:
     """How many devices a training takes here: all of the kind that the backend prefers, in all processes."""
     match keras.backend.backend():
         case "tensorflow":
@@ -89,20 +107,25 @@ def tensorflow_devices():
     return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
 
 
-def round_up(batch_size, number):
+def round_up(batch_size: int, number: int) -> int:
     """The smallest multiple of `number` that is at least `batch_size`."""
     return number * math.ceil(batch_size / number)
 
 
+@contextlib.contextmanager
 def all_devices():
     """A context in which a model is built and trained on all devices. It changes nothing where there is one."""
     if available() == 1:
-        return contextlib.nullcontext()
-    if keras.backend.backend() == "tensorflow":
+        yield
+    elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.distribute.MirroredStrategy([device.name for device in tensorflow_devices()]).scope()
-    return keras.distribution.DataParallel(auto_shard_dataset=False).scope()  # feeding gives each process its own share
+        with tf.distribute.MirroredStrategy([device.name for device in tensorflow_devices()]).scope():
+            yield
+    else:
+        with keras.distribution.DataParallel(auto_shard_dataset=False).scope():  # each process feeds its own share
+            yield
+        processes.let_go()
 
 
 def sharing():
@@ -127,15 +150,3 @@ def assign_on_each(variable, value):
 
     for number, copy in enumerate(tf.distribute.get_strategy().experimental_local_results(variable.value)):
         copy.assign(value(number))
-
-
-def on_one_device(vae):
-    """A copy, with its optimizer, on one device of a model that was trained on several. Other processes may go."""
-    copy = type(vae).from_config(vae.get_config())
-    copy.compile_from_config(vae.get_compile_config())
-    copy.optimizer.build(copy.trainable_variables)
-    variables = [*copy.variables, *copy.optimizer.variables]
-    for ours, theirs in zip(variables, [*vae.variables, *vae.optimizer.variables], strict=True):
-        ours.assign(ops.convert_to_numpy(theirs))
-    processes.part()
-    return copy

@@ -12,14 +12,18 @@ import sys
 import warnings
 from pathlib import Path
 
-from seevae.basics import UserError
+from seevae.basics import UserError, complain, say
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+TOO_MANY_FILES, MORE_FILES = "Too many open files", "let this process open more, as with `ulimit -n 1024`"
 OLDEST_KERAS = (3, 14)  # older ones cannot load a model safely (see requirements.txt)
-INSTALL = "install what is needed with `pip install -r requirements.txt`, and run with that Python"
+INSTALL = (
+    "install what is needed with `pip install -r requirements.txt` or `pip install 'seevae[tensorflow]'`, "
+    "and run with that Python"
+)
 
 
-def import_keras(announce=False):
+def import_keras(announce: bool = False) -> None:
     """Import Keras on the backend that is chosen (see chosen_backend), without the lines that its libraries print.
 
     announce: this is the command: say on stdout what it is waiting for, and see calm_warnings. Where the import fails,
@@ -31,15 +35,10 @@ def import_keras(announce=False):
         backend = chosen_backend()
         os.environ["KERAS_BACKEND"] = backend
         if announce:
-            with contextlib.suppress(OSError):  # nobody reads it
-                print(f"Starting Keras on {BACKENDS.get(backend, backend)}, which takes some seconds.", flush=True)
-    with starting("matplotlib", "mend MPLBACKEND or your matplotlibrc"):  # before Keras, which imports it too
+            say(f"Starting Keras on {BACKENDS.get(backend, backend)}, which takes some seconds.")
+    with starting("matplotlib", lambda _: "mend MPLBACKEND or your matplotlibrc"):  # before Keras, which imports it too
         import matplotlib as matplotlib
-    names = ", ".join(BACKENDS)
-    advice = (
-        f"set KERAS_BACKEND to one of {names} that is installed, and look at the other KERAS_ variables and keras.json"
-    )
-    with starting("Keras", advice), quiet():
+    with starting("Keras", what_to_mend), quiet():
         import keras
 
         if keras.backend.backend() not in BACKENDS:
@@ -50,13 +49,27 @@ def import_keras(announce=False):
             keras.ops.zeros(())  # fails where KERAS_TORCH_DEVICE names a device that is not there
 
 
+def what_to_mend(reason):
+    """What a failed start of Keras, for some reason in words, is to be blamed on: its backend, or another setting."""
+    backend = os.environ.get("KERAS_BACKEND")
+    if TOO_MANY_FILES in reason:
+        return MORE_FILES
+    if backend not in BACKENDS or not importlib.util.find_spec(backend):
+        return f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed"
+    others = {
+        name: value for name, value in os.environ.items() if name.startswith("KERAS_") and name != "KERAS_BACKEND"
+    }
+    named = [name for name, value in others.items() if value in reason.replace("'", " ").split()]
+    return f"look at {', '.join(named or others) or 'your keras.json'}"
+
+
 def chosen_backend():
     """The name of the backend: that of KERAS_BACKEND, else of keras.json, else TensorFlow, if it is installed.
 
     Where the last two are not installed, it is the first that is. Ends the program with one sentence where Keras is
     missing or too old, or where there is no backend.
     """
-    with starting("Keras", INSTALL):
+    with starting("Keras", lambda _: INSTALL):
         version = importlib.metadata.version("keras")
         if tuple(map(int, version.split(".")[:2])) < OLDEST_KERAS:
             oldest = ".".join(map(str, OLDEST_KERAS))
@@ -73,7 +86,7 @@ def chosen_backend():
         return installed[0]
 
 
-def check_settings():
+def check_settings() -> None:
     """Raise UserError where Keras is set to other numbers than ours: its losses, and log p(x), would be others."""
     config = sys.modules["keras"].config
     ours = {"floatx": "float32", "epsilon": 1e-7, "dtype_policy": "float32"}
@@ -99,11 +112,11 @@ def quiet():
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     try:
         stderr = os.dup(2)
-    except OSError:  # stderr is closed: there is nothing to hide
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+    except OSError:  # stderr is closed, or no file can be opened: nothing is hidden
         yield
         return
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
@@ -126,13 +139,16 @@ def calm_warnings():
 
 @contextlib.contextmanager
 def starting(package, advice):
-    """Import a package in this context: where that fails, the program ends with one sentence and exit status 2."""
+    """Import a package in this context: where that fails, the program ends with one sentence and exit status 2.
+
+    advice: a function of the reason, in words, that says what to do.
+    """
     try:
         yield
     except Exception as error:  # ImportError, ValueError, AttributeError, ...: as the package sees fit
         reason = " ".join(str(error).split())[:200]
-        advice = INSTALL if isinstance(error, ModuleNotFoundError) else advice
-        print(f"vae_mnist: {package} does not start ({reason}): {advice}.", file=sys.stderr)
+        words = INSTALL if isinstance(error, ModuleNotFoundError) else advice(reason)
+        complain(f"{package} does not start ({reason}): {words}.")
         raise SystemExit(2) from error
 
 

@@ -1,42 +1,14 @@
 """What the user reads: the lines that a run prints, its error sentences, its exit status."""
 
 import contextlib
-import io
-import os
 import sys
+from collections.abc import Sequence
 
-from seevae.basics import UserError
-
-
-class SteadyOutput:
-    """A text stream that a closed pipe or a full device does not stop: what cannot be written is left out.
-
-    stream: a text file, or None, which Python has where standard output is closed. `error`: the first OSError, or None.
-    """
-
-    def __init__(self, stream):
-        self.stream = io.StringIO() if stream is None else stream
-        self.error = None
-        if hasattr(self.stream, "reconfigure"):
-            self.stream.reconfigure(errors="backslashreplace")  # a folder's name that the console cannot spell
-
-    def write(self, text):
-        self.attempt(self.stream.write, text)
-        return len(text)
-
-    def flush(self):
-        self.attempt(self.stream.flush)
-
-    def attempt(self, act, *arguments):
-        try:
-            act(*arguments)
-        except OSError as error:
-            self.error = self.error or error
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), self.stream.fileno())  # for what is still to come, and left in buffers
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
+from seevae.basics import UserError, complain
+from seevae.machine import devices, processes, startup
+from seevae.results.evidence import numbers
+from seevae.run.early import status_with, steady
+from seevae.training.callbacks import DIVERGED
 
 
 def verbosity():
@@ -52,23 +24,31 @@ def exit_status(run, args):
     No output device stops the command. Where its lines could not all be written, the status is 2 as well, unless the
     reader closed the pipe.
     """
-    output = SteadyOutput(sys.stdout)
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(SteadyOutput(sys.stderr)):
+    out = steady(sys.stdout)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(steady(sys.stderr)):
         try:
-            run(args)
+            with processes.together(args):
+                run(args)
             status = 0
         except UserError as error:
-            print(f"vae_mnist: {error}", file=sys.stderr)
+            complain(str(error))
             status = 2
         except SystemExit as stop:  # a signal stopped the training (see seevae/run/session.py)
             status = stop.code
         finally:
-            output.flush()
-        if output.error and not isinstance(output.error, BrokenPipeError):
-            what = "the lines of this run could not all be written"
-            print(f"vae_mnist: {what} ({output.error.strerror}); its files are not affected.", file=sys.stderr)
-            status = status or 2
-    return status
+            out.flush()
+        return status_with(out, status)
+
+
+def what_to_do(error):
+    """What the user can do about an exception, in one sentence, or None."""
+    if startup.TOO_MANY_FILES in str(error):
+        return f"{startup.TOO_MANY_FILES}: {startup.MORE_FILES}."
+    if isinstance(error, UserError):
+        return str(error)
+    if devices.is_out_of_memory(error):
+        return "This does not fit into the memory: choose a smaller --batch-size or --hidden-dim, or fewer images."
+    return DIVERGED.format("") if "should be between 0 and 1" in str(error) else None  # PyTorch, of a loss from NaN
 
 
 def opening(device, dataset):
@@ -80,32 +60,12 @@ def opening(device, dataset):
     ]
     if dataset.said:
         lines.append(f"On the way: {'; '.join(dataset.said)}")
-    return "\n".join(lines)
-
-
-def numbers(record):
-    """The held-out ELBO of a record and its parts, and the evidence: a line each, in a list."""
-    held_out, known = record["held_out"], record["evidence"]
-    lines = [
-        f"Held-out ELBO {held_out['elbo']:.2f} nats per image"
-        f" = -(reconstruction loss {held_out['reconstruction_loss']:.2f} + KL loss {held_out['kl_loss']:.2f}),"
-        f" {record['dataset']}" + (f"; {record['stopped']}" if record["stopped"] else "")
-    ]
-    if known:
-        line = f"The first {known['images']:,} of them: ELBO {known['elbo']:.2f}"
-        line += f", importance-weighted log p(x) {known['importance_weighted']:.2f}"
-        line += f" ({known['importance_samples']} samples)"
-        if known["exact"] is not None:
-            gap = known["exact"] - known["elbo"]
-            line += f", exact log p(x) {known['exact']:.2f}; the gap of {gap:.2f} nats is KL(q(z|x) || p(z|x))"
-        lines.append(line)
     return lines
 
 
-def summary(record, files):
+def summary(record: dict, files: Sequence) -> list[str]:
     """The last lines of a run: the held-out ELBO and its parts, the evidence, and the files (paths) written."""
     lines = numbers(record)
     if not any(path.name == "manifold.png" for path in files):
         lines.append("latent_scatter.png and manifold.png need two latent dimensions: this model has another number.")
-    lines.append("Wrote " + ", ".join(map(str, files)))
-    return "\n".join(lines)
+    return [*lines, "Wrote " + ", ".join(map(str, files))]

@@ -5,11 +5,12 @@ import contextlib
 import importlib.metadata
 import math
 import sys
+from collections.abc import Sequence
 
+from seevae import __version__
 from seevae.basics import printable
 from seevae.training.recipes import RECIPES
 
-VERSION = "2.0"
 # What may be asked for at most; seeds from 2**31 have no place in PyTorch's.
 LARGEST = {"epochs": 10**6, "batch_size": 2**16, "latent_dim": 2**10, "hidden_dim": 2**14}
 LARGEST |= {"seed": 2**31 - 1, "evidence_images": 10**9}
@@ -17,7 +18,7 @@ LARGEST |= {"seed": 2**31 - 1, "evidence_images": 10**9}
 SIZES, TRAINING_OPTIONS = ("latent_dim", "hidden_dim"), ("recipe", "batch_size", "learning_rate", "resume")
 
 
-def parse_args(argv):
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the options, a list of strings; exits with status 2 and one sentence for what is wrong in them.
 
     Returns the options as attributes. `recipe` is a whole Recipe, with the epochs, batch size and learning rate that
@@ -80,7 +81,7 @@ def versions():
     for package in ("keras", "tensorflow", "jax", "torch"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{package} {importlib.metadata.version(package)}")
-    return f"vae_mnist {VERSION} ({', '.join(found)})"
+    return f"vae_mnist {__version__} ({', '.join(found)})"
 
 
 class OneSentenceParser(argparse.ArgumentParser):

@@ -1,8 +1,9 @@
 """How a run ends early: by Ctrl-C (SIGINT) or SIGTERM, and what it says of its files.
 
-The first signal in a training is only noted, and the training stops after its step. Any other ends the process at once,
-without unwinding: the files are safe from any kill (see folder.py), and an exception would be swallowed where no
-Python code is there to pass it on, so that a run that was told to stop would go on.
+The first signal in a training is only noted, and the training stops after its step. Any other ends the command at once,
+without unwinding: the files are safe from any kill (see files.py), and an exception would be swallowed where no Python
+code is there to pass it on, so that a run that was told to stop would go on. A program that calls main() is not ended:
+there it is a KeyboardInterrupt.
 """
 
 import builtins
@@ -12,12 +13,9 @@ import signal
 import sys
 import threading
 
+from seevae.basics import printable
+
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
-
-
-def is_a_guest():
-    """Whether this runs inside a session of Python, IPython or a notebook, which is to live on."""
-    return hasattr(sys, "ps1") or sys.flags.interactive or hasattr(builtins, "__IPYTHON__")
 
 
 class Signals:
@@ -25,8 +23,10 @@ class Signals:
 
     what_is_left: a function that says what a run that ends now leaves, in some words.
     asked: the signal that asked the training to stop, or 0. in_training: whether a signal may wait for the end of a
-    step; the training sets it.
+    step; the training sets it. ends_the_process: whether this process is the command, which `listen_early` says.
     """
+
+    ends_the_process = False
 
     def __init__(self, what_is_left=lambda: "nothing was written"):
         self.what_is_left = what_is_left
@@ -47,18 +47,19 @@ class Signals:
             self.tell("stopping after this step, to evaluate and save what was learned; once more to leave at once")
             return
         self.tell(f"stopped; {self.what_is_left()}")
-        if is_a_guest():
+        if not Signals.ends_the_process:
             raise KeyboardInterrupt
         os._exit(128 + number)
 
     def tell(self, words):
         """Write one sentence to stderr, past Python's buffers: a signal may come while they are in use."""
         with contextlib.suppress(OSError):
-            os.write(self.stderr, f"\nvae_mnist: {words}.\n".encode(errors="backslashreplace"))
+            os.write(self.stderr, f"\nvae_mnist: {printable(words)}.\n".encode(errors="backslashreplace"))
 
     def listen_early(self):
-        """Answer the signals before there is a run, in a program that is this one; see `listen`."""
-        if not is_a_guest():
+        """Answer the signals before there is a run, in the command; not in a session of Python, which is to live on."""
+        if not (hasattr(sys, "ps1") or sys.flags.interactive or hasattr(builtins, "__IPYTHON__")):
+            Signals.ends_the_process = True
             self.listen()
 
     def listen(self):

@@ -14,21 +14,18 @@ import math
 import re
 import statistics
 import zlib
+from collections.abc import Callable, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seevae.images.converting import to_numpy
-from seevae.images.data import DIGITS
+from seevae.images.data import DIGITS, Dataset
 from seevae.results import evidence
 
 HERE = Path(__file__).resolve().parent
-# Each needs those before it.
-NAMES = """
-    model learning worker posterior drawing view strokes digit manifold plane sample loss cloud game aggregate curves
-    training replay prior latents address tour main
-"""
-SCRIPTS = [f"{name}.js" for name in NAMES.split()]
 PICKS_PER_CLASS = 24
 PAGE_LIMIT = 3_500_000  # bytes, which decide how many images the page carries to train on
 HELD_OUT = 1000  # images that show what such a training learns
@@ -36,7 +33,16 @@ SHOWN_CODES = 10_000
 SAMPLES = 32  # draws of epsilon with which the page takes an expectation over q
 
 
-def page(encode, decode, dataset, colours, replay=None, origin="", seed=0, layers=None):
+def page(
+    encode: Callable,
+    decode: Callable,
+    dataset: Dataset,
+    colours: Sequence[str],
+    replay: Any = None,
+    origin: str = "",
+    seed: int = 0,
+    layers: dict | None = None,
+) -> str:
     """The explorer of a trained VAE as one self-contained HTML document, a string.
 
     encode: x (n, 784) -> z_mean, z_log_var, each (n, latent_dim); decode: z -> probabilities (n, 784). layers: what
@@ -156,19 +162,27 @@ def packed_codes(z, labels):
     return {"unit": unit, "z": encoded(z / unit, "<i2"), "labels": encoded(labels, "u1")}
 
 
+def scripts():
+    """The scripts beside this file, {name: text}, each after those that its first line says it needs."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.js"))}
+    needs = {name: re.match(r"// needs: (.*)\n", text)[1].split(", ") for name, text in texts.items()}
+    order = TopologicalSorter({name: [one for one in needed if one != "nothing"] for name, needed in needs.items()})
+    return {f"{name}.js": texts[name] for name in order.static_order()}
+
+
 def assemble(contents):
     """Fill page.html with the style, the scripts and the contents, under a policy that allows these and no others."""
     style = (HERE / "style.css").read_text(encoding="utf-8")
-    scripts = {name: (HERE / name).read_text(encoding="utf-8") for name in SCRIPTS}
+    texts = scripts()
     policy = (
-        f"default-src 'none'; style-src {digest(style)}; script-src {' '.join(map(digest, scripts.values()))};"
-        " worker-src blob:; img-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src {digest(style)}; script-src {' '.join(map(digest, texts.values()))}"
+        " 'wasm-unsafe-eval'; worker-src blob:; img-src data:; base-uri 'none'; form-action 'none'"
     )
     parts = {
         "policy": policy,
         "style": f"<style>{style}</style>",
         "contents": f'<script type="application/json" id="contents">{json_for_html(contents)}</script>',
-        "scripts": "\n".join(f'<script id="{name}">{text}</script>' for name, text in scripts.items()),
+        "scripts": "\n".join(f'<script id="{name}">{text}</script>' for name, text in texts.items()),
     }
     template = (HERE / "page.html").read_text(encoding="utf-8")
     return re.sub(r"<!--(policy|style|contents|scripts)-->", lambda place: parts[place[1]], template)

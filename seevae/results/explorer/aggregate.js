@@ -1,3 +1,4 @@
+// needs: model, posterior, drawing
 "use strict";
 // All q together, the "aggregate posterior": the mean of the clouds of many digits, beside the prior.
 
@@ -10,18 +11,19 @@ class Aggregate {
     const step = (2 * halfWidth) / size;
     const code = (index) => (index + 0.5) * step - halfWidth;
     const count = mean.length / 2;
-    /** The share of a Gaussian in each cell along one axis: [first cell, shares]; narrow ones are as wide as a cell. */
+    /** The share of a Gaussian in each cell along one axis: { first (cell), shares }; narrow ones are as wide as a cell. */
     const along = (m, v) => {
       const sigma = Math.max(Math.exp(v / 2), 0.6 * step);
       const [low, high] = [m - 4 * sigma, m + 4 * sigma].map((z) => Math.floor((z + halfWidth) / step));
       const first = Math.max(0, low);
       const cells = Math.max(0, Math.min(size - 1, high) - first + 1);
       const norm = sigma * Math.sqrt(2 * Math.PI);
-      return [first, Float32Array.from({ length: cells }, (_, k) => Math.exp(-0.5 * ((code(first + k) - m) / sigma) ** 2) / norm)];
+      const shares = Float32Array.from({ length: cells }, (_, k) => Math.exp(-0.5 * ((code(first + k) - m) / sigma) ** 2) / norm);
+      return { first, shares };
     };
     for (let i = 0; i < count; i++) {
-      const [column, across] = along(mean[2 * i], logVar[2 * i]);
-      const [row, up] = along(mean[2 * i + 1], logVar[2 * i + 1]);
+      const { first: column, shares: across } = along(mean[2 * i], logVar[2 * i]);
+      const { first: row, shares: up } = along(mean[2 * i + 1], logVar[2 * i + 1]);
       for (let r = 0; r < up.length; r++) {
         const start = (row + r) * size + column;
         for (let c = 0; c < across.length; c++) this.density[start + c] += (up[r] * across[c]) / count;

@@ -1,3 +1,4 @@
+// needs: posterior, drawing
 "use strict";
 // The true posterior of a digit as a picture on the plane: a cloud, and two contours of it.
 

@@ -1,15 +1,24 @@
+// needs: drawing
 "use strict";
 // The curves of a training: loss, reconstruction and KL against the steps.
 
+const sumOf = ({ reconstruction, kl }) => reconstruction + kl;
+
+/** In the dock: the held-out loss alone. */
+function drawCurve(canvas, curves) {
+  const drawn = emptied(canvas);
+  if (!drawn) return;
+  const [context, width, height] = drawn;
+  drawChart(context, { left: 1, top: 16, width: width - 46, height: height - 34 }, "held-out loss", curves, sumOf);
+}
+
 /** Three small charts, each of one number against the steps: the held-out one as a line, the trained one as another. */
 function drawCurves(canvas, curves) {
-  const density = window.devicePixelRatio || 1;
-  const { clientWidth: width, clientHeight: height } = canvas;
-  [canvas.width, canvas.height] = [Math.round(width * density), Math.round(height * density)];
-  const context = canvas.getContext("2d");
-  context.setTransform(density, 0, 0, density, 0, 0);
+  const drawn = emptied(canvas);
+  if (!drawn) return;
+  const [context, width, height] = drawn;
   const charts = [
-    [width < 500 ? "sum of both" : "reconstruction + KL", ({ reconstruction, kl }) => reconstruction + kl],
+    [width < 500 ? "sum of both" : "reconstruction + KL", sumOf],
     ["reconstruction", ({ reconstruction }) => reconstruction],
     ["KL", ({ kl }) => kl],
   ];
@@ -21,10 +30,11 @@ function drawCurves(canvas, curves) {
 
 function drawChart(context, box, title, curves, value) {
   const points = (which) => curves.filter((point) => point[which]).map((point) => [point.steps, value(point[which])]);
-  const lines = [["trained", "mine", points("trained")], ["held", "encoder", points("held")]];
+  const lines = [["trained", "quiet", points("trained")], ["held", "ink", points("held")]];
   const recent = lines.flatMap(([, , line]) => line.slice(Math.min(3, line.length - 1)).map(([, y]) => y)); // not the start
   const finite = recent.filter(Number.isFinite);
   const [low, high] = finite.length ? [Math.min(...finite), Math.max(...finite, Math.min(...finite) + 1)] : [0, 1];
+  if (box.width <= 0 || box.height <= 0) return;
   const last = Math.max(1, curves.at(-1)?.steps ?? 1);
   const x = (steps) => box.left + (box.width * steps) / last;
   const y = (level) => box.top + box.height * (1 - (Math.min(high, level) - low) / (high - low));

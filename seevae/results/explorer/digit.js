@@ -1,26 +1,20 @@
+// needs: strokes, drawing, state
 "use strict";
-// Panel "Your digit": paper to paint on, and held-out digits to pick.
+// "Your digit": paper to paint on, and held-out digits to pick. state.image is { x, pick }, pick null for a painting.
 
-function digitPanel(app) {
-  const shelf = new Shelf(app);
-  const paper = new Paper(app, shelf);
-  shelf.onPick = (pick) => paper.lay(pick);
-  app.pick = (pick) => shelf.pick(pick);
-  app.pick(oneOf(app.picks, app.classes.includes(7) ? 7 : app.classes[0]));
-
-  return {
-    draw(topics) {
-      if (topics.has("theme")) shelf.draw();
-      if (!topics.has("digit") && !topics.has("theme")) return;
-      paper.draw();
-      drawDigit(byId("seen"), app.digit.x);
-      const { mean, logVar } = app.digit.q;
-      byId("q-numbers").textContent =
-        mean.length > 3
-          ? `${mean.length} means and variances`
-          : `z_mean ${formattedCode(mean)}, z_log_var ${formattedCode(logVar)}`;
-    },
-  };
+function digitPanel(state) {
+  const paper = new Paper(state);
+  const shelf = new Shelf(state, (pick) => paper.lay(pick));
+  byId("clear").addEventListener("click", () => {
+    const large = byId("stage").classList.toggle("painting"); // on a phone the paper lies over the plane, until one is done
+    byId("clear").textContent = large && innerWidth < 1100 ? "Done" : "Paint a new one";
+    if (large || innerWidth >= 1100) paper.lay(null);
+  });
+  byId("undo").addEventListener("click", () => paper.undo());
+  state.panel({ place: "digit-panel", needs: ["image", "pen", "theme"], draw: () => paper.draw() });
+  state.panel({ place: "pick-panel", needs: ["data", "theme"], draw: () => shelf.fill() });
+  state.panel({ place: "pick-panel", needs: ["image", "data"], draw: () => shelf.show() });
+  return paper;
 }
 
 /** One digit of a class: not too good a fit, so that there is a gap to see. */
@@ -31,40 +25,36 @@ function oneOf(picks, label) {
 
 /** What is painted, upon a held-out digit or upon nothing. */
 class Paper {
-  constructor(app, shelf) {
-    [this.app, this.shelf] = [app, shelf];
+  constructor(state) {
+    this.state = state;
     this.canvas = byId("paper");
     this.strokes = []; // lists of [x, y]
-    this.under = null; // the held-out digit that is painted upon
+    this.under = null; // the digit that is painted upon,
+    this.pick = null; // and the pick that it is
     this.background = digitCanvas();
     this.pen = { at: [PAPER / 2, PAPER / 2], down: false, shown: false }; // of the keyboard
     this.followPointer();
     this.canvas.addEventListener("keydown", (event) => this.followKey(event));
-    byId("undo").addEventListener("click", () => this.undo());
-    byId("clear").addEventListener("click", () => this.lay(null));
   }
 
-  /** Lay a held-out digit on the paper, or nothing. */
+  /** Lay a held-out digit on the paper, or nothing, or an image that is no pick: { image }. */
   lay(pick) {
-    [this.strokes, this.under] = [[], pick?.image ?? null];
-    if (!pick) this.shelf.mark(null);
-    this.app.shownPick = pick;
-    this.show();
+    [this.strokes, this.under, this.pick] = [[], pick?.image ?? null, pick?.label === undefined ? null : pick];
+    this.state.image = { x: toMnistForm([], this.under), pick: this.pick };
+    this.state.mine = this.state.hand = null;
   }
 
-  show() {
-    const { app, strokes, under } = this;
-    if (strokes.length) {
-      app.shownPick = null;
-      this.shelf.mark(null); // what is painted is no longer the digit that was picked, nor of its class
-    }
-    app.setDigit(toMnistForm(strokes, under));
+  paint() {
+    const { state, strokes, under } = this;
+    state.image = { x: toMnistForm(strokes, under), pick: strokes.length ? null : this.pick };
+    state.mine = state.hand = null;
+    state.wander = false;
   }
 
   undo() {
     this.strokes.pop();
     this.pen.down = false;
-    this.show();
+    this.paint();
   }
 
   followPointer() {
@@ -77,12 +67,12 @@ class Paper {
       canvas.setPointerCapture(event.pointerId);
       this.pen.shown = false;
       this.strokes.push([at(event)]);
-      this.show();
+      this.paint();
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (!canvas.hasPointerCapture(event.pointerId)) return;
+      if (!canvas.hasPointerCapture(event.pointerId) || !this.strokes.length) return;
       for (const part of event.getCoalescedEvents?.() ?? [event]) this.strokes.at(-1).push(at(part));
-      this.show();
+      this.paint();
     });
   }
 
@@ -94,89 +84,86 @@ class Paper {
     pen.shown = true;
     if (move) pen.at = pen.at.map((value, i) => Math.min(PAPER - 10, Math.max(10, value + move[i])));
     else pen.down = !pen.down;
-    if (pen.down && event.key === " ") strokes.push([pen.at]);
-    else if (pen.down) strokes.at(-1).push(pen.at);
-    this.show();
+    if (!pen.down) return this.state.changed("pen");
+    if (event.key === " " || !strokes.length) strokes.push([pen.at]);
+    else strokes.at(-1).push(pen.at);
+    this.paint();
   }
 
   draw() {
-    const { canvas, strokes, under, background, pen } = this;
-    const context = canvas.getContext("2d");
+    const { state, canvas, strokes, under, background, pen } = this;
+    byId("undo").disabled = strokes.length === 0;
+    byId("paper-caption").textContent = worded(under ? "A held-out digit. Paint on it, or drop pictures of your own." : "Paint above: the encoder follows each stroke.");
+    const context = penOf(canvas);
     context.fillStyle = themeColour("card");
     context.fillRect(0, 0, PAPER, PAPER);
     if (under) {
       context.imageSmoothingEnabled = false;
       drawDigit(background, under);
       context.drawImage(background, 0, 0, PAPER, PAPER);
+    } else if (!strokes.length) {
+      drawText(context, "paint here", PAPER / 2, PAPER / 2, "22px system-ui, sans-serif");
     }
     context.strokeStyle = themeColour("ink");
     traceStrokes(context, strokes, under ? PEN * 10 : 18);
     if (pen.shown) {
-      context.fillStyle = themeColour(pen.down ? "mine" : "encoder");
+      context.fillStyle = themeColour(pen.down ? "ink" : "grid");
       context.fillRect(pen.at[0] - 6, pen.at[1] - 6, 12, 12);
     }
-    byId("undo").disabled = strokes.length === 0;
-    byId("paper-caption").textContent = worded(under ? "a held-out digit; paint on it" : "your strokes");
+    byId("seen").hidden = !strokes.length || Boolean(under);
+    if (strokes.length) drawDigit(byId("seen"), state.image.x);
   }
 }
 
 /** A button for each class, and under them the held-out digits of the class that is chosen. */
 class Shelf {
-  constructor(app) {
-    this.app = app;
+  constructor(state, onPick) {
+    this.state = state;
+    this.onPick = onPick; // is called with what is picked
     this.digits = byId("pick-digit");
     this.classes = byId("pick-class");
     this.label = null; // the class whose digits are on the shelf
-    this.thumbnails = [];
-    this.onPick = () => {}; // is called with what is picked
-    for (const label of app.classes.length > 1 ? app.classes : []) {
-      const button = element("button", {}, app.names[label]);
-      button.addEventListener("click", () => this.pick(oneOf(app.picks, label)));
-      this.classes.append(button);
-    }
-    oneStop(this.classes);
+  }
+
+  /** The classes of the data, as buttons that are the key of the colours too; and the digits of one of them. */
+  fill() {
+    const { picks, names, colours } = this.state.data;
+    const labels = [...new Set(picks.map(({ label }) => label))];
+    this.buttons = new Map(labels.length > 1 ? labels.map((label) => {
+      const button = element("button", {}, names[label]);
+      button.style.setProperty("--key", classColour(colours[label]));
+      button.addEventListener("click", () => this.onPick(oneOf(picks, label)));
+      return [label, button];
+    }) : []);
+    this.classes.replaceChildren(...this.buttons.values());
+    this.classes.classList.toggle("named", names.some((name) => name.length > 2));
+    this.open(labels.includes(this.label) ? this.label : labels[0]);
   }
 
   open(label) {
-    const { app, digits } = this;
+    const { picks, names } = this.state.data;
     this.label = label;
-    this.markClass(true);
-    const picks = app.picks.filter((pick) => pick.label === label);
-    this.thumbnails = picks.map(({ image }) => ({ image, canvas: digitCanvas() }));
-    const buttons = this.thumbnails.map(({ canvas }, place) => {
-      const ariaLabel = `Held-out ${app.names[label]}, number ${place + 1}`;
-      const button = element("button", { ariaLabel, ariaPressed: "false" }, canvas);
-      button.addEventListener("click", () => {
-        this.mark(button);
-        this.onPick(picks[place]);
-      });
+    this.own = picks.filter((pick) => pick.label === label);
+    this.digits.replaceChildren(...this.own.map((pick, place) => {
+      const canvas = digitCanvas();
+      const button = element("button", { ariaLabel: `Held-out ${names[label]}, number ${place + 1}` }, canvas);
+      button.addEventListener("click", () => this.onPick(pick));
+      attempt("pick-panel", () => drawDigit(canvas, pick.image));
       return button;
+    }));
+  }
+
+  /** Show which digit is picked, and its class: none for a painting. */
+  show() {
+    const { pick } = this.state.image;
+    if (pick && pick.label !== this.label) this.open(pick.label);
+    this.own.forEach((one, place) => {
+      const button = /** @type {any} */ (this.digits.children[place]);
+      button.ariaPressed = String(one === pick);
+      if (one === pick) this.digits.scrollLeft = button.offsetLeft - this.digits.offsetLeft - this.digits.clientWidth / 2;
     });
-    this.draw();
-    digits.replaceChildren(...buttons);
-    oneStop(digits);
-  }
-
-  pick(pick) {
-    const { app, digits } = this;
-    this.open(pick.label);
-    const button = digits.children[app.picks.filter(({ label }) => label === pick.label).indexOf(pick)];
-    digits.scrollLeft = button.offsetLeft - digits.offsetLeft - digits.clientWidth / 2; // so that it is seen
-    button.click();
-  }
-
-  /** Show which digit is picked, and its class; null for none. */
-  mark(button) {
-    for (const other of this.digits.children) other.ariaPressed = String(other === button);
-    this.markClass(button !== null);
-  }
-
-  markClass(pressed) {
-    const name = this.app.names[this.label];
-    for (const button of this.classes.children) button.ariaPressed = String(pressed && button.textContent === name);
-  }
-
-  draw() {
-    for (const { canvas, image } of this.thumbnails) drawDigit(canvas, image);
+    for (const [label, button] of this.buttons) button.ariaPressed = String(pick?.label === label);
+    oneStop(this.classes);
+    oneStop(this.digits);
   }
 }

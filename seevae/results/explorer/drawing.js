@@ -1,7 +1,12 @@
+// needs: model
 "use strict";
 // Small helpers to draw with: the theme's colours, digits, ellipses, and elements of the page.
 
+/** @returns {any} */
 const byId = (id) => document.getElementById(id);
+
+/** @returns {any[]} */
+const allOf = (selector) => [...document.querySelectorAll(selector)];
 
 let thing = "digit"; // what the images show, as the page is told
 
@@ -16,17 +21,41 @@ function worded(text) {
 function rewordPage() {
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
-    const { parentElement: place, data } = texts.currentNode;
-    if (!["SCRIPT", "STYLE"].includes(place.tagName) && /digit/i.test(data)) texts.currentNode.data = worded(data);
+    const { parentElement: place, nodeValue } = texts.currentNode;
+    if (!["SCRIPT", "STYLE"].includes(place.tagName)) texts.currentNode.nodeValue = worded(nodeValue);
   }
-  for (const labelled of document.querySelectorAll("[aria-label]")) labelled.ariaLabel = worded(labelled.ariaLabel);
+  for (const labelled of allOf("[aria-label]")) labelled.ariaLabel = worded(labelled.ariaLabel);
+  for (const titled of allOf("body [title]")) titled.title = worded(titled.title);
 }
 
-/** A new element with properties, and children that are elements or text. Text never becomes markup. */
+/**
+ * A new element with properties, and children that are elements or text. Text never becomes markup.
+ * @returns {any}
+ */
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
   return made;
+}
+
+/** What draws on a canvas. Some browsers refuse it, for all or for many canvases. */
+function penOf(canvas, settings) {
+  const context = canvas.getContext("2d", settings);
+  if (!context) throw new Error("the browser gives no canvas to draw on.");
+  return context;
+}
+
+/** An empty canvas as large as it is shown: [context, width, height] in pixels of the page; null where it is not shown. */
+function emptied(canvas) {
+  const density = window.devicePixelRatio || 1;
+  const { clientWidth, clientHeight } = canvas;
+  const size = [clientWidth, clientHeight].map((value) => Math.round(value * density));
+  if (!size[0] || !size[1]) return null;
+  if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+  const context = penOf(canvas);
+  context.setTransform(density, 0, 0, density, 0, 0);
+  context.clearRect(0, 0, clientWidth, clientHeight);
+  return [context, clientWidth, clientHeight];
 }
 
 const themeColours = new Map(); // asking the style sheet costs a layout: once a theme is enough
@@ -39,10 +68,32 @@ function themeColour(name) {
   return themeColours.get(name);
 }
 
-/** [red, green, blue] of a colour of the style sheet; they are all written #rrggbb. */
-function themeRgb(name) {
-  const hex = themeColour(name);
-  return [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
+/** [red, green, blue] of a colour "#rrggbb". */
+const rgbOf = (hex) => [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
+
+/** The same of a colour of the style sheet; they are all written so. */
+const themeRgb = (name) => rgbOf(themeColour(name));
+
+/** How many times as bright one of two colours [red, green, blue] is as the other one, as WCAG reckons. */
+function contrast(...pair) {
+  const linear = (value) => (value <= 10 ? value / 3294 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+  const [low, high] = pair.map(([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)).sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+}
+
+/** A class's colour in the theme: where it is too near to the paper's, so much darker (or lighter) that it is seen. */
+function classColour(colour) {
+  const key = `class ${colour}`;
+  if (!themeColours.has(key)) {
+    const [own, ink, ground] = [rgbOf(colour), themeRgb("ink"), themeRgb("card")];
+    let [share, mixed] = [0, own];
+    while (contrast(mixed, ground) < 3) {
+      share += 0.05;
+      mixed = own.map((value, k) => Math.round(value + share * (ink[k] - value)));
+    }
+    themeColours.set(key, `rgb(${mixed})`);
+  }
+  return themeColours.get(key);
 }
 
 /** A number with a real minus sign, unless it is rounded to 0, or a dash where there is none. */
@@ -99,7 +150,7 @@ function drawDifference(canvas, digit, reconstruction) {
 
 function drawPixels(canvas, setPixel) {
   if (canvas.width !== 28 || canvas.height !== 28) canvas.width = canvas.height = 28;
-  const context = canvas.getContext("2d");
+  const context = penOf(canvas);
   const image = context.createImageData(28, 28);
   const pixels = { data: image.data, ink: themeRgb("ink"), paper: themeRgb("card") };
   for (let i = 0; i < PIXELS; i++) {
@@ -109,27 +160,58 @@ function drawPixels(canvas, setPixel) {
   context.putImageData(image, 0, 0);
 }
 
-/** The ellipses of q at 1 and 2 sigma, in the plane of a view. */
-function drawEllipses(context, view, q, colour, width = 2) {
-  const [x, y] = view.toScreen(q.mean);
-  context.strokeStyle = colour;
-  for (const radius of [1, 2]) {
-    const [a, b] = q.logVar.map((v) => radius * Math.exp(v / 2) * view.scale);
-    context.lineWidth = radius === 1 ? width : width * 0.75;
+/** The ellipses of q at so many sigmas in a view, in ink on a rim of paper; dashed for the reader's own. */
+function drawEllipses(context, view, { mean, logVar }, { sigmas = [1, 2], dashed = false } = {}) {
+  const [x, y] = view.toScreen(mean);
+  for (const radius of sigmas) {
+    const [a, b] = logVar.map((v) => Math.max(1, radius * Math.exp(v / 2) * view.scale));
+    if (!(a < 1e5 && b < 1e5)) continue;
     context.beginPath();
     context.ellipse(x, y, a, b, 0, 0, 2 * Math.PI);
-    context.stroke();
+    for (const [width, colour, dash] of [[4.5, "card", []], [2, "ink", dashed ? [6, 4] : []]]) {
+      context.setLineDash(dash);
+      context.lineWidth = width;
+      context.strokeStyle = themeColour(colour);
+      context.stroke();
+    }
   }
+  context.setLineDash([]);
+}
+
+/** A disc at a place of a view, with a letter or with nothing on it. */
+function drawDisc(context, view, z, radius, text = "") {
+  const [x, y] = view.toScreen(z);
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fillStyle = themeColour("ink");
+  context.fill();
+  context.lineWidth = 1.5;
+  context.strokeStyle = themeColour("card");
+  context.stroke();
+  if (!text) return;
+  context.fillStyle = themeColour("card");
+  context.font = `700 ${radius + 3}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  context.fillText(text, x, y + 0.42 * radius);
+}
+
+/** A text that is read on any ground: in ink, with a rim of paper. */
+function drawText(context, text, x, y, font = "600 12px system-ui, sans-serif", align = "center") {
+  [context.font, context.textAlign, context.lineJoin, context.lineWidth] = [font, align, "round", 4];
+  context.strokeStyle = themeColour("card");
+  context.strokeText(text, x, y);
+  context.fillStyle = themeColour("ink");
+  context.fillText(text, x, y);
 }
 
 /** Dots of codes in the colours of their classes; codes is { z (pairs, one after the other), labels }. */
 function drawDots(context, view, { z, labels }, colours, size) {
   const chunk = 500; // colour by colour within a chunk: fast, and no class lies on top of all others
-  context.globalAlpha = 0.75;
+  context.globalAlpha = 0.85;
   for (let start = 0; start < labels.length; start += chunk) {
     const end = Math.min(labels.length, start + chunk);
     for (const label of new Set(labels.slice(start, end))) {
-      context.fillStyle = colours[label];
+      context.fillStyle = classColour(colours[label]);
       for (let i = start; i < end; i++) {
         if (labels[i] !== label) continue;
         const x = view.screenX(z[2 * i]);
@@ -154,18 +236,32 @@ function drawPrior(context, view) {
     context.beginPath();
     context.arc(x, y, radius * view.scale, 0, 2 * Math.PI);
     context.stroke();
-    context.fillText(`${radius}σ`, x, y + radius * view.scale - 4);
+    context.fillText(radius === 3 ? "prior, 3σ" : `${radius}σ`, x, y + radius * view.scale - 4);
   }
   context.setLineDash([]);
 }
 
-/** Which colour belongs to which class, as small squares and names; nothing for a single class. */
-function fillLegend(place, classes, names, colours) {
-  for (const label of classes.length > 1 ? classes : []) {
-    const square = element("span", { className: "key" });
-    square.style.setProperty("--key", colours[label]);
-    place.append(element("span", {}, square, names[label]));
+/** The names of the classes at the medians of their codes, moved apart where they would lie on each other. */
+function drawNames(context, view, { z, labels }, names) {
+  const own = names.map(() => [[], []]);
+  for (let i = 0; i < labels.length; i++) [0, 1].forEach((k) => own[labels[i]]?.[k].push(z[2 * i + k]));
+  const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+  const places = [];
+  own.forEach((pair, label) => pair[0].length && places.push({ name: names[label], at: view.toScreen(pair.map(median)) }));
+  if (places.length < 2) return;
+  for (let turn = 0; turn < 40; turn++) {
+    for (const a of places) {
+      for (const b of places) {
+        const apart = [b.at[0] - a.at[0], b.at[1] - a.at[1]];
+        const distance = Math.hypot(...apart) || 1;
+        if (a === b || distance >= 19) continue;
+        const push = (19 - distance) / 2 / distance;
+        b.at = b.at.map((value, k) => value + push * apart[k]);
+        a.at = a.at.map((value, k) => value - push * apart[k]);
+      }
+    }
   }
+  for (const { name, at: [x, y] } of places) drawText(context, name, x, y + 5, "700 15px system-ui, sans-serif");
 }
 
 /** A slider with its name and its value; change(value) is called with each movement. Returns { label, show(value) }. */

@@ -1,27 +1,103 @@
+// needs: model
 "use strict";
 // How the network learns: the gradient of its loss on a batch, and the optimizer's step. Nothing here draws.
 //
-// The same as Keras does in vae_mnist.py (test_explorer.py compares them): the loss is the reconstruction loss plus beta
-// times the KL divergence, each a mean over the batch; the optimizer is Nadam with shorter steps for the two heads.
+// The same as Keras does in vae_mnist.py (test_explorer_engine.py compares them): the loss is the reconstruction loss plus
+// beta times the KL divergence, each a mean over the batch; the optimizer is Nadam with shorter steps for the two heads.
 // An array of a batch holds one image after the other.
 
 const HEADS = ["z_mean", "z_log_var"];
 const LAYERS = ["encoder_h", ...HEADS, "decoder_h", "decoder_output"];
+const PARTS = ["kernel", "bias"];
 const RECIPE = { learningRate: 0.01, beta1: 0.9, beta2: 0.99, headStep: 0.15, epsilon: 1e-7, batchSize: 100 };
 
-/** result (rows, outputs) = input (rows, inputs) * kernel (inputs, outputs) + bias; inputs of 0 cost nothing. */
-function denseBatch(input, { kernel, bias }, rows) {
-  const outputs = bias.length;
-  const result = new Float32Array(rows * outputs);
-  const inputs = kernel.length / outputs;
-  const used = new Int32Array(inputs);
-  for (let r = 0; r < rows; r++) {
-    const target = result.subarray(r * outputs, (r + 1) * outputs);
-    target.set(bias);
-    const count = nonZero(input, r * inputs, inputs, used);
-    addRows(target, kernel, outputs, input, r * inputs, used, count);
+/** @typedef {{ kernel: Float32Array, bias: Float32Array }} Layer kernel: (inputs, outputs), row after row */
+/** @typedef {{ encoder_h: Layer, z_mean: Layer, z_log_var: Layer, decoder_h: Layer, decoder_output: Layer }} Layers */
+
+/**
+ * The arithmetic of a batch, in JavaScript. KernelArithmetic (kernel.js) does the same in WebAssembly, on arrays that its
+ * own `room` gave.
+ */
+class PlainArithmetic {
+  /** An array of zeros to compute with. */
+  room(/** @type {number} */ count) {
+    return new Float32Array(count);
   }
-  return result;
+
+  /** out (rows, outputs) = x (rows, inputs) * kernel + bias; inputs of 0 cost nothing. relu: what is below 0 becomes 0. */
+  dense(x, { kernel, bias }, out, rows, relu) {
+    const outputs = bias.length;
+    const inputs = kernel.length / outputs;
+    const used = new Int32Array(inputs);
+    for (let r = 0; r < rows; r++) {
+      const target = out.subarray(r * outputs, (r + 1) * outputs);
+      target.set(bias);
+      const count = nonZero(x, r * inputs, inputs, used);
+      addRows(target, kernel, outputs, x, r * inputs, used, count);
+      if (relu) for (let j = 0; j < outputs; j++) if (!(target[j] > 0)) target[j] = 0;
+    }
+  }
+
+  /** Into { kernel, bias }: the gradients of a dense layer, from its input x and the gradient at its output. */
+  gradient(x, atOutput, { kernel, bias }, rows) {
+    const outputs = bias.length;
+    const inputs = kernel.length / outputs;
+    kernel.fill(0);
+    bias.fill(0);
+    for (let r = 0; r < rows; r++) for (let j = 0; j < outputs; j++) bias[j] += atOutput[r * outputs + j];
+    const column = new Float32Array(rows);
+    const used = new Int32Array(rows);
+    for (let i = 0; i < inputs; i++) {
+      for (let r = 0; r < rows; r++) column[r] = x[r * inputs + i];
+      const count = nonZero(column, 0, rows, used);
+      addRows(kernel.subarray(i * outputs, (i + 1) * outputs), atOutput, outputs, column, 0, used, count);
+    }
+  }
+
+  /** Adds to `out` the gradient at the input x of a dense layer where x is above 0: back through a relu as well. */
+  back(atOutput, { kernel, bias }, x, out, rows) {
+    const outputs = bias.length;
+    const inputs = kernel.length / outputs;
+    for (let r = 0; r < rows; r++) {
+      const from = r * outputs;
+      for (let i = 0; i < inputs; i++) {
+        if (!(x[r * inputs + i] > 0)) continue;
+        let [s0, s1, s2, s3] = [0, 0, 0, 0]; // four sums at a time: each addition would wait for the one before
+        let j = 0;
+        const k = i * outputs;
+        for (; j + 4 <= outputs; j += 4) {
+          s0 += atOutput[from + j] * kernel[k + j];
+          s1 += atOutput[from + j + 1] * kernel[k + j + 1];
+          s2 += atOutput[from + j + 2] * kernel[k + j + 2];
+          s3 += atOutput[from + j + 3] * kernel[k + j + 3];
+        }
+        for (; j < outputs; j++) s0 += atOutput[from + j] * kernel[k + j];
+        out[r * inputs + i] += s0 + s1 + (s2 + s3);
+      }
+    }
+  }
+
+  /** The reconstruction loss of all pixels x together, nats; into `error`: scale * its gradient at the logits. */
+  losses(logits, x, error, scale) {
+    let total = 0;
+    for (let i = 0; i < x.length; i++) {
+      const logit = clip(logits[i]);
+      total += softplus(logit) - x[i] * logit;
+      error[i] = logit === logits[i] ? scale * (sigmoid(logit) - x[i]) : 0;
+    }
+    return total;
+  }
+
+  /** One step of Nadam for some weights; m, v: the running means of the gradient and of its square. */
+  nadam(weights, gradient, m, v, { ahead, now, correction }) {
+    const { beta1, beta2, epsilon } = RECIPE;
+    for (let i = 0; i < weights.length; i++) {
+      const g = gradient[i];
+      m[i] += (g - m[i]) * (1 - beta1);
+      v[i] += (g * g - v[i]) * (1 - beta2);
+      weights[i] -= (ahead * m[i] + now * g) / (Math.sqrt(v[i] / correction) + epsilon);
+    }
+  }
 }
 
 /** Which of `length` numbers from `start` on are not 0: the first `count` of `used`, which it returns. */
@@ -52,71 +128,60 @@ function addRows(target, matrix, width, weights, start, used, count) {
   }
 }
 
-/** The gradients of a dense layer: { kernel, bias } from its input and the gradient at its output. */
-function denseGradient(input, gradient, inputs, outputs, rows) {
-  const kernel = new Float32Array(inputs * outputs);
-  const bias = new Float32Array(outputs);
-  for (let r = 0; r < rows; r++) for (let j = 0; j < outputs; j++) bias[j] += gradient[r * outputs + j];
-  const column = new Float32Array(rows);
-  const used = new Int32Array(rows);
-  for (let i = 0; i < inputs; i++) {
-    for (let r = 0; r < rows; r++) column[r] = input[r * inputs + i];
-    const count = nonZero(column, 0, rows, used);
-    addRows(kernel.subarray(i * outputs, (i + 1) * outputs), gradient, outputs, column, 0, used, count);
-  }
-  return { kernel, bias };
+/** Something for each kernel and bias of layers, in the form of layers. @returns {any} */
+function forLayers(/** @type {Layers} */ layers, /** @type {(values: Float32Array) => any} */ make) {
+  const both = ({ kernel, bias }) => ({ kernel: make(kernel), bias: make(bias) });
+  return Object.fromEntries(LAYERS.map((name) => [name, both(layers[name])]));
 }
 
-/** The gradient at the input of a dense layer, where that is above 0; elsewhere 0: back through a relu as well. */
-function denseBackBatch(gradient, input, { kernel, bias }, rows, result = new Float32Array(input.length)) {
-  const outputs = bias.length;
-  const inputs = kernel.length / outputs;
-  for (let r = 0; r < rows; r++) {
-    const from = r * outputs;
-    for (let i = 0; i < inputs; i++) {
-      if (!(input[r * inputs + i] > 0)) continue;
-      let [s0, s1, s2, s3] = [0, 0, 0, 0]; // four sums at a time: each addition would wait for the one before
-      let j = 0;
-      const k = i * outputs;
-      for (; j + 4 <= outputs; j += 4) {
-        s0 += gradient[from + j] * kernel[k + j];
-        s1 += gradient[from + j + 1] * kernel[k + j + 1];
-        s2 += gradient[from + j + 2] * kernel[k + j + 2];
-        s3 += gradient[from + j + 3] * kernel[k + j + 3];
-      }
-      for (; j < outputs; j++) s0 += gradient[from + j] * kernel[k + j];
-      result[r * inputs + i] += s0 + s1 + (s2 + s3);
-    }
-  }
-  return result;
+/** The layers of a model, copied. @returns {Layers} */
+function copyOfLayers(/** @type {Layers} */ layers) {
+  return forLayers(layers, (values) => values.slice());
 }
 
-/** In place: max(0, t). */
-function reluBatch(values) {
-  for (let i = 0; i < values.length; i++) if (!(values[i] > 0)) values[i] = 0;
-  return values;
+/** How many numbers each image of a batch takes in the arrays of a Learner. */
+function widthsOf(/** @type {Layers} */ { encoder_h, z_mean, decoder_h }) {
+  const [hidden, latent, drawn] = [encoder_h, z_mean, decoder_h].map(({ bias }) => bias.length);
+  const pixels = { x: PIXELS, input: PIXELS, logits: PIXELS, error: PIXELS };
+  const codes = { mean: latent, logVar: latent, epsilon: latent, z: latent, atZ: latent, atMean: latent, atLogVar: latent };
+  return { ...pixels, ...codes, hidden, atHidden: hidden, drawn, atDrawn: drawn };
+}
+
+/** The room that a Learner of such layers takes, in numbers. */
+function roomOf(/** @type {Layers} */ layers) {
+  const weights = LAYERS.reduce((sum, name) => sum + layers[name].kernel.length + layers[name].bias.length + 8, 0);
+  return 4 * weights + RECIPE.batchSize * Object.values(widthsOf(layers)).reduce((sum, width) => sum + width + 4) + 8192;
 }
 
 class Learner {
-  /** layers: as Model has them, Float32Arrays; they are changed in place. */
-  constructor(layers) {
-    this.layers = layers;
+  /** layers: as Model has them; they are copied. arithmetic: a PlainArithmetic or a KernelArithmetic. */
+  constructor(/** @type {Layers} */ layers, arithmetic = new PlainArithmetic()) {
+    this.arithmetic = arithmetic;
     this.latentDim = layers.z_mean.bias.length;
-    this.switches = { beta: 1, sampleNoise: true, inputNoise: true };
-    this.headStep = RECIPE.headStep;
-    this.restart();
+    this.switches = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: false, oneNoise: false, sigmaForVariance: false };
+    const zeros = () => forLayers(layers, ({ length }) => arithmetic.room(length));
+    this.layers = zeros();
+    this.gradients = zeros();
+    this.means = zeros();
+    this.squares = zeros();
+    this.widths = widthsOf(layers);
+    const room = ([name, width]) => [name, arithmetic.room(RECIPE.batchSize * width)];
+    this.rooms = Object.fromEntries(Object.entries(this.widths).map(room));
+    this.load(layers);
   }
 
-  /** Forget the moments of the gradients, and begin to count the steps anew. */
-  restart() {
+  /** Begin anew from these weights: the steps count from 0; headStep: how long the steps of the two heads are. */
+  load(/** @type {Layers} */ layers, headStep = RECIPE.headStep) {
+    this.headStep = headStep;
     this.steps = 0;
     this.momentumProduct = 1;
-    this.moments = Object.fromEntries(
-      LAYERS.map((name) => {
-        const zeros = ({ length }) => ({ m: new Float32Array(length), v: new Float32Array(length) });
-        return [name, { kernel: zeros(this.layers[name].kernel), bias: zeros(this.layers[name].bias) }];
-      }),
-    );
+    for (const name of LAYERS) {
+      for (const part of PARTS) {
+        this.layers[name][part].set(layers[name][part]);
+        this.means[name][part].fill(0);
+        this.squares[name][part].fill(0);
+      }
+    }
   }
 
   /** The step size: it falls from the recipe's to a tenth of it, over 3,000 steps. */
@@ -124,52 +189,68 @@ class Learner {
     return RECIPE.learningRate * Math.max(0.1, 1 - this.steps / 3000);
   }
 
+  /** The arrays of a batch, each for so many rows. @returns {any} */
+  arraysOf(rows) {
+    if (rows > RECIPE.batchSize) throw new RangeError(`a batch has ${RECIPE.batchSize} images at most`);
+    return Object.fromEntries(Object.entries(this.widths).map(([name, width]) => [name, this.rooms[name].subarray(0, rows * width)]));
+  }
+
+  /** The whole network on the first `rows` of its arrays, from `input` and `epsilon` to the logits. */
+  forward({ input, epsilon, hidden, mean, logVar, z, drawn, logits }, rows) {
+    const { arithmetic, layers } = this;
+    const log = this.switches.sigmaForVariance ? 1 : 0.5; // so many times logVar is the logarithm of sigma
+    arithmetic.dense(input, layers.encoder_h, hidden, rows, true);
+    arithmetic.dense(hidden, layers.z_mean, mean, rows, false);
+    arithmetic.dense(hidden, layers.z_log_var, logVar, rows, false);
+    for (let i = 0; i < z.length; i++) z[i] = mean[i] + Math.exp(log * logVar[i]) * epsilon[i];
+    arithmetic.dense(z, layers.decoder_h, drawn, rows, true);
+    arithmetic.dense(drawn, layers.decoder_output, logits, rows, false);
+  }
+
   /**
    * The loss of a batch and its gradient. x: images (rows, 784); input: what the encoder sees of them; epsilon: draws of
    * N(0, 1), (rows, latentDim), or zeros for no noise on z. Returns { reconstruction, kl, gradients } with means over
-   * the batch, in nats; gradients: { layer: { kernel, bias } } of reconstruction + beta * kl.
+   * the batch, in nats; gradients: { layer: { kernel, bias } } of reconstruction + beta * kl, until the next call.
    */
-  gradient(x, input, epsilon, beta) {
-    const { z_mean, z_log_var, decoder_h, decoder_output } = this.layers;
-    const latent = this.latentDim;
+  gradient(/** @type {Float32Array} */ x, /** @type {Float32Array} */ input, /** @type {Float32Array} */ epsilon, beta = 1) {
+    const { arithmetic, layers, latentDim, gradients, switches } = this;
     const rows = x.length / PIXELS;
-    const { hidden, mean, logVar, z, drawn, logits } = forward(this.layers, input, epsilon);
-    const losses = lossesOf(x, logits, mean, logVar);
-    const atLogits = logits.map((logit, i) => (logit === clip(logit) ? (sigmoid(logit) - x[i]) / rows : 0));
-    const atDrawn = denseBackBatch(atLogits, drawn, decoder_output, rows);
-    const atZ = new Float32Array(rows * latent);
-    for (let r = 0; r < rows; r++) {
-      for (let i = 0; i < latent; i++) {
-        let sum = 0;
-        const units = decoder_h.bias.length;
-        for (let j = 0; j < units; j++) sum += atDrawn[r * units + j] * decoder_h.kernel[i * units + j];
-        atZ[r * latent + i] = sum;
-      }
+    const of = this.arraysOf(rows);
+    of.x.set(x);
+    of.input.set(input);
+    of.epsilon.set(epsilon);
+    this.forward(of, rows);
+    const scale = 1 / (rows * (switches.meanOverPixels ? PIXELS : 1));
+    const reconstruction = arithmetic.losses(of.logits, of.x, of.error, scale) / rows;
+    of.atDrawn.fill(0);
+    arithmetic.back(of.error, layers.decoder_output, of.drawn, of.atDrawn, rows);
+    const { kernel, bias } = layers.decoder_h;
+    for (let k = 0; k < of.atZ.length; k++) {
+      const [from, row] = [Math.floor(k / latentDim) * bias.length, (k % latentDim) * bias.length];
+      let sum = 0;
+      for (let j = 0; j < bias.length; j++) sum += of.atDrawn[from + j] * kernel[row + j];
+      of.atZ[k] = sum;
     }
-    const atMean = new Float32Array(rows * latent);
-    const atLogVar = new Float32Array(rows * latent);
-    for (let i = 0; i < mean.length; i++) {
-      const variance = Math.exp(logVar[i]);
-      atMean[i] = atZ[i] + (beta * mean[i]) / rows;
-      atLogVar[i] = 0.5 * (atZ[i] * epsilon[i] * Math.sqrt(variance) + (beta * (variance - 1)) / rows);
+    const log = switches.sigmaForVariance ? 1 : 0.5;
+    for (let i = 0; i < of.mean.length; i++) {
+      const [logVar, atZ] = [of.logVar[i], of.atZ[i]];
+      of.atMean[i] = atZ + (beta * of.mean[i]) / rows;
+      of.atLogVar[i] = log * atZ * of.epsilon[i] * Math.exp(log * logVar) + (0.5 * beta * (Math.exp(logVar) - 1)) / rows;
     }
-    const atHidden = denseBackBatch(atMean, hidden, z_mean, rows);
-    denseBackBatch(atLogVar, hidden, z_log_var, rows, atHidden);
-
-    const units = hidden.length / rows;
-    const gradients = {
-      encoder_h: denseGradient(input, atHidden, PIXELS, units, rows),
-      z_mean: denseGradient(hidden, atMean, units, latent, rows),
-      z_log_var: denseGradient(hidden, atLogVar, units, latent, rows),
-      decoder_h: denseGradient(z, atDrawn, latent, decoder_h.bias.length, rows),
-      decoder_output: denseGradient(drawn, atLogits, decoder_h.bias.length, PIXELS, rows),
-    };
-    return { ...losses, gradients };
+    of.atHidden.fill(0);
+    arithmetic.back(of.atMean, layers.z_mean, of.hidden, of.atHidden, rows);
+    arithmetic.back(of.atLogVar, layers.z_log_var, of.hidden, of.atHidden, rows);
+    arithmetic.gradient(of.input, of.atHidden, gradients.encoder_h, rows);
+    arithmetic.gradient(of.hidden, of.atMean, gradients.z_mean, rows);
+    arithmetic.gradient(of.hidden, of.atLogVar, gradients.z_log_var, rows);
+    arithmetic.gradient(of.z, of.atDrawn, gradients.decoder_h, rows);
+    arithmetic.gradient(of.drawn, of.error, gradients.decoder_output, rows);
+    return { reconstruction, kl: klDivergence(of) / rows, gradients };
   }
 
   /** Move all weights by one step of Nadam (Dozat, 2016), as Keras takes it. */
-  apply(gradients) {
-    const { beta1, beta2, epsilon } = RECIPE;
+  apply(gradients = this.gradients) {
+    const { beta1, beta2 } = RECIPE;
     const rate = this.learningRate;
     const t = ++this.steps;
     const momentum = (step) => beta1 * (1 - 0.5 * 0.96 ** step);
@@ -179,68 +260,72 @@ class Learner {
     const correction = 1 - beta2 ** t;
     for (const name of LAYERS) {
       const step = HEADS.includes(name) ? this.headStep * rate : rate;
-      for (const part of ["kernel", "bias"]) {
-        const [weights, gradient] = [this.layers[name][part], gradients[name][part]];
-        const { m, v } = this.moments[name][part];
-        for (let i = 0; i < weights.length; i++) {
-          const g = gradient[i];
-          m[i] += (g - m[i]) * (1 - beta1);
-          v[i] += (g * g - v[i]) * (1 - beta2);
-          weights[i] -= (step * (ahead * m[i] + now * g)) / (Math.sqrt(v[i] / correction) + epsilon);
-        }
+      const lengths = { ahead: step * ahead, now: step * now, correction };
+      for (const part of PARTS) {
+        const [m, v] = [this.means[name][part], this.squares[name][part]];
+        this.arithmetic.nadam(this.layers[name][part], gradients[name][part], m, v, lengths);
       }
     }
   }
 
   /** One step on images x (rows, 784). Returns { reconstruction, kl } of them, in nats, before the step. */
-  step(x) {
+  step(/** @type {Float32Array} */ x) {
     const { beta, inputNoise } = this.switches;
-    const rows = x.length / PIXELS;
-    const epsilon = this.epsilon(rows);
-    const { gradients, ...losses } = this.gradient(x, inputNoise ? this.tossed(x) : x, epsilon, beta);
-    this.apply(gradients);
-    return losses;
+    const { reconstruction, kl } = this.gradient(x, inputNoise ? this.tossed(x) : x, this.epsilon(x.length / PIXELS), beta);
+    this.apply();
+    return { reconstruction, kl };
   }
 
-  /** A draw of N(0, 1) for each latent of so many images, or zeros where there is no noise on z. */
+  /** Draws of N(0, 1) for the latents of so many images: zeros without noise on z, one draw for all with oneNoise. */
   epsilon(rows) {
-    return Float32Array.from({ length: rows * this.latentDim }, this.switches.sampleNoise ? normal : () => 0);
+    const { sampleNoise, oneNoise } = this.switches;
+    const draws = Float32Array.from({ length: rows * this.latentDim }, sampleNoise ? normal : () => 0);
+    return oneNoise ? draws.map((_, i) => draws[i % this.latentDim]) : draws;
   }
 
-  /** { reconstruction, kl } of images x (rows, 784) as they are, in nats: means over them, with one draw of z each. */
-  evaluate(x) {
-    const { logits, mean, logVar } = forward(this.layers, x, this.epsilon(x.length / PIXELS));
-    return lossesOf(x, logits, mean, logVar);
+  /** { reconstruction, kl } of images x (n, 784) as they are, in nats: means over them, with one draw of z each. */
+  evaluate(/** @type {Float32Array} */ x) {
+    let [reconstruction, kl] = [0, 0];
+    const count = x.length / PIXELS;
+    this.inBatches(x, (of, rows) => {
+      of.epsilon.set(this.epsilon(rows));
+      this.forward(of, rows);
+      reconstruction += this.arithmetic.losses(of.logits, of.x, of.error, 1);
+      kl += klDivergence(of);
+    });
+    return { reconstruction: reconstruction / count, kl: kl / count };
+  }
+
+  /** q of images x (n, 784): { mean, logVar }, each (n, latentDim). */
+  encode(/** @type {Float32Array} */ x) {
+    const [mean, logVar] = [0, 0].map(() => new Float32Array((x.length / PIXELS) * this.latentDim));
+    this.inBatches(x, (of, rows, start) => {
+      this.arithmetic.dense(of.input, this.layers.encoder_h, of.hidden, rows, true);
+      this.arithmetic.dense(of.hidden, this.layers.z_mean, of.mean, rows, false);
+      this.arithmetic.dense(of.hidden, this.layers.z_log_var, of.logVar, rows, false);
+      mean.set(of.mean, start * this.latentDim);
+      logVar.set(of.logVar, start * this.latentDim);
+    });
+    return { mean, logVar };
+  }
+
+  /** Hands images x (n, 784) to `work`, a batch at a time, as `x` and as `input` of its arrays. */
+  inBatches(x, work) {
+    for (let start = 0; start < x.length / PIXELS; start += RECIPE.batchSize) {
+      const batch = x.subarray(start * PIXELS, (start + RECIPE.batchSize) * PIXELS);
+      const of = this.arraysOf(batch.length / PIXELS);
+      of.x.set(batch);
+      of.input.set(batch);
+      work(of, batch.length / PIXELS, start);
+    }
   }
 
   /** Each grey value of images replaced by 1 with that probability, else 0: the noise on the input. */
   tossed(x) {
-    return x.map((value) => (value > 0 && Math.random() < value ? 1 : 0));
+    const result = new Float32Array(x.length);
+    for (let i = 0; i < x.length; i++) if (x[i] > 0 && Math.random() < x[i]) result[i] = 1;
+    return result;
   }
-}
-
-/** q of images x (rows, 784): { mean, logVar }, each (rows, latentDim), and the hidden layer. */
-function encodeBatch({ encoder_h, z_mean, z_log_var }, x) {
-  const rows = x.length / PIXELS;
-  const hidden = reluBatch(denseBatch(x, encoder_h, rows));
-  return { hidden, mean: denseBatch(hidden, z_mean, rows), logVar: denseBatch(hidden, z_log_var, rows) };
-}
-
-/** The whole network, from what the encoder sees (rows, 784) to the logits; epsilon (rows, latentDim). */
-function forward(layers, input, epsilon) {
-  const rows = input.length / PIXELS;
-  const q = encodeBatch(layers, input);
-  const z = q.mean.map((m, i) => m + Math.exp(q.logVar[i] / 2) * epsilon[i]);
-  const drawn = reluBatch(denseBatch(z, layers.decoder_h, rows));
-  return { ...q, z, drawn, logits: denseBatch(drawn, layers.decoder_output, rows) };
-}
-
-/** { reconstruction, kl } of images x (rows, 784), means over them, in nats. */
-function lossesOf(x, logits, mean, logVar) {
-  const rows = x.length / PIXELS;
-  let reconstruction = 0;
-  for (let i = 0; i < x.length; i++) reconstruction += softplus(clip(logits[i])) - x[i] * clip(logits[i]);
-  return { reconstruction: reconstruction / rows, kl: klDivergence({ mean, logVar }) / rows };
 }
 
 /** A draw of N(0, 1), by Box and Muller. */

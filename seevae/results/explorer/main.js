@@ -1,146 +1,142 @@
+// needs: packing, posterior, state, digit, network, sample, loss, plane, lens, training, faults, slow, replay, axes, latents, tabs, address, tour
 "use strict";
-// Reads what the page was given, builds the panels, and draws once a frame what has changed.
+// Reads what the page was given, makes the state, and builds the panels. Where one cannot work, it says so itself.
 
-/** The bytes of a base64 text as a typed array. */
-function unpack(text, Type) {
-  return new Type(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
-}
-
-function unpackLayers(layers) {
-  const parts = ({ kernel, bias }) => ({ kernel: unpack(kernel, Float32Array), bias: unpack(bias, Float32Array) });
-  return Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, parts(layer)]));
-}
-
-/** Codes { z: pairs, one after the other, labels } from whole numbers. */
-function unpackCodes({ unit, z, labels }) {
-  return { z: Float32Array.from(unpack(z, Int16Array), (value) => value * unit), labels: unpack(labels, Uint8Array) };
-}
-
-function unpackReplay(record) {
-  const { z, labels } = unpackCodes(record);
-  const frames = record.moments.map((_, k) => z.subarray(2 * k * labels.length, 2 * (k + 1) * labels.length));
-  return { moments: record.moments, losses: record.losses, frames, labels };
-}
-
-function unpackPicks({ images, labels }) {
-  const pixels = Float32Array.from(unpack(images, Uint8Array), (value) => value / 255);
-  return labels.map((label, k) => ({ label, image: pixels.subarray(k * PIXELS, (k + 1) * PIXELS) }));
-}
-
-const SHOWS_THE_MODEL = ["digit", "view", "pointer", "walk", "sample", "prior", "latents"];
 const SPACINGS = [0.05, 0.025, 0.0125]; // of the posterior's grids, one after the other
 
-/** What all panels share: the model, the digit, the reader's q, and what has changed since the last frame. */
-class App {
-  constructor(contents) {
-    this.model = new Model(unpackLayers(contents.layers), contents.epsilons);
-    this.halfWidth = contents.halfWidth;
-    this.colours = contents.colours;
-    this.picks = unpackPicks(contents.picks);
-    this.classes = [...new Set(contents.picks.labels)];
-    this.names = contents.names;
-    this.codes = contents.codes && unpackCodes(contents.codes);
-    this.replay = contents.replay && unpackReplay(contents.replay);
-    this.posterior = null; // comes from a worker
-    this.refined = false; // whether it is on the finest grid
-    this.digit = null; // { x, q, loss, truth }
-    this.shownPick = null; // the pick that it is, unless it was painted
-    this.mine = null; // a q of the reader's own, once it was moved
-    this.pointer = [0, 0];
-    this.prior = [];
-    this.panels = [];
-    this.waiting = new Set(); // what has changed since the last frame
-    this.stopPreparing = null;
-  }
+/** The state of a page with these contents; all that has no value yet is null. */
+function stateOf(contents) {
+  const model = new Model(unpackLayers(contents.layers), contents.epsilons);
+  const { dataset: name, names, colours, training } = contents;
+  const home = { name, picks: unpackPicks(contents.picks), names, colours, training };
+  return makeState(
+    {
+      model, // the weights: another object whenever they change
+      whose: { at: "page" }, // whose weights they are: the page's, or { at: "here", from: what they began as }
+      home, // the images that the page carries
+      data: home, // those that it shows: { name, picks, names, colours }
+      codes: contents.codes && unpackCodes(contents.codes), // of held-out digits, under these weights
+      replay: contents.replay && unpackReplay(contents.replay),
+      halfWidth: contents.halfWidth,
+      posterior: null, // of these weights; it comes from a worker
+      stopPreparing: null,
+      lacking: model.latentDim === 2 ? "" : "log p(x) cannot be summed: there are not two latents", // why there is no evidence
+      image: { x: new Float32Array(PIXELS), pick: null }, // what lies on the paper
+      mine: null, // a q of the reader's own
+      hand: null, // z, where the reader put it
+      epsilons: Array.from({ length: KEPT_DRAWS }, () => normalCode(model.latentDim)), // the newest draw first
+      lettered: false, // whether the new digits have letters in the plane: once somebody drew some
+      prior: Array.from(LETTERS, () => normalCode(model.latentDim)),
+      switches: { ...VAE }, // of the training
+      training: null,
+      clouds: null, // { mean, logVar } of the held-out digits, where all q together are shown
+      slow: null, // an update in slow motion
+      tab: "new",
+      tabs: [],
+      walk: [], // the places where the walk starts and ends
+      moment: contents.replay ? contents.replay.moments.length - 1 : 0,
+      wander: !matchMedia("(prefers-reduced-motion: reduce)").matches, // z is drawn anew by itself, until somebody touches it
+      shown: "probability", // how decoded digits are shown
+      under: false, // decoded digits under the dots
+      lens: null, // the view of the lens
+      paper: null,
+      view: 0, climb: 0, pen: 0, unit: 0, size: 0, theme: 0, // have no value: they only change
+    },
+    {
+      encoderQ: { needs: ["model", "image"], from: (state) => state.model.encode(state.image.x) },
+      q: { needs: ["encoderQ", "mine"], from: (state) => state.mine ?? state.encoderQ },
+      draws: { needs: ["q", "epsilons", "switches"], from: ({ q, epsilons, switches }) => epsilons.map((one) => drawCode(q, one, switches)) },
+      z: { needs: ["hand", "draws"], from: ({ hand, draws }) => hand ?? draws[0] },
+      decoded: { needs: ["model", "z"], from: ({ model, z }) => model.decode(z) },
+      loss: { needs: ["model", "posterior", "image", "q"], from: (state) => lossOf(state, state.image.x, state.q) },
+      truth: { needs: ["posterior", "image"], from: ({ posterior, image }) => posterior?.of(image.x) ?? null },
+      refined: { needs: ["posterior"], from: ({ posterior }) => posterior?.grid.spacing === SPACINGS.at(-1) },
+      picks: { needs: ["data"], from: ({ data }) => data.picks },
+    },
+  );
+}
 
-  /** Whatever gives the most exact loss by now. */
-  get judge() {
-    return this.posterior ?? this.model;
-  }
+/** Show another model, and the codes of the held-out digits under it. What belongs to the one before is gone with it. */
+function showModel(state, model, codes) {
+  state.stopPreparing?.();
+  [state.model, state.codes, state.posterior, state.mine] = [model, codes, null, null];
+}
 
-  setDigit(x) {
-    this.digit = { x };
-    this.mine = null;
-    this.changed("digit");
-  }
-
-  /** The model has learned: its layers now, and the codes of the digits that the plane shows. */
-  setLayers(layers, codes) {
-    for (const [name, layer] of Object.entries(layers)) {
-      this.model.layers[name].kernel.set(layer.kernel);
-      this.model.layers[name].bias.set(layer.bias);
-    }
-    [this.posterior, this.refined] = [null, false];
-    this.codes = codes;
-    this.changed("model");
-  }
-
-  /** Compute the true posterior of the model as it is now, in the background. */
-  preparePosterior() {
-    if (this.model.latentDim !== 2) return;
-    this.stopPreparing?.();
-    this.stopPreparing = preparePosterior(this.model, this.halfWidth, SPACINGS, (posterior) => {
-      this.posterior = posterior;
-      this.refined = posterior.grid.spacing === SPACINGS.at(-1);
-      this.changed("digit");
-    });
-  }
-
-  /** Something has changed: draw it with the next frame. */
-  changed(topic) {
-    if (this.waiting.size === 0) requestAnimationFrame(() => this.draw());
-    this.waiting.add(topic);
-  }
-
-  draw() {
-    const topics = this.waiting;
-    this.waiting = new Set();
-    if (topics.has("model")) for (const topic of SHOWS_THE_MODEL) topics.add(topic);
-    if (topics.has("digit")) this.lookAt(this.digit.x);
-    for (const panel of this.panels) panel.draw(topics);
-  }
-
-  lookAt(x) {
-    const q = this.model.encode(x);
-    this.digit = { x, q, loss: this.judge.loss(x, q), truth: this.posterior?.of(x) };
-  }
+/** Compute the true posterior of the model as it is now, in the background. */
+function preparePosteriorOf(state) {
+  const { model } = state;
+  if (model.latentDim !== 2) return;
+  state.stopPreparing?.();
+  state.stopPreparing = preparePosterior(model, state.halfWidth, SPACINGS, (posterior) => {
+    if (state.model === model) state.posterior = posterior;
+  }, (why) => (state.lacking = `log p(x) cannot be computed here: ${why}`));
 }
 
 /** Show the parts of the page that suit the model, and say which one it is. */
-function showParts({ model, replay }, { training, dataset, origin }) {
+function showParts(state, { training, origin }) {
+  const { model, replay } = state;
   const show = (className, visible) => {
-    for (const part of document.getElementsByClassName(className)) part.hidden = !visible;
+    for (const part of allOf(`.${className}`)) part.hidden ||= !visible;
   };
   show("needs-plane", model.latentDim === 2);
   show("needs-sliders", model.latentDim !== 2);
   show("needs-replay", replay !== null);
   show("needs-training", training !== null);
-  document.querySelector("main").classList.toggle("no-replay", replay === null);
-  byId("origin").textContent =
-    `784 pixels, ${model.hiddenDim} hidden units, ${model.latentDim} ${model.latentDim === 1 ? "latent" : "latents"}; ` +
-    `${origin ? `${origin}; ` : ""}the digits shown are ${dataset}, held out from training.`;
+  state.panel({
+    place: "stage",
+    needs: ["data", "whose"],
+    draw() {
+      const own = state.whose.at === "page" ? origin : `trained here, from ${state.whose.from}`;
+      const numbers = `784 pixels → ${model.latentDim} ${model.latentDim === 1 ? "number" : "numbers"} → 784 pixels`;
+      const held = worded(`the digits shown are ${state.data.name}, held out from training.`);
+      byId("origin").textContent = `${numbers}; ${own ? `${own}; ` : ""}${held}`;
+    },
+  });
 }
 
 function startExplorer() {
   const contents = JSON.parse(byId("contents").textContent);
-  const app = new App(contents);
-  showParts(app, contents);
-  const panels = [digitPanel, samplePanel, lossPanel, priorPanel];
-  panels.push(...(app.model.latentDim === 2 ? [planePanel, gamePanel] : [latentsPanel]));
-  if (app.replay) panels.push(replayPanel);
-  if (contents.training) panels.push((app) => trainingPanel(app, contents.training));
-  for (const makePanel of [...panels, followAddress]) app.panels.push(makePanel(app));
-  new Tour(app);
   thing = contents.thing;
+  const state = stateOf(contents);
+  const plane = state.model.latentDim === 2;
+  const build = (place, make) => attempt(place, () => make(state));
+  showParts(state, contents);
   if (thing !== "digit") rewordPage();
-  app.changed("theme");
+  build("digit-panel", () => (state.paper = digitPanel(state)));
+  state.paper?.lay(oneOf(state.picks, state.picks.some(({ label }) => label === 7) ? 7 : state.picks[0].label));
+  if (plane) build("lens-panel", () => (state.lens = new View([byId("lens")], 1, () => state.changed("lens"))));
+  build("loss-panel", lossPanel);
+  build("sample-panel", samplePanel);
+  build("more", tabsPanel);
+  if (contents.training) build("train-panel", () => (state.training = new Training(state)));
+  build("encoder-panel", networkPanel);
+  build("draws-panel", drawsPanel);
+  build("tab-new", priorPanel);
+  if (plane) {
+    build("plane-panel", () => new Plane(state));
+    build("lens-panel", () => new Lens(state));
+    build("tab-walk", walkPanel);
+  } else {
+    build("latents-panel", latentsPanel);
+  }
+  if (state.replay && plane) build("tab-replay", replayPanel);
+  if (state.training) {
+    build("tab-faults", faultsPanel);
+    build("tab-axes", axesPanel);
+    build("stage", slowPanel);
+  }
+  build("more", addressPanel);
+  new Tour(state);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     themeColours.clear();
-    app.changed("theme");
+    state.changed("theme");
   });
-  app.preparePosterior();
-  return app;
+  addEventListener("resize", () => state.changed("size"));
+  attempt("loss-panel", () => preparePosteriorOf(state));
+  for (const part of allOf("[inert]")) part.inert = false;
+  byId("broken").remove();
+  return state;
 }
 
 /** What the page knows, for tests and for the curious: try explorer.model.decode([0, 0]) in the console. */
-window.explorer = startExplorer();
+Object.assign(window, { explorer: startExplorer() });

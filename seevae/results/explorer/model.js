@@ -1,3 +1,4 @@
+// needs: nothing
 "use strict";
 // The arithmetic of the model: the post's network, its loss, and the gradient of its loss. Nothing here draws.
 //

@@ -1,70 +1,79 @@
+// needs: manifold, view, state, aggregate
 "use strict";
-// Panel "The latent plane": all codes, the digit under the pointer, the walk, and the manifold under the dots.
+// The one plane of codes: all dots, or what a tab lays there instead; q, and z, which the reader drags.
 
-const WALK_STEPS = 11;
-const WALK_HINTS = [ // by the number of places
-  "Click (or tap) a place to start a walk.",
-  "Now click where the walk shall end.",
-  "The walk from A to B in equal steps. Click again for another one.",
-];
-
-const planePanel = (app) => new Plane(app);
+const TOUCH_GRIP = 30; // pixels around z within which a finger takes it, so that the page does not scroll
 
 class Plane {
-  constructor(app) {
-    this.app = app;
-    app.plane = this;
-    const reach = Math.min(reachOf(app.codes), 4);
-    this.view = new View([byId("plane-dots"), byId("plane")], reach, () => app.changed("view"));
-    this.manifold = new Manifold(app.model);
-    this.walk = []; // the places where the walk starts and ends
-    this.walkCanvases = Array.from({ length: WALK_STEPS }, digitCanvas);
-    byId("walk").append(...this.walkCanvases);
-    fillLegend(byId("plane-legend"), app.classes, app.names, app.colours);
+  constructor(state) {
+    this.state = state;
+    this.view = new View([byId("plane-dots"), byId("plane")], Math.min(reachOf(state.codes), 4.2), () => state.changed("view"));
+    this.view.limits.largest = 1000; // an autoencoder's codes go far
+    this.manifold = new Manifold();
     this.followPointer();
     this.followKeys();
     this.followButtons();
-    this.startWandering();
+    const seen = ["view", "theme", "codes", "model", "data", "under", "clouds", "tab", "walk", "prior", "lettered", "moment"];
+    state.panel({ place: "plane-panel", needs: ["model", "codes"], draw: () => this.followCodes() });
+    state.panel({ place: "plane-panel", needs: seen, draw: (topics) => this.drawBase(topics) });
+    state.panel({ place: "plane-panel", needs: ["view", "lens", "q", "z", "theme", "tab", "slow", "size"], draw: () => this.drawOverlay() });
   }
 
-  // -- The pointer and the walk ----------------------------------------------------------------------------------
+  // -- How z is moved --------------------------------------------------------------------------------------------
 
-  point(place) {
-    byId("wander").checked = false;
-    this.app.pointer = this.view.toCode(place);
-    this.app.changed("pointer");
+  handTo(z) {
+    const { state } = this;
+    state.wander = false;
+    state.hand = z;
+    speak(() => `z ${formattedCode(z)}${this.nameAt(z)}`);
+  }
+
+  /** What lies at a place, in words: the class of most of the nearest dots. */
+  nameAt(z) {
+    const { codes, data } = this.state;
+    if (data.names.length < 2) return "";
+    const near = Array.from(codes.labels, (label, i) => [Math.hypot(codes.z[2 * i] - z[0], codes.z[2 * i + 1] - z[1]), label]);
+    const counts = new Map();
+    for (const [, label] of near.sort((a, b) => a[0] - b[0]).slice(0, 9)) counts.set(label, (counts.get(label) ?? 0) + 1);
+    const [label] = [...counts].sort((a, b) => b[1] - a[1])[0];
+    return `, among codes of ${data.names[label]}`;
   }
 
   walkTo(z) {
-    this.walk = this.walk.length === 1 ? [...this.walk, z] : [z];
-    this.app.changed("walk");
+    const { state } = this;
+    if (state.tab === "walk") state.walk = state.walk.length === 1 ? [...state.walk, z] : [z];
   }
 
   showWhole() {
-    this.view.show([0, 0], 2 * reachOf(this.app.codes));
+    this.view.show([0, 0], 2 * reachOf(this.state.codes));
   }
 
   followPointer() {
-    followPointers(this.view, {
-      hover: (place) => this.point(place),
+    const { view } = this;
+    const far = (place) => Math.hypot(...view.toScreen(this.state.z).map((value, k) => value - place[k]));
+    followPointers(view, {
+      grips: (place) => far(place) < TOUCH_GRIP,
+      grab: (place, event) => event.pointerType !== "touch" && !event.shiftKey && this.handTo(view.toCode(place)),
       tap: (place) => {
-        this.point(place);
-        this.walkTo(this.app.pointer);
+        this.handTo(view.toCode(place));
+        this.walkTo(view.toCode(place));
       },
       drag: (now, before, event) => {
-        if (event.pointerType === "touch") this.point(now); // a finger cannot hover
-        else this.view.pan(now[0] - before[0], now[1] - before[1]);
+        if (event.shiftKey) view.pan(now[0] - before[0], now[1] - before[1]);
+        else this.handTo(view.toCode(now));
       },
     });
   }
 
   followKeys() {
     byId("plane").addEventListener("keydown", (event) => {
-      const { app, view } = this;
+      const { state, view } = this;
       const step = 12 / view.scale;
       const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-      if (move) this.point(view.toScreen(app.pointer.map((value, i) => value + step * move[i])));
-      else if (event.key === "Enter") this.walkTo(app.pointer);
+      if (event.ctrlKey || event.metaKey) return;
+      if (move) this.handTo(state.z.map((value, i) => value + step * move[i]));
+      else if (event.key.toLowerCase() === "d") byId("draw-again").click();
+      else if (event.key === "Enter") this.walkTo([...state.z]);
       else if (event.key === "+") view.zoom(1.3);
       else if (event.key === "-") view.zoom(1 / 1.3);
       else if (event.key === "0") this.showWhole();
@@ -77,114 +86,147 @@ class Plane {
     byId("plane-in").addEventListener("click", () => this.view.zoom(1.5));
     byId("plane-out").addEventListener("click", () => this.view.zoom(1 / 1.5));
     byId("plane-whole").addEventListener("click", () => this.showWhole());
-    byId("manifold").addEventListener("change", () => this.app.changed("view"));
+    byId("manifold").addEventListener("change", () => (this.state.under = byId("manifold").checked));
   }
 
-  /** At first the pointer wanders by itself, so that something moves; not where the reader wants stillness. */
-  startWandering() {
-    const wander = byId("wander");
-    wander.checked = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-    let visible = true;
-    new IntersectionObserver(([entry]) => (visible = entry.isIntersecting)).observe(byId("plane"));
-    const wanderOn = (time) => {
-      if (!wander.checked) return;
-      requestAnimationFrame(wanderOn);
-      if (!visible) return;
-      this.app.pointer = [1.6 * Math.sin(time / 2900), 1.6 * Math.sin(time / 3700 + 1)];
-      this.app.changed("pointer");
-    };
-    wander.addEventListener("change", () => requestAnimationFrame(wanderOn));
-    requestAnimationFrame(wanderOn);
+  /** While the model learns, the view follows codes that leave the plane, or that shrink. */
+  followCodes() {
+    if (this.followed === this.state.codes) return;
+    const first = !this.followed;
+    this.followed = this.state.codes;
+    const reach = reachOf(this.followed);
+    if (!first && (reach > 0.55 * this.view.span || reach < 0.3 * this.view.span)) this.view.show([0, 0], 2 * reach);
   }
 
   // -- What is drawn ---------------------------------------------------------------------------------------------
 
-  draw(topics) {
-    const has = (...names) => names.some((name) => topics.has(name));
-    if (has("theme")) this.manifold.forget();
-    if (has("model")) this.manifold.renew();
-    if (has("view", "theme", "walk", "prior")) this.drawBase();
-    if (has("view", "theme", "digit", "pointer")) this.drawOverlay();
-    if (has("pointer", "theme")) this.drawPointed();
-    if (has("walk", "theme")) this.drawWalk();
-  }
-
-  drawBase() {
-    const { app, view, manifold } = this;
+  drawBase(topics) {
+    const { state, view, manifold } = this;
+    const { codes, replay } = state;
+    if (topics.has("model") || topics.has("theme")) manifold.forget();
+    const replayed = state.tab === "replay" && replay; // it is of the page's own data
+    const data = replayed ? state.home : state.data;
+    const shown = replayed ? { z: replay.frames[state.moment], labels: replay.labels } : codes;
     const context = view.clear(0);
-    if (byId("manifold").checked && manifold.draw(context, view)) app.changed("view"); // more to decode: next frame
+    if (state.under && !replayed && manifold.draw(context, view, state.model, state.training?.running)) state.changed("view"); // more to decode: next frame
+    if (state.clouds && !replayed) new Aggregate(state.clouds, view.span / 2).draw(context, view);
     drawPrior(context, view);
-    drawDots(context, view, app.codes, app.colours, Math.min(5, Math.max(2, view.scale / 28)));
+    if (!state.clouds || replayed) drawDots(context, view, shown, data.colours, Math.min(5, Math.max(2, view.scale / 28)));
+    if (data.names.length > 1) drawNames(context, view, shown, data.names);
     view.drawAxes(context);
-    this.drawMarks(context);
+    if (state.tab === "new" && state.lettered) state.prior.forEach((z, i) => this.drawLetter(context, z, LETTERS[i]));
+    if (state.tab === "walk") this.drawWalk(context);
   }
 
-  /** The places of the prior's samples, and of the walk. */
-  drawMarks(context) {
-    const { app, view, walk } = this;
-    const [ink, paper] = [themeColour("ink"), themeColour("card")];
-    context.textAlign = "center";
-    app.prior.forEach((z, i) => drawDisc(context, view, z, i + 1, ink, paper, 8));
+  drawLetter(context, z, letter) {
+    const [x, y] = this.view.toScreen(z);
+    drawText(context, letter, x + 5, y + 4, "600 12px system-ui, sans-serif", "left");
+    context.beginPath();
+    context.arc(x, y, 3.5, 0, 2 * Math.PI);
+    context.fillStyle = themeColour("card");
+    context.fill();
+    context.lineWidth = 1.5;
+    context.strokeStyle = themeColour("ink");
+    context.stroke();
+  }
+
+  drawWalk(context) {
+    const { view, state: { walk } } = this;
     if (walk.length === 2) {
-      context.strokeStyle = ink;
+      context.strokeStyle = themeColour("ink");
       context.lineWidth = 2;
       context.beginPath();
       context.moveTo(...view.toScreen(walk[0]));
       context.lineTo(...view.toScreen(walk[1]));
       context.stroke();
     }
-    walk.forEach((z, i) => drawDisc(context, view, z, "AB"[i], themeColour("kl"), paper, 11));
+    walk.forEach((z, i) => drawDisc(context, view, z, 10, "AB"[i]));
   }
 
-  /** The digit's q, and the square at the pointer. */
+  /** q, the frame of the lens with lines to it, and z. */
   drawOverlay() {
-    const { app, view } = this;
+    const { state, view } = this;
     const context = view.clear(1);
-    const paper = themeColour("card");
-    const { q } = app.digit;
+    this.drawLensFrame(context);
+    if (state.slow?.old) drawEllipses(context, view, state.slow.old, { sigmas: [1], dashed: true });
+    drawEllipses(context, view, state.q, { sigmas: [1], dashed: Boolean(state.mine) });
+    drawDisc(context, view, state.z, state.hand ? 7 : 5);
+  }
+
+  drawLensFrame(context) {
+    const { centre, span } = this.state.lens;
+    if (this.state.tab === "game") return; // the lens covers the plane
+    const { view } = this;
+    const [x, y] = view.toScreen(centre);
+    const half = (span / 2) * view.scale;
+    context.lineWidth = 1;
+    context.strokeStyle = themeColour("ink");
+    context.strokeRect(x - half, y - half, 2 * half, 2 * half);
+    const [lens, own] = [byId("lens"), byId("plane")].map((canvas) => canvas.getBoundingClientRect());
+    const side = lens.right <= own.left + 2 ? -1 : 1; // beside the plane, or in its lower right corner
+    const ends = side < 0
+      ? [[0, lens.top - own.top, x - half, y - half], [0, lens.bottom - own.top, x - half, y + half]]
+      : [[lens.left - own.left, lens.bottom - own.top, x - half, y + half], [lens.right - own.left, lens.top - own.top, x + half, y - half]];
+    context.globalAlpha = 0.35;
     context.beginPath();
-    context.arc(...view.toScreen(q.mean), 11, 0, 2 * Math.PI);
-    for (const [width, colour] of [[5, paper], [3, themeColour("encoder")]]) {
-      context.lineWidth = width;
-      context.strokeStyle = colour;
-      context.stroke();
+    for (const [x1, y1, x2, y2] of ends) {
+      context.moveTo(x1, y1);
+      context.lineTo(x2, y2);
     }
-    drawEllipses(context, view, q, themeColour("encoder"), 2);
-    const [x, y] = view.toScreen(app.pointer);
-    for (const [width, colour] of [[4, paper], [2, themeColour("ink")]]) {
-      context.lineWidth = width;
-      context.strokeStyle = colour;
-      context.strokeRect(x - 14, y - 14, 28, 28);
-    }
-  }
-
-  drawPointed() {
-    const { model, pointer } = this.app;
-    drawDigit(byId("under-pointer"), model.decode(pointer));
-    byId("pointer-numbers").textContent = `z = ${formattedCode(pointer)}`;
-  }
-
-  drawWalk() {
-    const [from, to] = this.walk;
-    if (to) byId("walk").hidden = false;
-    byId("walk").classList.toggle("stale", !to); // the walk before, until there is a new one
-    byId("walk-hint").textContent = WALK_HINTS[this.walk.length];
-    if (!to) return;
-    this.walkCanvases.forEach((canvas, i) => {
-      const share = i / (WALK_STEPS - 1);
-      drawDigit(canvas, this.app.model.decode(from.map((a, k) => a + share * (to[k] - a))));
-    });
+    context.stroke();
+    context.globalAlpha = 1;
   }
 }
 
-/** A disc with a number or a letter at a place of the plane. */
-function drawDisc(context, view, z, text, fill, colour, radius) {
-  const [x, y] = view.toScreen(z);
-  context.fillStyle = fill;
-  context.beginPath();
-  context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.fill();
-  context.fillStyle = colour;
-  context.font = `600 ${radius + 2}px system-ui, sans-serif`;
-  context.fillText(text, x, y + 0.4 * radius);
+const LETTERS = "abcdefghijkl"; // digits would be taken for classes
+
+/** "New digits": codes from the prior, decoded; where there is a plane, their letters stand in it. */
+function priorPanel(state) {
+  const canvases = Array.from(LETTERS, digitCanvas);
+  const captions = canvases.map((canvas, i) => {
+    [canvas.role, canvas.ariaLabel] = ["img", worded(`New digit ${LETTERS[i]}`)];
+    const caption = element("figcaption");
+    byId("prior-tray").append(element("figure", {}, canvas, caption));
+    return caption;
+  });
+  byId("prior-fresh").addEventListener("click", () => {
+    state.prior = canvases.map(() => normalCode(state.model.latentDim));
+    state.lettered = state.codes !== null;
+  });
+  const note = "No digit goes in: each is a place drawn from N(0, I), decoded.";
+  state.panel({
+    place: "tab-new",
+    needs: ["prior", "lettered", "model", "tab", "theme"],
+    draw() {
+      if (state.tab !== "new") return;
+      byId("prior-note").textContent = worded(state.lettered ? `${note} Its letter stands in the plane.` : note);
+      canvases.forEach((canvas, i) => {
+        drawDigit(canvas, state.model.decode(state.prior[i]));
+        captions[i].textContent = state.lettered ? LETTERS[i] : "";
+      });
+    },
+  });
+}
+
+const WALK_STEPS = 12;
+const WALK_HINTS = [ // by the number of places
+  "Click (or tap) a place in the plane: the walk starts there. By keyboard: arrows in the plane, then Enter.",
+  "Now click where the walk shall end.",
+  "From A to B in equal steps. What lies between two digits is decoded to something in between, at times to a blur. Click again for another walk.",
+];
+
+function walkPanel(state) {
+  const canvases = Array.from({ length: WALK_STEPS }, digitCanvas);
+  byId("walk").append(...canvases);
+  state.panel({
+    place: "tab-walk",
+    needs: ["walk", "model", "tab", "theme"],
+    draw() {
+      const [from, to] = state.walk;
+      byId("walk").hidden = !to;
+      byId("walk-hint").textContent = worded(WALK_HINTS[state.walk.length]);
+      if (!to || state.tab !== "walk") return;
+      canvases.forEach((canvas, i) => drawDigit(canvas, state.model.decode(from.map((a, k) => a + (i / (WALK_STEPS - 1)) * (to[k] - a)))));
+    },
+  });
 }

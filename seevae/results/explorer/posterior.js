@@ -1,3 +1,4 @@
+// needs: model, kernel, worker
 "use strict";
 // The evidence log p(x) and the true posterior p(z|x) of a model with two latents, summed over a grid of codes.
 //
@@ -39,8 +40,10 @@ class RowSum {
     this.rise = new Float64Array(columns + 1); // and to its gain from there on to each next one
     this.active = new Int32Array(units); // the units that are on somewhere along the row, the first `count` of these,
     this.count = 0;
-    [this.on, this.off] = [new Int32Array(units), new Int32Array(units)]; // from which column to which,
-    [this.atOn, this.atOff] = [new Float64Array(units), new Float64Array(units)]; // their values there,
+    this.on = new Int32Array(units); // from which column
+    this.off = new Int32Array(units); // to which,
+    this.atOn = new Float64Array(units); // their values there,
+    this.atOff = new Float64Array(units);
     this.gain = new Float64Array(units); // and what they gain from one column to the next
   }
 
@@ -86,35 +89,89 @@ class RowSum {
   }
 }
 
-/** A(z) along the row at z2 of a grid: a Float32Array of its size. */
-function logPartitionRow(model, { halfWidth, spacing, size }, z2) {
-  const { kernel, bias } = model.layers.decoder_output;
+/**
+ * The bends of the decoder's units along the row at z2 of a grid, in the order of the columns: at column[k] of them the
+ * logits gain level[k] times the weights of unit[k], and from there on with each column rise[k] times them.
+ */
+function bendsAlongRow(model, { halfWidth, spacing, size }, z2) {
   const { slope, offset } = unitsAlongRow(model.layers.decoder_h, z2);
-  const bends = Array.from({ length: size }, () => []); // the units to switch at each column: [unit, +1 or -1]
+  const bends = [];
   for (let j = 0; j < slope.length; j++) {
     const bend = bendColumn(slope[j], offset[j], -halfWidth, spacing);
     const on = slope[j] > 0 ? Math.max(0, bend) : 0;
     const off = slope[j] > 0 ? size : Math.min(size, bend);
     if (on >= off) continue;
-    bends[on].push([j, 1]);
-    if (off < size) bends[off].push([j, -1]);
+    const at = (column, sign) => {
+      const level = sign * (slope[j] * (column * spacing - halfWidth) + offset[j]);
+      bends.push({ column, unit: j, level, rise: sign * slope[j] * spacing });
+    };
+    at(on, 1);
+    if (off < size) at(off, -1);
   }
+  return bends.sort((a, b) => a.column - b.column);
+}
+
+/** A(z) along the row at z2 of a grid: a Float32Array of its size. */
+function logPartitionRow(model, grid, z2) {
+  const { kernel, bias } = model.layers.decoder_output;
+  const bends = bendsAlongRow(model, grid, z2);
   const logits = Float64Array.from(bias);
   const gain = new Float64Array(PIXELS); // what the logits gain from one column to the next
-  const row = new Float32Array(size);
-  for (let column = 0; column < size; column++) {
+  const row = new Float32Array(grid.size);
+  let next = 0;
+  for (let c = 0; c < grid.size; c++) {
     for (let i = 0; i < PIXELS; i++) logits[i] += gain[i];
-    for (const [j, sign] of bends[column]) {
-      const level = sign * (slope[j] * (column * spacing - halfWidth) + offset[j]);
-      const rise = sign * slope[j] * spacing;
-      for (let i = 0, k = j * PIXELS; i < PIXELS; i++, k++) {
+    for (; next < bends.length && bends[next].column === c; next++) {
+      const { unit, level, rise } = bends[next];
+      for (let i = 0, k = unit * PIXELS; i < PIXELS; i++, k++) {
         logits[i] += level * kernel[k];
         gain[i] += rise * kernel[k];
       }
     }
-    row[column] = sumOfSoftplus(logits);
+    row[c] = sumOfSoftplus(logits);
   }
   return row;
+}
+
+/** The same for one row after another of a model, in the kernel. */
+class KernelPartition {
+  /** The room that it takes, in numbers. */
+  static room(model, size) {
+    return (PIXELS + 16) * (model.hiddenDim + 4) + 12 * model.hiddenDim + size;
+  }
+
+  constructor(kernel, model, size) {
+    const { decoder_output } = model.layers;
+    this.kernel = kernel;
+    this.model = model;
+    this.weights = kernel.room(decoder_output.kernel.length);
+    this.weights.set(decoder_output.kernel);
+    const most = 2 * model.hiddenDim;
+    this.column = kernel.room(most, Int32Array);
+    this.unit = kernel.room(most, Int32Array);
+    this.level = kernel.room(most, Float64Array);
+    this.rise = kernel.room(most, Float64Array);
+    this.logits = kernel.room(PIXELS, Float64Array);
+    this.gain = kernel.room(PIXELS, Float64Array);
+    this.out = kernel.room(size);
+  }
+
+  row(grid, z2) {
+    const { weights, column, unit, level, rise, logits, gain, out } = this;
+    const bends = bendsAlongRow(this.model, grid, z2);
+    bends.forEach((bend, k) => {
+      column[k] = bend.column;
+      unit[k] = bend.unit;
+      level[k] = bend.level;
+      rise[k] = bend.rise;
+    });
+    logits.set(this.model.layers.decoder_output.bias);
+    gain.fill(0);
+    const ins = this.kernel.places(weights, column, unit, level, rise);
+    const outs = this.kernel.places(logits, gain, out);
+    this.kernel.functions.partition(...ins, bends.length, grid.size, PIXELS, ...outs, LOWEST_LOGIT, HIGHEST_LOGIT);
+    return out.subarray(0, grid.size);
+  }
 }
 
 /** The sum of softplus over clipped logits. Its logarithms are taken of products of a few factors: exp is what costs. */
@@ -403,33 +460,36 @@ function contour({ rows, columns, values }, level) {
   return pieces;
 }
 
-/** In the worker: computes A on the grids that are asked for, one after the other, and posts each when it is done. */
-function serveLogPartition({ data: { layers, halfWidth, spacings } }) {
-  const model = new Model(layers, []);
-  for (const spacing of spacings) {
-    const grid = makeGrid(halfWidth, spacing);
-    const logPartition = new Float32Array(grid.size ** 2);
-    for (let row = 0; row < grid.size; row++) {
-      logPartition.set(logPartitionRow(model, grid, -halfWidth + row * spacing), row * grid.size);
+/** What a worker of the evidence does: computes A on the grids it is asked for, one after the other, and posts each. */
+function servePartition(post, breath) {
+  return async ({ layers, halfWidth, spacings }) => {
+    const model = new Model(layers, []);
+    const finest = makeGrid(halfWidth, Math.min(...spacings));
+    const kernel = await loadKernel(KernelPartition.room(model, finest.size));
+    const inKernel = kernel && new KernelPartition(kernel, model, finest.size);
+    for (const spacing of spacings) {
+      const grid = makeGrid(halfWidth, spacing);
+      const logPartition = new Float32Array(grid.size ** 2);
+      for (let row = 0; row < grid.size; row++) {
+        const z2 = -halfWidth + row * spacing;
+        logPartition.set(inKernel ? inKernel.row(grid, z2) : logPartitionRow(model, grid, z2), row * grid.size);
+        await breath();
+      }
+      post({ grid, logPartition }, [logPartition.buffer]);
     }
-    postMessage({ grid, logPartition }, [logPartition.buffer]);
-  }
+  };
 }
 
 /** Prepares the posterior in a worker, coarse first; calls ready(posterior) for each grid. Returns what stops it. */
-function preparePosterior(model, halfWidth, spacings, ready) {
-  const sources = ["model.js", "posterior.js"].map((id) => document.getElementById(id).textContent);
-  const url = URL.createObjectURL(new Blob([...sources, "onmessage = serveLogPartition;"]));
-  const worker = new Worker(url);
+function preparePosterior(/** @type {Model} */ model, /** @type {number} */ halfWidth, spacings, ready, fail = undefined) {
+  const layers = copyOfLayers(model.layers); // the model may go on learning
+  const asked = new Model(layers, model.epsilons);
   let left = spacings.length;
-  const stop = () => {
-    worker.terminate();
-    URL.revokeObjectURL(url);
+  const take = ({ grid, logPartition }) => {
+    ready(new Posterior(asked, grid, logPartition));
+    if (--left === 0) worker.terminate();
   };
-  worker.onmessage = ({ data: { grid, logPartition } }) => {
-    ready(new Posterior(model, grid, logPartition));
-    if (--left === 0) stop();
-  };
-  worker.postMessage({ layers: model.layers, halfWidth, spacings });
-  return stop;
+  const worker = startWorker("posterior", servePartition, take, fail);
+  worker.postMessage({ layers, halfWidth, spacings });
+  return worker.terminate;
 }

@@ -1,3 +1,4 @@
+// needs: model, drawing
 "use strict";
 // Strokes of a pen, brought to the form of MNIST's digits: 28 x 28 pixels, centred by weight.
 

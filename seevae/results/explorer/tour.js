@@ -1,84 +1,93 @@
+// needs: training, faults
 "use strict";
-// A tour of the page for who sees it first: some steps, one panel after the other. It can be left at any time.
+// A tour of the page for who sees it first: some steps, each with its place on the one screen. It can be left at any time.
 
-/** The steps: the panel, what in it must be in sight, what to say, what is done on coming, and on leaving. */
+/** The steps: where, what is said, what is done on coming, and on leaving; ask: what to answer at the end. */
 const TOUR = [
   {
-    panel: "digit-panel",
-    sight: "paper",
-    title: "A digit becomes a cloud",
+    place: "digit-panel",
+    title: "A digit becomes a cloud: z",
     text:
-      "The encoder looks at this digit. It answers with a cloud of codes, not with a single one: the blue ring in the" +
-      " latent plane. z_mean is its middle; z_log_var is the logarithm of its variance: the smaller, the narrower. Pick" +
-      " another digit, and see both change.",
+      "The encoder looks at your digit and answers with a few numbers: where its code z may be. It is a cloud of codes, not a single one:" +
+      " z_mean is its middle, σ its width. Pick another digit, and see both change.",
   },
   {
-    panel: "sample-panel",
-    sight: "draw-again",
-    title: "Draw from the cloud",
+    place: "sample-panel",
+    title: "Why noise?",
     text:
-      "Press “Draw again” some times. Each draw takes another code from the cloud, and the decoder draws it. They look" +
-      " alike: training decoded each digit from such draws, so that codes close together had to give the same digit.",
+      "Press “Draw z again” a few times. Each draw takes another code from the cloud, and the decoder draws it. They look" +
+      " alike, because training decoded each digit from such draws: codes close together had to give the same digit, and so no place in the cloud is empty.",
   },
   {
-    panel: "plane-panel",
-    sight: "plane",
-    title: "The same place, decoded",
+    place: "plane-panel",
+    onPlane: true,
+    title: "Any place can be decoded",
     text:
-      "Each dot is the code of a digit. The blue ring marks the cloud of yours; the square is in its middle now, and what" +
-      " is decoded there is all that the network knows of your digit. Two numbers cannot keep every stroke: it is" +
-      " smoother, and may look like another digit.",
-    enter(app) {
-      byId("wander").checked = false;
-      app.pointer = [...app.digit.q.mean];
-      app.changed("pointer");
-    },
+      "Each dot is the code of a digit, in the colour of its class. Drag z over the plane: every place decodes to something, also those" +
+      " between the dots. Two numbers cannot keep every stroke: what comes back is smoother than your digit, and may look like another one.",
+    enter: (state) => (state.hand = [...state.encoderQ.mean]),
   },
   {
-    panel: "plane-panel",
-    sight: "walk",
+    place: "tab-walk",
+    tab: "walk",
+    onPlane: true,
     title: "Walk the plane",
     text:
-      "Below the plane is a walk from one digit to another, A to B. What lies between two digits is decoded to something" +
-      " in between, at times to a blur. Choose two places in the plane for a walk of your own.",
-    enter(app) {
-      app.plane.walk = [app.picks[0], app.picks.at(-1)].map(({ image }) => [...app.model.encode(image).mean]);
-      app.changed("walk");
-    },
+      "A walk from one digit to another, A to B, decoded on its way. What lies between two digits is decoded to something" +
+      " in between, at times to a blur. Click two places in the plane for a walk of your own.",
+    enter: (state) => (state.walk = walkOfTour(state)),
   },
   {
-    panel: "game-panel",
-    sight: "game",
-    title: "Be the encoder",
+    place: "loss-panel",
+    title: "Why the KL?",
     text:
-      "The grey cloud is the truth: all codes that may have made this digit. Drag the orange ellipse onto it. The bar" +
-      " shows how near you come to log p(x), the wall that nobody gets past.",
+      "The loss has two parts: how wrong the picture is, and the KL, which is what the code costs. The KL asks each cloud to lie near the middle" +
+      " and to be wide. So all clouds together fill the circles of the prior, and a draw from there is a new digit. Without it nobody would know where to draw.",
   },
   {
-    panel: "train-panel",
-    sight: "train-plane",
-    onPlane: true, // it speaks of dots
+    place: "tab-game",
+    tab: "game",
+    onPlane: true,
+    title: "What is the gap?",
+    text:
+      "The grey cloud is the truth: all codes that may have made this digit. The encoder’s ellipse only covers it roughly; what is lost by that is the gap." +
+      " Drag the ellipse onto the cloud. log p(x) is the wall that nobody gets past.",
+  },
+  {
+    place: "tab-faults",
+    tab: "faults",
+    training: true,
+    onPlane: true,
     title: "Switch the KL off, and see",
     text:
-      "The network now learns anew, from the weights that Keras takes by default, without the KL and without noise on z." +
-      " Within seconds most dots lie far outside the circles of the prior: a draw from it reaches few of the digits. Now" +
-      " press “VAE” in the panel: the KL brings most of them back. End the tour, and the page’s own model is back.",
-    enter(app) {
-      app.training.set(PRESETS.autoencoder.switches);
-      app.training.learnAnew(false);
+      "The network now learns anew, from Keras’s default weights, without the KL and without noise on z: soon most" +
+      " dots lie far outside the circles of the prior, and a draw from it reaches few of the digits. Now" +
+      " press “VAE”: the KL brings most of them back. End the tour, and the page’s own model is back.",
+    enter(state) {
+      byId("fault-from").value = "now";
+      beginSetting(state, "Autoencoder", "keras");
     },
-    leave(app) {
-      app.training.goBack();
+    leave(state) {
+      byId("fault-from").value = "new";
+      state.training.goBack();
     },
   },
 ];
 
+/** From the middle of the dots of one class to that of another, both within the circles: of 0 and 1, where there are such. */
+function walkOfTour({ codes, data }) {
+  const middles = data.names.map((_, label) => {
+    const own = [...codes.labels.keys()].filter((i) => codes.labels[i] === label);
+    return own.length && [0, 1].map((k) => own.map((i) => codes.z[2 * i + k]).sort((a, b) => a - b)[own.length >> 1]);
+  }).filter(Boolean);
+  return [middles[0] ?? [-1, 0], middles[1] ?? [1, 0]];
+}
+
 class Tour {
-  constructor(app) {
-    this.app = app;
-    this.steps = TOUR.filter(({ panel, onPlane }) => !byId(panel).hidden && (app.plane || !onPlane));
+  constructor(state) {
+    this.state = state;
+    this.steps = TOUR.filter(({ onPlane, training }) => (!onPlane || state.codes) && (!training || state.training));
     this.step = null; // the place in `steps`, or null where nobody is on the tour
-    byId("tour-start").textContent = `Take the tour: ${this.steps.length} steps`;
     byId("tour-start").addEventListener("click", () => this.go(0));
     byId("tour-back").addEventListener("click", () => this.go(this.step - 1));
     byId("tour-next").addEventListener("click", () => this.go(this.step + 1));
@@ -88,31 +97,34 @@ class Tour {
 
   /** Go to a step; null, and what lies beyond the last one, end the tour. */
   go(number) {
-    const { app, steps } = this;
+    const { state, steps } = this;
     const now = steps[this.step];
-    now?.leave?.(app);
-    if (now) byId(now.panel).classList.remove("on-tour");
+    now?.leave?.(state);
+    if (now) byId(now.place).classList.remove("on-tour");
     const next = number === null ? undefined : steps[number];
     this.step = next ? number : null;
     byId("tour").hidden = !next;
-    document.body.classList.toggle("touring", Boolean(next));
     if (!next) return byId("tour-start").focus();
+    state.wander = false;
     byId("tour-title").textContent = worded(`${number + 1} of ${steps.length}. ${next.title}`);
     byId("tour-text").textContent = worded(next.text);
     byId("tour-back").disabled = number === 0;
     const last = number + 1 === steps.length;
     byId("tour-next").textContent = last ? "End the tour" : "Next";
     byId("tour-leave").hidden = last;
-    byId(next.panel).classList.add("on-tour");
+    byId(next.place).classList.add("on-tour");
     byId("tour-next").focus({ preventScroll: true });
-    next.enter?.(app);
-    requestAnimationFrame(() => this.bringIntoSight(next)); // when it is drawn
+    if (next.tab) state.tab = next.tab;
+    next.enter?.(state);
+    requestAnimationFrame(() => requestAnimationFrame(() => this.bringIntoSight(next.place))); // when it is drawn
   }
 
-  /** On a narrow screen, what the step speaks of; else its panel, unless that is too long. */
-  bringIntoSight({ panel, sight }) {
-    const narrow = matchMedia("(max-width: 699px)").matches;
-    if (sight === "walk" || (narrow && sight === "draw-again")) byId(sight).scrollIntoView({ block: "center" });
-    else byId(narrow ? sight : panel).scrollIntoView();
+  /** Scroll so that what the step speaks of lies between the tour's box and the dock, which both stay. */
+  bringIntoSight(place) {
+    const own = byId(place).getBoundingClientRect();
+    const top = byId("tour").getBoundingClientRect().bottom + 8;
+    const room = byId("dock").getBoundingClientRect().top - 8;
+    if (byId("dock").contains(byId(place)) || (own.top >= top && own.bottom <= room)) return;
+    scrollBy(0, Math.min(own.top - top, Math.max(own.bottom - room, own.top - top)));
   }
 }

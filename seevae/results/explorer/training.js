@@ -1,222 +1,204 @@
+// needs: worker, packing, posterior, curves, state
 "use strict";
-// Panel "Train it here": the network learns in a worker, from the images that the page carries, and the page shows it.
+// The training: the network learns in a worker, from the images that the page carries, and the page shows it.
 
-const PRESETS = {
-  vae: {
-    switches: { beta: 1, sampleNoise: true, inputNoise: true },
-    sentence:
-      "The VAE. From whatever weights it begins, the KL draws the dots into the circles of the prior: draws from it are" +
-      " digits.",
-  },
-  autoencoder: {
-    switches: { beta: 0, sampleNoise: false, inputNoise: false },
-    sentence:
-      "A plain autoencoder: no noise on z, no KL, and nothing ties the codes to the prior. From Keras’s default weights" +
-      " the dots run far apart within 100 steps. “New weights” begin near the prior, and the dots stay nearer to it.",
-  },
-  strong: {
-    switches: { beta: 4, sampleNoise: true, inputNoise: true },
-    sentence:
-      "The KL weighs four times as much. Watch its curve fall and the reconstruction rise: a code tells less of its digit.",
-  },
-};
+const VAE = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: false, oneNoise: false, sigmaForVariance: false };
+const LARGEST_BETA = 100;
 
-/** The bytes of a base64 text that deflate packed. */
-async function unpackDeflated(text) {
-  const packed = new Blob([unpack(text, Uint8Array)]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(packed).arrayBuffer());
-}
-
-const trainingPanel = (app, carried) => new Training(app, carried);
+/** beta from 0 to 100 on a slider from 0 to 100: 0, then logarithmic from 0.01, with 1 in the middle. */
+const betaAt = (place) => (place <= 0 ? 0 : Number((LARGEST_BETA ** (place / 50 - 1)).toPrecision(2)));
+const placeOf = (beta) => (beta <= 0 ? 0 : 50 * (1 + Math.log(beta) / Math.log(LARGEST_BETA)));
 
 class Training {
-  /** carried: what the page carries to train on, { images, count, heldOut, labels }; see explorer/__init__.py. */
-  constructor(app, carried) {
-    this.app = app;
-    this.carried = carried;
-    this.plane = app.model.latentDim === 2 && new TrainingPlane(app);
-    this.fresh = Array.from({ length: 6 }, () => ({ canvas: digitCanvas(), z: normalCode(app.model.latentDim) }));
-    this.own = { layers: copyOfLayers(app.model.layers), codes: app.codes }; // the page's model
-    this.atHome = true; // the page shows its own model
-    this.switches = { ...PRESETS.vae.switches };
+  constructor(state) {
+    this.state = state;
+    this.images = unpackTraining(state.home.training); // a promise of { images, heldOut, labels }
+    this.own = { model: state.model, codes: state.codes, images: this.images }; // the page's
     this.worker = null;
+    this.started = null; // a promise that the worker has been started, or has failed
     this.running = false;
+    this.turn = 0; // the number of the last command; reports of older ones are not shown
+    this.pending = {}; // what the worker has not been told yet: the last command wins
+    this.waiting = null; // who waits for the report of the last command
     this.curves = [];
-    byId("train-new-digits").append(...this.fresh.map(({ canvas }) => canvas));
-    byId("train-count").textContent = carried.count.toLocaleString("en");
-    app.training = this;
-    this.followButtons();
-    this.followSwitches();
+    this.last = null; // the last report
+    this.note = "";
+    this.followControls();
+    const needs = ["training", "switches", "whose"];
+    state.panel({ place: "train-panel", needs, draw: () => this.draw() });
+    state.panel({ place: "train-panel", needs: ["training", "theme", "size"], draw: () => drawCurve(byId("curve"), this.curves) });
   }
 
-  followButtons() {
-    byId("train-start").addEventListener("click", () => this.run(!this.running));
-    byId("train-new").addEventListener("click", () => this.learnAnew(true));
-    byId("train-keras").addEventListener("click", () => this.learnAnew(false));
-    byId("train-back").addEventListener("click", () => this.goBack());
-    byId("train-clouds").addEventListener("change", ({ target }) => this.showClouds(target.checked));
+  get switches() {
+    return this.state.switches;
   }
 
-  followSwitches() {
-    byId("train-beta").addEventListener("input", ({ target }) => this.set({ beta: Number(target.value) }));
-    byId("train-sample-noise").addEventListener("change", ({ target }) => this.set({ sampleNoise: target.checked }));
-    byId("train-input-noise").addEventListener("change", ({ target }) => this.set({ inputNoise: target.checked }));
-    for (const [name, { switches }] of Object.entries(PRESETS)) {
-      byId(`preset-${name}`).addEventListener("click", () => this.set(switches));
+  followControls() {
+    const clicks = {
+      "train-start": () => this.run(!this.running),
+      "train-new": () => this.learnAnew(true),
+      "train-back": () => this.goBack(),
+    };
+    for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+    byId("train-beta").addEventListener("input", () => this.set({ beta: betaAt(Number(byId("train-beta").value)) }));
+    for (const [id, name] of [["train-sample-noise", "sampleNoise"], ["train-input-noise", "inputNoise"]]) {
+      byId(id).addEventListener("change", () => this.set({ [name]: byId(id).checked }));
+    }
+    byId("fold").addEventListener("click", () => (byId("fold").ariaExpanded = String(byId("dock").classList.toggle("open"))));
+  }
+
+  // -- Commands --------------------------------------------------------------------------------------------------
+
+  /** Tell the worker what is wanted from now on. Returns the report that obeys it, or null where another command came. */
+  command(wanted) {
+    this.turn++;
+    this.waiting?.(null);
+    Object.assign(this.pending, wanted, { turn: this.turn, switches: { ...this.state.switches } });
+    if (wanted.running !== undefined) this.running = wanted.running;
+    if (this.running) this.state.stopPreparing?.();
+    this.state.changed("training");
+    this.started ??= this.start();
+    this.started.then(() => this.tell());
+    return new Promise((done) => (this.waiting = done));
+  }
+
+  tell() {
+    if (!this.worker || this.pending.turn === undefined) return;
+    this.worker.postMessage(this.pending);
+    this.pending = {};
+  }
+
+  /** Start the worker, once, and give it the images. */
+  async start() {
+    try {
+      const { images, heldOut } = await this.images;
+      const layers = /** @type {Layers} */ (copyOfLayers(this.state.model.layers));
+      this.worker = startTraining({ images, heldOut, layers }, (report) => this.take(report), (why) => this.fail(why));
+    } catch (error) {
+      this.fail(error.message);
     }
   }
 
-  // -- The worker ------------------------------------------------------------------------------------------------
-
-  /** Start the worker, once, and give it the images. */
-  async prepare() {
-    if (this.worker) return;
-    const { images, heldOut } = this.carried;
-    const [bytes, held] = await Promise.all([unpackDeflated(images), unpackDeflated(heldOut)]);
-    const layers = copyOfLayers(this.app.model.layers);
-    this.worker ??= startTrainingWorker(bytes, held, layers, (report) => this.take(report));
-  }
-
-  /** Train, or pause. */
-  async run(yes) {
-    this.show(yes);
-    if (yes) this.atHome = false;
-    await this.prepare();
-    this.worker.postMessage({ switches: this.switches, running: yes });
-  }
-
-  /** Go on from other weights, with a new count of the steps; headStep: how long the steps of the two heads are. */
-  async begin(layers, headStep = RECIPE.headStep) {
-    await this.prepare();
-    this.curves = [];
-    byId("train-note").textContent = "";
-    this.worker.postMessage({ layers, headStep, switches: this.switches });
-  }
-
-  /** Train from new weights: from those of the recipe, or from Keras's own, where no layer has smaller steps. */
-  async learnAnew(spread) {
-    const { hiddenDim, latentDim } = this.app.model;
-    await this.begin(newLayers(hiddenDim, latentDim, spread), spread ? RECIPE.headStep : 1);
-    return this.run(true);
-  }
-
-  async goBack() {
-    await this.run(false);
-    this.atHome = true;
-    this.set(PRESETS.vae.switches);
-    await this.begin(copyOfLayers(this.own.layers));
-    this.app.setLayers(this.own.layers, this.own.codes);
-    this.app.preparePosterior();
+  /** Nothing can be trained here. */
+  fail(why) {
+    [this.running, this.worker, this.started, this.note] = [false, null, null, `This browser does not let the page train: ${why}`];
+    this.waiting?.(null);
+    if (this.state.model === this.own.model) this.state.whose = { at: "page" }; // it has not come to another one
+    this.state.changed("training");
   }
 
   set(switches) {
-    Object.assign(this.switches, switches);
-    this.app.changed("training");
-    this.worker?.postMessage({ switches });
+    this.state.switches = { ...this.state.switches, ...switches };
+    if (this.worker) this.command({});
   }
 
-  /** Take what the worker reports: see TrainingServer.report. */
-  take({ steps, running, trained, held, layers, mean, logVar }) {
-    const { app, plane } = this;
-    if (!Number.isFinite(held.reconstruction + held.kl)) {
-      byId("train-note").textContent = "The weights overflowed: begin from new ones, or go back to the page’s model.";
-      return this.show(false);
+  run(running) {
+    this.note = "";
+    if (running && this.state.whose.at === "page") this.state.whose = { at: "here", from: "the page’s weights" };
+    return this.command({ running });
+  }
+
+  /**
+   * Go on from other weights, with a new count of the steps. headStep: how long the steps of the two heads are; images:
+   * others, a promise of { images, heldOut, labels }.
+   */
+  begin(layers, whose, running, { headStep = RECIPE.headStep, images = null } = {}) {
+    [this.curves, this.last, this.note] = [[], null, ""];
+    const { state } = this;
+    state.whose = whose;
+    state.clouds = null;
+    if (images) {
+      this.worker?.terminate();
+      [this.worker, this.started, this.images] = [null, null, images];
     }
-    if (this.curves.length && steps < this.curves.at(-1).steps) this.curves = [];
-    this.curves.push({ steps, trained, held });
-    this.last = { steps, trained, held, mean, logVar };
-    if (plane && byId("train-clouds").checked) plane.showClouds({ mean, logVar });
-    if (!this.atHome) app.setLayers(layers, app.codes && { z: mean, labels: this.carried.labels });
-    if (!running && !this.atHome) app.preparePosterior();
-    app.changed("training");
+    return this.command({ layers: copyOfLayers(layers), headStep, running });
   }
 
-  async showClouds(yes) {
-    await this.prepare();
-    this.plane.showClouds(yes && this.last ? this.last : null);
-    if (yes && !this.last) this.worker.postMessage({}); // it reports, as it rests
+  /** Train from new weights: from those of the recipe, or from Keras's own, where no layer has smaller steps. */
+  learnAnew(spread) {
+    const { hiddenDim, latentDim } = this.state.model;
+    const from = spread ? "new weights" : "Keras’s default weights";
+    return this.begin(newLayers(hiddenDim, latentDim, spread), { at: "here", from }, true, { headStep: spread ? RECIPE.headStep : 1 });
+  }
+
+  /** Back to the page's own model, and to the switches with which it was trained. */
+  goBack() {
+    const { state, own } = this;
+    state.switches = { ...VAE };
+    const others = state.data !== state.home;
+    this.begin(own.model.layers, { at: "page" }, false, { images: others ? own.images : null });
+    if (state.model === own.model) return;
+    showModel(state, own.model, own.codes);
+    if (others) {
+      state.data = state.home;
+      state.paper.lay(state.data.picks[0]);
+    }
+    preparePosteriorOf(state);
+  }
+
+  /** One step on a batch whose first image is the digit shown. Returns the report, or null. */
+  oneStep() {
+    if (this.state.whose.at === "page") this.state.whose = { at: "here", from: "the page’s weights" };
+    return this.command({ step: this.state.image.x, running: false });
+  }
+
+  // -- Reports ---------------------------------------------------------------------------------------------------
+
+  /** Take what the worker reports: see worker.js. */
+  async take(report) {
+    if (report.turn !== this.turn) return; // of an older command
+    const { state } = this;
+    const { steps, running, trained, held, layers, mean, logVar } = report;
+    const { labels } = await this.images;
+    if (report.turn !== this.turn) return;
+    this.waiting?.(report);
+    this.waiting = null;
+    if (!Number.isFinite(held.reconstruction + held.kl)) {
+      this.running = false;
+      this.note = "The weights overflowed: begin from new ones, or go back to the page’s model.";
+      return state.changed("training");
+    }
+    this.running = running;
+    this.last = { steps, trained, held, mean, logVar };
+    this.curves.push({ steps, trained, held });
+    if (this.curves.length > 600) this.curves = this.curves.filter((_, i) => i % 2 === 0); // thinner, as it grows long
+    if (state.clouds) state.clouds = { mean, logVar };
+    if (state.whose.at !== "page") {
+      showModel(state, new Model(layers, state.model.epsilons), state.codes && { z: mean, labels });
+      if (!running) preparePosteriorOf(state);
+    }
+    state.changed("training");
   }
 
   // -- What is seen ----------------------------------------------------------------------------------------------
 
-  show(running) {
-    this.running = running;
+  draw() {
+    const { running, state } = this;
+    const { beta, sampleNoise, inputNoise } = state.switches;
     byId("train-start").textContent = running ? "Pause" : "Train";
     byId("train-start").ariaPressed = String(running);
-  }
-
-  draw(topics) {
-    const { app, plane } = this;
-    if (plane) plane.draw(topics);
-    if (topics.has("model") || topics.has("theme")) {
-      for (const { canvas, z } of this.fresh) drawDigit(canvas, app.model.decode(z));
-    }
-    if (!topics.has("training") && !topics.has("theme")) return;
-    this.drawSwitches();
-    drawCurves(byId("train-curves"), this.curves);
-    if (this.curves.length) byId("train-numbers").textContent = this.numbers();
-  }
-
-  drawSwitches() {
-    const { beta, sampleNoise, inputNoise } = this.switches;
-    const chosen = Object.keys(PRESETS).find((name) =>
-      Object.entries(PRESETS[name].switches).every(([key, value]) => value === this.switches[key]),
-    );
-    byId("train-beta").value = beta;
-    byId("train-beta-number").textContent = formatted(beta, 2) + (beta === 1 ? ", the VAE" : "");
+    byId("train-slow").disabled = Boolean(state.slow);
+    byId("train-beta").value = placeOf(beta);
+    byId("train-beta").ariaValueText = formatted(beta, 2);
+    byId("train-beta-number").textContent = beta === 1 ? "1" : beta < 10 ? formatted(beta, 2) : formatted(beta, 0);
     byId("train-sample-noise").checked = sampleNoise;
     byId("train-input-noise").checked = inputNoise;
-    for (const name of Object.keys(PRESETS)) byId(`preset-${name}`).ariaPressed = String(chosen === name);
-    const noisy = "No noise on z and no KL: this is a plain autoencoder, with noise on its input.";
-    const other = beta === 0 && !sampleNoise ? noisy : "A setting of your own.";
-    byId("train-what").textContent = worded(PRESETS[chosen]?.sentence ?? other);
+    byId("train-note").textContent = this.note;
+    byId("train-numbers").textContent = this.numbers();
   }
 
   numbers() {
-    const { steps, trained, held } = this.curves.at(-1);
-    const loss = ({ reconstruction, kl }) => formatted(reconstruction + kl, 1);
-    const both = trained ? `${loss(held)}, trained ${loss(trained)}` : loss(held);
-    return `${steps.toLocaleString("en")} steps: reconstruction + KL, held out ${both} nats`;
+    const { whose } = this.state;
+    if (whose.at === "page") return "The page’s own weights.";
+    const from = `From ${whose.from}`;
+    if (!this.last) return this.note ? from : `${from}: beginning …`;
+    const { steps, held } = this.last;
+    return `${steps.toLocaleString("en")} steps, ${from.toLowerCase()}: held out ${formatted(held.reconstruction + held.kl, 1)} nats.`;
   }
 }
 
-/** The plane as the model has it now: decoded digits, and the codes of held-out ones over them. */
-class TrainingPlane {
-  constructor(app) {
-    this.app = app;
-    this.manifold = new Manifold(app.model, 40);
-    this.view = new View([byId("train-plane")], reachOf(app.codes), () => app.changed("train-view"));
-    this.view.limits.largest = 1000; // an autoencoder's codes go far
-    this.clouds = null; // { mean, logVar } of the held-out digits, all q together, if they are to be seen
-    fillLegend(byId("train-legend"), app.classes, app.names, app.colours);
-  }
-
-  /** Show all q together in place of the dots: { mean, logVar }, pairs one after the other; null for the dots. */
-  showClouds(clouds) {
-    this.clouds = clouds;
-    byId("train-clouds-numbers").textContent = clouds
-      ? worded(`The mean of ${clouds.mean.length / 2} clouds is ${formatted(new Aggregate(clouds, 6).klToPrior, 2)} nats (KL divergence) from the prior:` +
-        " the nearer to 0, the more a draw from N(0, I) is like the code of a digit.")
-      : "";
-    this.app.changed("train-view");
-  }
-
-  draw(topics) {
-    const { app, view, manifold } = this;
-    if (topics.has("theme")) manifold.forget();
-    if (topics.has("model")) {
-      manifold.renew();
-      const reach = reachOf(app.codes); // codes that leave the plane are followed
-      if (reach > 0.55 * view.span || reach < 0.3 * view.span) view.show([0, 0], 2 * reach);
-    }
-    if (!["theme", "model", "train-view"].some((topic) => topics.has(topic))) return;
-    const context = view.clear(0);
-    context.globalAlpha = 0.45;
-    if (manifold.draw(context, view)) app.changed("train-view"); // more to decode: next frame
-    context.globalAlpha = 1;
-    if (this.clouds) new Aggregate(this.clouds, view.span / 2).draw(context, view);
-    drawPrior(context, view);
-    if (!this.clouds) drawDots(context, view, app.codes, app.colours, 4);
-    view.drawAxes(context);
-  }
+/** The images to train on: { images, heldOut: bytes, labels }, from what the page carries. */
+async function unpackTraining({ images, heldOut, labels }) {
+  const [bytes, held] = await Promise.all([unpackDeflated(images), unpackDeflated(heldOut)]);
+  return { images: bytes, heldOut: held, labels };
 }

@@ -1,3 +1,4 @@
+// needs: drawing
 "use strict";
 // A view of the latent plane on a canvas: z1 to the right, z2 upwards, as in the scatter. It pans and zooms.
 
@@ -17,12 +18,12 @@ class View {
   resize() {
     const { clientWidth, clientHeight } = this.canvases[0];
     const density = window.devicePixelRatio || 1;
-    if (clientWidth === 0) return;
+    if (!clientWidth || !clientHeight) return; // it is not shown now
     [this.width, this.height] = [clientWidth, clientHeight];
     for (const canvas of this.canvases) {
       canvas.width = Math.round(clientWidth * density);
       canvas.height = Math.round(clientHeight * density);
-      canvas.getContext("2d").setTransform(density, 0, 0, density, 0, 0);
+      penOf(canvas).setTransform(density, 0, 0, density, 0, 0);
     }
     this.changed();
   }
@@ -40,18 +41,18 @@ class View {
     return this.height / 2 - (z2 - this.centre[1]) * this.scale;
   }
 
-  toScreen([z1, z2]) {
+  toScreen(/** @type {number[]} */ [z1, z2]) {
     return [this.screenX(z1), this.screenY(z2)];
   }
 
-  toCode([x, y]) {
+  toCode(/** @type {number[]} */ [x, y]) {
     const { centre, width, height, scale } = this;
     return [centre[0] + (x - width / 2) / scale, centre[1] - (y - height / 2) / scale];
   }
 
   /** An empty canvas to draw on, with coordinates in pixels of the page. */
   clear(index) {
-    const context = this.canvases[index].getContext("2d");
+    const context = penOf(this.canvases[index]);
     context.clearRect(0, 0, this.width, this.height);
     return context;
   }
@@ -78,7 +79,7 @@ class View {
 
   /** The axes: numbers along the lower and the left edge. */
   drawAxes(context) {
-    const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5].find((size) => size * this.scale > 58) ?? 10;
+    const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200].find((size) => size * this.scale > 58) ?? 500;
     const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
     const [low, high] = [this.toCode([0, this.height]), this.toCode([this.width, 0])];
     context.fillStyle = themeColour("quiet");
@@ -112,9 +113,12 @@ class View {
 
 /**
  * Pointers on a view: one finger or button drags, two fingers pinch, Ctrl and the wheel zoom.
- * Calls grab(place, event), drag(place, from, event), hover(place), tap(place) and leave(), all in pixels of the page.
+ * A finger scrolls the page, but where grips(place) says that there is something to hold. Calls grab(place, event),
+ * drag(place, from, event) and tap(place), all in pixels of the page.
+ * @param {any} view
+ * @param {any} calls
  */
-function followPointers(view, { grab = () => {}, drag = () => {}, hover = () => {}, tap = () => {}, leave = () => {} }) {
+function followPointers(view, { grips, grab = () => {}, drag = () => {}, tap = () => {} }) {
   const canvas = view.canvases.at(-1);
   const down = new Map(); // pointer -> where it is now
   let start = null; // where a single pointer went down; null once it moved, or a second came
@@ -131,7 +135,7 @@ function followPointers(view, { grab = () => {}, drag = () => {}, hover = () => 
   canvas.addEventListener("pointermove", (event) => {
     const now = at(event);
     const before = down.get(event.pointerId);
-    if (!before) return hover(now);
+    if (!before) return;
     if (start && Math.hypot(now[0] - start[0], now[1] - start[1]) < 5) return; // a tap may tremble
     start = null;
     if (down.size === 2) {
@@ -151,7 +155,9 @@ function followPointers(view, { grab = () => {}, drag = () => {}, hover = () => 
   };
   canvas.addEventListener("pointerup", lift);
   canvas.addEventListener("pointercancel", lift);
-  canvas.addEventListener("pointerleave", leave);
+  canvas.addEventListener("touchstart", (event) => {
+    if (event.touches.length > 1 || grips(at(event.touches[0]))) event.preventDefault(); // else the finger may scroll the page
+  }, { passive: false });
   canvas.addEventListener(
     "wheel",
     (event) => {

@@ -1,21 +1,20 @@
+// needs: cloud, view, state, loss
 "use strict";
-// Panel "Be the encoder": the true posterior, the encoder's q on it, and a q of one's own to move, stretch and climb.
+// The lens: q, its draws and the true posterior, enlarged. On the tab "Be the encoder" it covers the plane: a q of one's
+// own to move, to stretch and to let climb.
 
 const CLIMB_PAUSE = 110; // milliseconds between two steps, slow enough to be seen
 const SMALLEST_SIGMA = 0.01;
 const GRIP = 22; // pixels around the rim of the ellipse in which a finger takes it
 const GAUGE_MARKS = [300, 100, 30, 10, 3, 1, 0];
 
-const gamePanel = (app) => new Game(app);
-
-class Game {
-  constructor(app) {
-    this.app = app;
-    app.game = this; // for tests and the curious
-    this.view = new View([byId("game")], 1, () => app.changed("game-view"));
+class Lens {
+  constructor(state) {
+    this.state = state;
+    this.view = state.lens;
     this.cloud = new Cloud();
     this.held = null; // what the pointer holds: "middle", "rim" or the "plane"
-    this.climbing = null; // { rate, idle, steps, samples, due } while it climbs
+    this.climbing = null; // { image, rate, idle, steps, samples, due } while it climbs
     this.climbed = false; // whether a climb ended here
     this.seen = new Set(); // hard digits that were shown
     this.followPointer();
@@ -23,59 +22,62 @@ class Game {
     this.followButtons();
     this.makeSliders();
     this.markGauge();
+    state.panel({ place: "lens-panel", needs: ["truth", "theme"], draw: () => this.cloud.prepare(state.truth) });
+    state.panel({ place: "lens-panel", needs: ["encoderQ", "truth", "tab"], draw: () => this.fit(this.state.tab !== "game") });
+    state.panel({ place: "lens-panel", needs: ["lens", "q", "z", "draws", "truth", "theme", "slow"], draw: () => this.drawPlane() });
+    state.panel({ place: "tab-game", needs: ["loss", "truth", "tab", "climb", "lacking"], draw: () => state.tab === "game" && this.fillScore() });
   }
 
   // -- The reader's q --------------------------------------------------------------------------------------------
 
-  /** The reader's q; before the first move it lies beside the encoder's, so that two ellipses are seen. */
-  get q() {
-    return this.app.mine ?? beside(this.app.digit.q);
-  }
-
   take({ mean, logVar }) {
     const limit = (value, low, high) => Math.max(low, Math.min(high, value));
-    const reach = this.app.halfWidth;
-    this.app.mine = {
+    const reach = this.state.halfWidth;
+    this.state.mine = {
       mean: mean.map((value) => limit(value, -reach, reach)),
       logVar: logVar.map((value) => limit(value, 2 * Math.log(SMALLEST_SIGMA), 2)),
     };
-    this.app.changed("mine");
+    this.state.hand = null;
+    this.state.wander = false;
   }
 
   /** Take a q that the reader made, not the climb. */
   takeByHand(q) {
-    this.climbed = false;
+    [this.climbed, this.climbing] = [false, null];
     this.take(q);
   }
 
   moveBy(dx, dy) {
-    const { mean, logVar } = this.q;
+    const { mean, logVar } = this.state.q;
     this.takeByHand({ mean: [mean[0] + dx, mean[1] + dy], logVar });
   }
 
   /** Make the logarithms of both sigmas so much larger. */
   stretchBy(a, b) {
-    const { mean, logVar } = this.q;
+    const { mean, logVar } = this.state.q;
     this.takeByHand({ mean, logVar: [logVar[0] + 2 * a, logVar[1] + 2 * b] });
   }
 
   takeTheEncoders() {
-    this.climbing = null;
-    this.takeByHand(this.app.digit.q);
+    [this.climbed, this.climbing] = [false, null];
+    this.state.mine = this.state.hand = null;
+    this.state.changed("climb");
   }
 
   // -- How it is moved -------------------------------------------------------------------------------------------
 
   followPointer() {
+    /** What lies at a place: the middle of the ellipse, its rim, or the plane. */
+    const partAt = (place) => {
+      const distance = Math.hypot(...this.inSigmas(place));
+      const sigma = Math.min(...this.state.q.logVar.map((v) => Math.exp(v / 2))) * this.view.scale; // in pixels
+      const slack = GRIP / sigma;
+      if (distance < Math.max(1.4, 2 - slack)) return "middle";
+      return distance < 2 + slack ? "rim" : "plane";
+    };
     followPointers(this.view, {
-      grab: (place) => {
-        this.climbing = null;
-        const distance = Math.hypot(...this.inSigmas(place));
-        const sigma = Math.min(...this.q.logVar.map((v) => Math.exp(v / 2))) * this.view.scale; // in pixels
-        const slack = GRIP / sigma;
-        if (distance < Math.max(1.4, 2 - slack)) this.held = "middle";
-        else this.held = distance < 2 + slack ? "rim" : "plane";
-      },
+      grips: (place) => partAt(place) !== "plane",
+      grab: (place) => (this.held = partAt(place)),
       drag: (now, before) => {
         const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
         if (this.held === "plane") this.view.pan(dx, dy);
@@ -88,19 +90,19 @@ class Game {
   /** Where a place lies in units of sigma from the middle of the ellipse. */
   inSigmas(place) {
     const z = this.view.toCode(place);
-    const { mean, logVar } = this.q;
+    const { mean, logVar } = this.state.q;
     return mean.map((m, i) => (z[i] - m) / Math.exp(logVar[i] / 2));
   }
 
   /** Taken at its side the ellipse widens, at its top it grows; both places in units of sigma. */
   pullRim(from, to) {
     const ratio = Math.log(Math.max(0.2, Math.hypot(...to)) / Math.max(0.2, Math.hypot(...from)));
-    const share = from[0] ** 2 / (from[0] ** 2 + from[1] ** 2);
+    const share = from[0] ** 2 / (from[0] ** 2 + from[1] ** 2 || 1);
     this.stretchBy(ratio * share, ratio * (1 - share));
   }
 
   followKeys() {
-    byId("game").addEventListener("keydown", (event) => {
+    byId("lens").addEventListener("keydown", (event) => {
       const step = (event.shiftKey ? 2 : 8) / this.view.scale;
       const actions = {
         ArrowLeft: () => this.moveBy(-step, 0),
@@ -115,7 +117,6 @@ class Game {
         e: () => this.takeTheEncoders(),
       };
       if (!actions[event.key] || event.ctrlKey || event.metaKey) return;
-      if (event.key !== "c") this.climbing = null;
       actions[event.key]();
       event.preventDefault();
     });
@@ -126,68 +127,80 @@ class Game {
       "give-back": () => this.takeTheEncoders(),
       climb: () => this.startOrStop(),
       "hard-digit": () => this.pickHardDigit(),
-      "game-in": () => this.view.zoom(1.5),
-      "game-out": () => this.view.zoom(1 / 1.5),
-      "game-fit": () => this.fit(true),
+      "lens-in": () => this.view.zoom(1.5),
+      "lens-out": () => this.view.zoom(1 / 1.5),
+      "lens-fit": () => this.fit(true),
     };
     for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
-    byId("game-truth").addEventListener("change", () => this.app.changed("game-view"));
+    byId("lens-truth").addEventListener("change", () => this.state.changed("lens"));
   }
 
   makeSliders() {
+    const { state } = this;
     this.byNumbers = byId("game-numbers");
     this.sliders = [0, 1].flatMap((i) => [
       slider(`z_mean ${i + 1}`, { min: -4, max: 4, step: 0.01 }, (value) => {
-        this.takeByHand({ ...this.q, mean: this.q.mean.with(i, value) });
+        this.takeByHand({ ...state.q, mean: state.q.mean.with(i, value) });
       }),
       slider(`sigma ${i + 1}`, { min: SMALLEST_SIGMA, max: 1, step: 0.005 }, (value) => {
-        this.takeByHand({ ...this.q, logVar: this.q.logVar.with(i, 2 * Math.log(value)) });
+        this.takeByHand({ ...state.q, logVar: state.q.logVar.with(i, 2 * Math.log(value)) });
       }),
     ]);
     byId("game-sliders").append(...this.sliders.map(({ label }) => label));
-    this.byNumbers.addEventListener("toggle", () => this.app.changed("mine"));
+    this.byNumbers.addEventListener("toggle", () => state.changed("climb"));
   }
 
   /** A digit with a large gap: the largest of some that were not shown lately. */
   pickHardDigit() {
-    const { app, seen } = this;
-    const fresh = app.picks.filter((pick) => !seen.has(pick));
+    const { state, seen } = this;
+    const { picks } = state.data;
+    if (!state.posterior) return;
+    let fresh = picks.filter((pick) => !seen.has(pick));
+    if (fresh.length < picks.length / 2) {
+      seen.clear();
+      fresh = picks;
+    }
     const tried = Array.from({ length: 24 }, () => fresh[Math.floor(Math.random() * fresh.length)]);
     const gaps = tried.map(({ image }) => {
-      const { elbo } = app.judge.loss(image, app.model.encode(image));
-      return app.posterior.of(image).logEvidence - elbo;
+      return state.posterior.of(image).logEvidence - lossOf(state, image, state.model.encode(image)).elbo;
     });
-    const hardest = tried[gaps.indexOf(Math.max(...gaps))];
+    const hardest = tried[gaps.indexOf(Math.max(...gaps))] ?? tried[0];
     seen.add(hardest);
-    if (seen.size > app.picks.length / 2) seen.clear();
-    app.pick(hardest);
+    state.paper.lay(hardest);
   }
 
   // -- The climb -------------------------------------------------------------------------------------------------
 
   startOrStop() {
+    const { state } = this;
     this.climbed = false;
-    this.climbing = this.climbing ? null : { rate: 0.5, idle: 0, steps: 0, samples: [], due: 0 };
-    this.take(this.q);
+    this.climbing = this.climbing ? null : { image: state.image, rate: 0.5, idle: 0, steps: 0, samples: [], due: 0 };
+    this.take(state.q);
+    state.changed("climb");
     if (this.climbing) requestAnimationFrame((time) => this.climbOn(time));
   }
 
   climbOn(time) {
-    const { app, climbing } = this;
+    const { state, climbing } = this;
     if (!climbing) return;
+    if (climbing.image !== state.image || !state.mine) return this.endClimb(false); // another digit
     requestAnimationFrame((later) => this.climbOn(later));
     if (time < climbing.due) return;
-    const before = app.judge.loss(app.digit.x, app.mine).elbo;
-    const step = app.model.climb(app.digit.x, app.mine, climbing.rate, app.judge);
+    const { x } = state.image;
+    const judge = { loss: (image, q) => lossOf(state, image, q) };
+    const before = judge.loss(x, state.mine).elbo;
+    const step = state.model.climb(x, state.mine, climbing.rate, judge);
     const idle = step && step.loss.elbo - before > 1e-3 ? 0 : climbing.idle + 1;
-    if (!step || idle === 3) {
-      [this.climbing, this.climbed] = [null, true];
-      return app.changed("mine");
-    }
+    if (!step || idle === 3) return this.endClimb(true);
     const { rate, samples, q } = step;
-    this.climbing = { rate, samples, idle, steps: climbing.steps + 1, due: time + CLIMB_PAUSE };
+    Object.assign(climbing, { rate, samples, idle, steps: climbing.steps + 1, due: time + CLIMB_PAUSE });
     this.take(q);
-    if (!this.isInside(sidesOf(q))) this.fit(true);
+    if (state.tab === "game" && !this.isInside(sidesOf(q))) this.fit(true);
+  }
+
+  endClimb(atTheTop) {
+    [this.climbing, this.climbed] = [null, atTheTop];
+    this.state.changed("climb", "lens");
   }
 
   // -- What is seen ----------------------------------------------------------------------------------------------
@@ -197,63 +210,72 @@ class Game {
     return sides.every(([low, high], i) => Math.max(centre[i] - low, high - centre[i]) < span / 2);
   }
 
-  /** Show the posterior and both q; unless told, only when they are out of sight or too small. */
+  /** Show the posterior and all q; unless told, only when they are out of sight or too small. */
   fit(always) {
-    const { q, truth } = this.app.digit;
-    const all = [sidesOf(this.q), sidesOf(q), ...(truth ? [truth.extent.map(withMargin)] : [])];
-    const sides = [0, 1].map((i) => [
-      Math.min(...all.map((one) => one[i][0])),
-      Math.max(...all.map((one) => one[i][1])),
-    ]);
-    const span = 1.35 * Math.max(...sides.map(([low, high]) => high - low));
+    const { q, encoderQ, truth, slow, tab } = this.state;
+    const all = [q, encoderQ, ...(slow?.old ? [slow.old] : [])].map(sidesOf);
+    if (truth && tab === "game") all.push(truth.extent.map(withMargin));
+    const sides = [0, 1].map((i) => [Math.min(...all.map((one) => one[i][0])), Math.max(...all.map((one) => one[i][1]))]);
+    const span = Math.max(0.2, 1.35 * Math.max(...sides.map(([low, high]) => high - low)));
+    if (!Number.isFinite(span)) return;
     if (always || !this.isInside(sides) || span < this.view.span / 2.2) {
       this.view.show(sides.map(([low, high]) => (low + high) / 2), span);
     }
   }
 
   drawPlane() {
-    const { app, view, q } = this;
+    const { state, view } = this;
+    const { q, encoderQ, mine, posterior, slow } = state;
     const context = view.clear(0);
-    if (app.posterior && byId("game-truth").checked) this.cloud.draw(context, view, app.posterior.grid);
-    drawHandles(context, view, q);
+    if (posterior && byId("lens-truth").checked) this.cloud.draw(context, view, posterior.grid);
+    context.fillStyle = themeColour("ink");
+    context.globalAlpha = 0.55;
+    for (const z of state.draws) {
+      context.beginPath();
+      context.arc(...view.toScreen(z), 2, 0, 2 * Math.PI);
+      context.fill();
+    }
+    context.globalAlpha = 1;
     if (this.climbing) drawWishes(context, view, this.climbing.samples);
-    const same = String([q.mean, q.logVar]) === String([app.digit.q.mean, app.digit.q.logVar]);
-    context.setLineDash(same ? [7, 6] : []); // over yours, where they coincide
-    drawEllipses(context, view, app.digit.q, themeColour("encoder"), 2.5);
-    context.setLineDash([]);
-    view.drawAxes(context);
+    if (slow?.old) drawEllipses(context, view, slow.old, { dashed: true });
+    drawEllipses(context, view, encoderQ);
+    if (mine) drawEllipses(context, view, mine, { dashed: true });
+    if (state.tab === "game") {
+      drawHandles(context, view, q);
+      view.drawAxes(context);
+    }
+    drawDisc(context, view, state.z, 5);
+    if (slow?.pull) drawPull(context, view, q, slow.pull);
+    byId("lens-note").textContent = mine ? "Dashed: your q. Solid: the encoder’s." : "q under the lens: drag its middle, or its rim. Grey: the true posterior.";
   }
 
   fillScore() {
-    const { app, q } = this;
-    const { loss: encoder, truth } = app.digit;
-    const own = app.judge.loss(app.digit.x, q);
-    const logEvidence = truth?.logEvidence;
+    const { state } = this;
+    const { loss: own, truth, encoderQ, image } = state;
+    const encoder = lossOf(state, image.x, encoderQ);
     for (const [who, loss] of [["mine", own], ["encoder", encoder]]) {
       const show = (name, value) => (byId(`${who}-${name}`).textContent = formatted(value));
       show("reconstruction", loss.reconstruction);
       show("kl", loss.kl);
-      show("elbo", loss.elbo);
-      show("evidence", logEvidence);
-      show("gap", logEvidence - loss.elbo);
+      show("gap", truth ? truth.logEvidence - loss.elbo : NaN);
       byId(`gauge-${who}`).hidden = !truth;
-      if (truth) byId(`gauge-${who}`).style.left = `${gaugePlace(logEvidence - loss.elbo)}%`;
+      if (truth) byId(`gauge-${who}`).style.left = `${gaugePlace(truth.logEvidence - loss.elbo)}%`;
     }
     byId("verdict").textContent = worded(this.verdict(own, encoder));
-    byId("hard-digit").disabled = !app.posterior;
+    byId("hard-digit").disabled = !state.posterior;
     byId("climb").textContent = this.climbing ? "Stop climbing" : "Climb from here";
-    drawDigit(byId("game-mean"), app.model.decode(q.mean));
     if (!this.byNumbers.open) return;
-    this.sliders.forEach(({ show }, k) => show(k % 2 ? Math.exp(q.logVar[k >> 1] / 2) : q.mean[k >> 1]));
+    this.sliders.forEach(({ show }, k) => show(k % 2 ? Math.exp(state.q.logVar[k >> 1] / 2) : state.q.mean[k >> 1]));
   }
 
   verdict(own, encoder) {
-    const { app } = this;
-    if (!app.posterior) return "The true posterior is being prepared; the ellipse can be moved already.";
-    if (!app.mine) return "The orange ellipse is yours: drag it by its middle onto the cloud, stretch it by its rim.";
+    const { state } = this;
+    if (state.lacking) return `${state.lacking}; the ellipse can be moved.`;
+    if (!state.posterior) return "The true posterior is being computed for these weights; the ellipse can be moved already.";
     if (this.climbing) return `Climbing: step ${this.climbing.steps}.`;
+    if (!state.mine) return "Yours is the encoder’s until you move it: drag it by its middle, stretch it by its rim.";
     const ahead = own.elbo - encoder.elbo;
-    const gap = app.digit.truth.logEvidence - own.elbo;
+    const gap = state.truth.logEvidence - own.elbo;
     if (this.climbed && gap > 1) {
       return `The climb is stuck on a lower hill, ${formatted(gap)} nats below the wall. Drag the ellipse onto the darkest cloud, then climb again.`;
     }
@@ -277,23 +299,6 @@ class Game {
       byId("gauge-scale").append(number);
     }
   }
-
-  draw(topics) {
-    const fresh = topics.has("digit");
-    const recoloured = topics.has("theme");
-    if (fresh) this.climbing = null;
-    if (fresh || recoloured) this.cloud.prepare(this.app.digit.truth);
-    if (fresh) this.fit(false);
-    if (fresh || recoloured) drawDigit(byId("game-input"), this.app.digit.x);
-    if (fresh || recoloured || topics.has("mine")) this.fillScore();
-    if (fresh || recoloured || topics.has("mine") || topics.has("game-view")) this.drawPlane();
-  }
-}
-
-/** A q as wide again as another one, and beside it: three of its sigmas to the right and down. */
-function beside({ mean, logVar }) {
-  const sigma = logVar.map((v) => Math.exp(v / 2));
-  return { mean: [mean[0] + 3 * sigma[0], mean[1] - 3 * sigma[1]], logVar: logVar.map((v) => v + 2 * Math.log(1.5)) };
 }
 
 /** From where to where a q goes, three sigmas on each side: [[low, high] of z1, of z2]. */
@@ -304,27 +309,17 @@ function sidesOf({ mean, logVar }) {
 /** A range with half of its length added on each side: what the outer contour of a cloud leaves out. */
 const withMargin = ([low, high]) => [low - (high - low) / 2, high + (high - low) / 2];
 
-/** The reader's ellipse, with dots where it can be taken. */
+/** The dots at which an ellipse can be taken. */
 function drawHandles(context, view, q) {
   const [x, y] = view.toScreen(q.mean);
   const [a, b] = q.logVar.map((v) => 2 * Math.exp(v / 2) * view.scale);
-  context.fillStyle = themeColour("mine");
-  context.globalAlpha = 0.12;
-  context.beginPath();
-  context.ellipse(x, y, a, b, 0, 0, 2 * Math.PI);
-  context.fill();
-  context.globalAlpha = 1;
-  drawEllipses(context, view, q, themeColour("mine"), 2.5);
-  for (const [dx, dy] of [[0, 0], [a, 0], [-a, 0], [0, b], [0, -b]]) {
-    context.beginPath();
-    context.arc(x + dx, y + dy, dx || dy ? 6 : 5, 0, 2 * Math.PI);
-    context.fill();
-  }
+  context.fillStyle = themeColour("ink");
+  for (const [dx, dy] of [[a, 0], [-a, 0], [0, b], [0, -b]]) context.fillRect(x + dx - 4, y + dy - 4, 8, 8);
 }
 
 /** The samples of a climb, { z, gradient }, and where each would rather be. */
 function drawWishes(context, view, samples) {
-  context.fillStyle = context.strokeStyle = themeColour("mine");
+  context.fillStyle = context.strokeStyle = themeColour("ink");
   context.lineWidth = 1;
   for (const { z, gradient } of samples) {
     const [x, y] = view.toScreen(z);

@@ -1,0 +1,190 @@
+// The arithmetic of a training step, and of the evidence, for WebAssembly with SIMD. kernel.js holds what tools/build_kernel
+// makes of it, and calls it; learning.js and posterior.js have the same in JavaScript.
+//
+// A matrix is float32, row after row. `used` is room for as many whole numbers as a row or a column has.
+
+#include <wasm_simd128.h>
+
+#define EXPORT(name) __attribute__((export_name(#name))) void name
+#define LANES 4
+
+typedef v128_t vec;
+
+__attribute__((import_module("math"), import_name("log"))) double log_of(double);
+
+static inline vec at(const float *p) { return wasm_v128_load(p); }
+static inline vec all(float x) { return wasm_f32x4_splat(x); }
+static inline vec add(vec a, vec b) { return wasm_f32x4_add(a, b); }
+static inline vec mul(vec a, vec b) { return wasm_f32x4_mul(a, b); }
+
+// target (width) += the sum of weights[used * step] * row `used` of a matrix; four rows at a time.
+static void add_rows(float *target, const float *matrix, int width, const float *weights, int step, const int *used,
+                     int count) {
+  int q = 0;
+  for (; q + 4 <= count; q += 4) {
+    const float *a = matrix + used[q] * width, *b = matrix + used[q + 1] * width;
+    const float *c = matrix + used[q + 2] * width, *d = matrix + used[q + 3] * width;
+    float wa = weights[used[q] * step], wb = weights[used[q + 1] * step];
+    float wc = weights[used[q + 2] * step], wd = weights[used[q + 3] * step];
+    vec va = all(wa), vb = all(wb), vc = all(wc), vd = all(wd);
+    int j = 0;
+    for (; j + LANES <= width; j += LANES) {
+      vec sum = add(add(mul(va, at(a + j)), mul(vb, at(b + j))), add(mul(vc, at(c + j)), mul(vd, at(d + j))));
+      wasm_v128_store(target + j, add(at(target + j), sum));
+    }
+    for (; j < width; j++) target[j] += wa * a[j] + wb * b[j] + (wc * c[j] + wd * d[j]);
+  }
+  for (; q < count; q++) {
+    const float *a = matrix + used[q] * width;
+    float w = weights[used[q] * step];
+    int j = 0;
+    for (; j + LANES <= width; j += LANES) wasm_v128_store(target + j, add(at(target + j), mul(all(w), at(a + j))));
+    for (; j < width; j++) target[j] += w * a[j];
+  }
+}
+
+// out (rows, n) = x (rows, m) * kernel (m, n) + bias; with relu, what is below 0 becomes 0.
+EXPORT(dense)(const float *x, const float *kernel, const float *bias, float *out, int rows, int m, int n, int relu,
+              int *used) {
+  for (int r = 0; r < rows; r++, x += m, out += n) {
+    int count = 0;
+    for (int i = 0; i < m; i++) if (x[i] != 0) used[count++] = i;
+    for (int j = 0; j < n; j++) out[j] = bias[j];
+    add_rows(out, kernel, n, x, 1, used, count);
+    if (relu) for (int j = 0; j < n; j++) out[j] = out[j] > 0 ? out[j] : 0;
+  }
+}
+
+// The gradients of a dense layer from its input x (rows, m) and the gradient g (rows, n) at its output.
+EXPORT(gradient)(const float *x, const float *g, float *kernel, float *bias, int rows, int m, int n, int *used) {
+  for (int i = 0; i < m; i++) {
+    int count = 0;
+    for (int r = 0; r < rows; r++) if (x[r * m + i] != 0) used[count++] = r;
+    for (int j = 0; j < n; j++) kernel[i * n + j] = 0;
+    add_rows(kernel + i * n, g, n, x + i, m, used, count);
+  }
+  for (int j = 0; j < n; j++) bias[j] = 0;
+  for (int r = 0; r < rows; r++) for (int j = 0; j < n; j++) bias[j] += g[r * n + j];
+}
+
+// out (rows, m) += g (rows, n) * kernel^T where x (rows, m) is above 0: back through a dense layer, and a relu before it.
+EXPORT(back)(const float *g, const float *kernel, const float *x, float *out, int rows, int m, int n) {
+  for (int r = 0; r < rows; r++, g += n) {
+    for (int i = 0; i < m; i++) {
+      if (!(x[r * m + i] > 0)) continue;
+      const float *row = kernel + i * n;
+      vec s = all(0), t = s;
+      int j = 0;
+      for (; j + 2 * LANES <= n; j += 2 * LANES) {
+        s = add(s, mul(at(g + j), at(row + j)));
+        t = add(t, mul(at(g + j + LANES), at(row + j + LANES)));
+      }
+      s = add(s, t);
+      float sum = wasm_f32x4_extract_lane(s, 0) + wasm_f32x4_extract_lane(s, 1) + wasm_f32x4_extract_lane(s, 2) +
+                  wasm_f32x4_extract_lane(s, 3);
+      for (; j < n; j++) sum += g[j] * row[j];
+      out[r * m + i] += sum;
+    }
+  }
+}
+
+// One step of Nadam for n weights, n a multiple of 4; see Learner.apply.
+EXPORT(nadam)(float *weights, const float *gradient, float *mean, float *square, int n, float rest1, float rest2,
+              float ahead, float now, float correction, float epsilon) {
+  for (int i = 0; i < n; i += LANES) {
+    vec g = at(gradient + i), m = at(mean + i), v = at(square + i);
+    m = add(m, mul(wasm_f32x4_sub(g, m), all(rest1)));
+    v = add(v, mul(wasm_f32x4_sub(mul(g, g), v), all(rest2)));
+    wasm_v128_store(mean + i, m);
+    wasm_v128_store(square + i, v);
+    vec step = add(mul(all(ahead), m), mul(all(now), g));
+    vec size = add(wasm_f32x4_sqrt(mul(v, all(correction))), all(epsilon));
+    wasm_v128_store(weights + i, wasm_f32x4_sub(at(weights + i), wasm_f32x4_div(step, size)));
+  }
+}
+
+// exp(-t) for t from 0 to 80, to a few of the last bits (the polynomial is that of Cephes, S. Moshier).
+static inline vec exp_minus(vec t) {
+  vec x = wasm_f32x4_neg(t);
+  vec whole = wasm_f32x4_nearest(mul(x, all(1.44269504f)));
+  vec r = wasm_f32x4_sub(wasm_f32x4_sub(x, mul(whole, all(0.693359375f))), mul(whole, all(-2.12194440e-4f)));
+  vec p = add(mul(all(1.9875691500e-4f), r), all(1.3981999507e-3f));
+  p = add(mul(p, r), all(8.3334519073e-3f));
+  p = add(mul(p, r), all(4.1665795894e-2f));
+  p = add(mul(p, r), all(1.6666665459e-1f));
+  p = add(mul(p, r), all(5.0000001201e-1f));
+  p = add(add(mul(p, mul(r, r)), r), all(1));
+  vec power = wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(whole), wasm_i32x4_splat(127)), 23);
+  return mul(p, power);
+}
+
+static inline double product_of(vec p) {
+  return (double)wasm_f32x4_extract_lane(p, 0) * wasm_f32x4_extract_lane(p, 1) * wasm_f32x4_extract_lane(p, 2) *
+         wasm_f32x4_extract_lane(p, 3);
+}
+
+static inline double sum_of(vec s) {
+  return (double)wasm_f32x4_extract_lane(s, 0) + wasm_f32x4_extract_lane(s, 1) + wasm_f32x4_extract_lane(s, 2) +
+         wasm_f32x4_extract_lane(s, 3);
+}
+
+// The reconstruction loss of n pixels x, n a multiple of 4, from their logits, in nats; error: scale * its gradient there.
+__attribute__((export_name("losses"))) double losses(const float *logits, const float *x, float *error, int n,
+                                                     float lowest, float highest, float scale) {
+  double total = 0;
+  for (int start = 0; start < n; start += 240) {
+    int end = start + 240 < n ? start + 240 : n;
+    vec sum = all(0), product = all(1);
+    for (int i = start; i < end; i += LANES) {
+      vec raw = at(logits + i), ink = at(x + i);
+      vec t = wasm_f32x4_pmin(wasm_f32x4_pmax(raw, all(lowest)), all(highest));
+      vec e = exp_minus(wasm_f32x4_abs(t)), above = wasm_f32x4_pmax(t, all(0));
+      vec factor = add(all(1), e);
+      product = mul(product, factor); // softplus(t) = max(t, 0) + log(1 + exp(-|t|)), and one logarithm for many factors
+      sum = add(sum, wasm_f32x4_sub(above, mul(ink, t)));
+      vec sigmoid = wasm_f32x4_div(wasm_v128_bitselect(all(1), e, wasm_f32x4_ge(t, all(0))), factor);
+      vec slope = mul(wasm_f32x4_sub(sigmoid, ink), all(scale));
+      wasm_v128_store(error + i, wasm_v128_and(slope, wasm_f32x4_eq(t, raw)));
+    }
+    total += sum_of(sum) + log_of(product_of(product));
+  }
+  return total;
+}
+
+// The sum of softplus over the logits at each of `size` columns of a row of the grid; see logPartitionRow. pixels is a
+// multiple of 4. At column[k] of event k the logits gain level[k] * row unit[k] of the kernel, and from there on with each
+// column rise[k] times it. logits, gain: room for as many numbers as there are pixels; gain is 0, logits are the biases.
+EXPORT(partition)(const float *kernel, const int *column, const int *unit, const double *level, const double *rise,
+                  int events, int size, int pixels, double *logits, double *gain, float *out, float lowest,
+                  float highest) {
+  int k = 0;
+  for (int c = 0; c < size; c++) {
+    if (c) for (int i = 0; i < pixels; i += 2) {
+      wasm_v128_store(logits + i, wasm_f64x2_add(wasm_v128_load(logits + i), wasm_v128_load(gain + i)));
+    }
+    for (; k < events && column[k] == c; k++) {
+      const float *row = kernel + unit[k] * pixels;
+      vec by = wasm_f64x2_splat(level[k]), then = wasm_f64x2_splat(rise[k]);
+      for (int i = 0; i < pixels; i += 2) {
+        vec w = wasm_f64x2_promote_low_f32x4(wasm_v128_load64_zero(row + i));
+        wasm_v128_store(logits + i, wasm_f64x2_add(wasm_v128_load(logits + i), wasm_f64x2_mul(by, w)));
+        wasm_v128_store(gain + i, wasm_f64x2_add(wasm_v128_load(gain + i), wasm_f64x2_mul(then, w)));
+      }
+    }
+    double total = 0;
+    for (int start = 0; start < pixels; start += 240) {
+      int end = start + 240 < pixels ? start + 240 : pixels;
+      vec sum = all(0), product = all(1);
+      for (int i = start; i < end; i += LANES) {
+        vec low = wasm_f32x4_demote_f64x2_zero(wasm_v128_load(logits + i));
+        vec high = wasm_f32x4_demote_f64x2_zero(wasm_v128_load(logits + i + 2));
+        vec t = wasm_i32x4_shuffle(low, high, 0, 1, 4, 5);
+        t = wasm_f32x4_pmin(wasm_f32x4_pmax(t, all(lowest)), all(highest));
+        product = mul(product, add(all(1), exp_minus(wasm_f32x4_abs(t))));
+        sum = add(sum, wasm_f32x4_pmax(t, all(0)));
+      }
+      total += sum_of(sum) + log_of(product_of(product));
+    }
+    out[c] = (float)total;
+  }
+}

@@ -1,0 +1,73 @@
+// needs: learning, kernel_bytes
+"use strict";
+// The arithmetic in WebAssembly: kernel.c, built to kernel_bytes.js (see kernel.py). Where a browser or a policy refuses
+// it, the JavaScript of learning.js and posterior.js does the same, about ten times slower.
+
+const FIRST_FREE = 2 ** 16; // bytes at the start of the memory, which are the compiler's
+
+/** The kernel with room for so many numbers, or null where WebAssembly, or its SIMD, is refused. */
+async function loadKernel(/** @type {number} */ count) {
+  try {
+    const memory = new WebAssembly.Memory({ initial: Math.ceil((FIRST_FREE + 4 * count) / 2 ** 16) + 1 });
+    const bytes = Uint8Array.from(atob(KERNEL_BYTES), (character) => character.charCodeAt(0));
+    const { instance } = await WebAssembly.instantiate(bytes, { env: { memory }, math: { log: Math.log } });
+    return new KernelArithmetic(instance.exports, memory);
+  } catch {
+    return null;
+  }
+}
+
+/** The methods of PlainArithmetic (learning.js), for arrays that its own `room` gave. */
+class KernelArithmetic {
+  constructor(functions, memory) {
+    this.functions = functions;
+    this.memory = memory;
+    this.top = FIRST_FREE;
+    this.used = this.room(PIXELS, Int32Array); // where it writes down which of some numbers are not 0
+  }
+
+  /** An array of zeros in the kernel's memory. @returns {any} */
+  room(count, /** @type {any} */ Type = Float32Array) {
+    const array = new Type(this.memory.buffer, this.top, count);
+    this.top = Math.ceil((this.top + array.byteLength) / 16) * 16; // nadam works on four numbers at a time
+    return array;
+  }
+
+  /** The place of a list of so many. */
+  list(length) {
+    if (length > this.used.length) this.used = this.room(length, Int32Array);
+    return this.used.byteOffset;
+  }
+
+  /** Where arrays lie in the memory. Throws a TypeError for one that lies elsewhere. */
+  places(...arrays) {
+    if (arrays.some(({ buffer }) => buffer !== this.memory.buffer)) throw new TypeError("not an array of the kernel's room");
+    return arrays.map(({ byteOffset }) => byteOffset);
+  }
+
+  dense(x, { kernel, bias }, out, rows, relu) {
+    const [outputs, inputs] = [bias.length, kernel.length / bias.length];
+    this.functions.dense(...this.places(x, kernel, bias, out), rows, inputs, outputs, Number(relu), this.list(inputs));
+  }
+
+  gradient(x, atOutput, { kernel, bias }, rows) {
+    const [outputs, inputs] = [bias.length, kernel.length / bias.length];
+    this.functions.gradient(...this.places(x, atOutput, kernel, bias), rows, inputs, outputs, this.list(rows));
+  }
+
+  back(atOutput, { kernel, bias }, x, out, rows) {
+    const [outputs, inputs] = [bias.length, kernel.length / bias.length];
+    this.functions.back(...this.places(atOutput, kernel, x, out), rows, inputs, outputs);
+  }
+
+  losses(logits, x, error, scale) {
+    return this.functions.losses(...this.places(logits, x, error), x.length, LOWEST_LOGIT, HIGHEST_LOGIT, scale);
+  }
+
+  nadam(weights, gradient, m, v, { ahead, now, correction }) {
+    const { beta1, beta2, epsilon } = RECIPE;
+    const count = Math.ceil(weights.length / 4) * 4; // what is between two arrays is 0, and stays 0
+    const numbers = [1 - beta1, 1 - beta2, ahead, now, 1 / correction, epsilon];
+    this.functions.nadam(...this.places(weights, gradient, m, v), count, ...numbers);
+  }
+}
