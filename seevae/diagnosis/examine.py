@@ -421,6 +421,8 @@ def draw(network, given, z, dataset):
         rows = [places[image.tobytes()] for image in images]
         return [part[rows] for part in z]
 
+    from seevae.results import pictures  # here, not above: matplotlib takes a while
+
     figures = pictures.draw(
         encode,
         lambda codes: as_pictures(np.clip(network.decode(codes), 0, 1), network.shape),
@@ -435,6 +437,8 @@ def draw(network, given, z, dataset):
 
 def make_page(network, given, dataset, layers):
     """The explorer as HTML, or None with a word why there is none."""
+    from seevae.results import explorer, pictures
+
     flat = dataset.x_test.reshape(-1, network.pixels)
     try:
         if given.own or given.condition is not None:
