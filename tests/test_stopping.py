@@ -76,8 +76,10 @@ def test_a_second_signal_leaves_at_once(small_npz, tmp_path):
             signal.SIGTERM,
             "--resume goes on after epoch 1 of 1",
         ),
+        ("from seevae.run import console; console.summary = wait", signal.SIGTERM, "all files of this run are in run"),
+        ("import atexit; atexit.register(wait)", signal.SIGTERM, "all files of this run are in run"),
     ],
-    ids=["loading", "evaluating", "saving"],
+    ids=["loading", "evaluating", "saving", "summing up", "leaving"],
 )
 def test_elsewhere_it_ends_at_once_with_one_sentence(place, number, left, small_npz, tmp_path):
     command = Command(f"--data {small_npz} --epochs 1 --hidden-dim 8 --output run", tmp_path, WAIT + place)

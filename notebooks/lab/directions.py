@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
-from lab.drawing import BLUE, GREY, RED, draw_posterior, number, recorded, table
+from lab.drawing import BLUE, GREY, RED, draw_posterior, number, table
 from lab.gap import divergences
 from lab.measures import AXIS, masses, mean_and_variance
 from lab.own_q import islands, optimise_q
@@ -61,17 +61,6 @@ def crossing():
 def count_islands(digits):
     """In how many islands 86 % of each true posterior lies: (n,)."""
     return np.array([len(islands(masses(joint), AXIS)) for joint in digits.joints])
-
-
-def samples_table():
-    """Show how many of the draws from the prior are of the rarest digit and of the commonest: the record "samples"."""
-    rows = []
-    for latents in (2, 20):
-        shares = np.array([run["shares"]["network"] for run in recorded("samples") if run["latents"] == latents])
-        mean = 100 * shares.mean(axis=0)
-        cells = [f"{number(mean[digit])} % (the {digit})" for digit in (mean.argmin(), mean.argmax())]
-        rows.append([latents, *cells])
-    table(["latents", "draws from N(0, I) that show the rarest digit", "the commonest"], rows)
 
 
 class TwoModes(NamedTuple):

@@ -6,7 +6,7 @@ from matplotlib import patches
 from matplotlib.colors import to_rgba_array
 
 from lab import ROOT
-from lab.drawing import class_legend, mean_error, recorded, strip, table
+from lab.drawing import class_legend, strip
 from lab.measures import decode, encode
 from seevae.results import pictures
 
@@ -53,14 +53,6 @@ def class_colours(z, labels, edge, cells):
     colours = to_rgba_array(pictures.CLASS_COLOURS)[counts.argmax(axis=0)]
     colours[..., 3] = 0.75 * counts.max(axis=0) / np.maximum(counts.sum(axis=0), 1)
     return colours
-
-
-def classes_table():
-    """Show the share of each digit among draws from the prior, of the record "samples", beside that of MNIST's."""
-    shares = np.array([run["shares"]["network"] for run in recorded("samples") if run["latents"] == 2])  # (seeds, 10)
-    held_out = [9.80, 11.35, 10.32, 10.10, 9.82, 8.92, 9.58, 10.28, 9.74, 10.09]  # % of MNIST's 10,000
-    rows = [[digit, f"{held_out[digit]:.1f} %", mean_error(100 * part) + " %"] for digit, part in enumerate(shares.T)]
-    table(["digit", "of MNIST's held-out digits", "of draws from N(0, I), decoded"], rows)
 
 
 def plot_walk(vae, start, end, steps=12):

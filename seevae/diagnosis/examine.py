@@ -11,11 +11,13 @@ import contextlib
 import hashlib
 import math
 import operator
+import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,7 +42,8 @@ NOTHING_WRONG = "nothing wrong seen"
 class Record(dict):
     """What examine returns: the record as a dict, and its findings by severity, for a test: assert not result.wrong."""
 
-    findings = ()
+    findings: list | tuple = ()
+    each: object = None
 
     def of(self, severity):
         return [finding for finding in self.findings if finding.severity == severity]
@@ -76,12 +79,26 @@ class Seen(NamedTuple):
     z_mean: np.ndarray  # (n, latent_dim)
     z_log_var: np.ndarray
     losses: np.ndarray  # (n,), nats, at z_mean
-    decode: callable  # z (m, latent_dim), of (m,): whose condition is used -> (m, pixels)
+    decode: Callable  # z (m, latent_dim), of (m,): whose condition is used -> (m, pixels)
     seed: int
 
 
-def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, seed=0, *, likelihood=None, sigma=None,
-            beta=1.0, inputs=None, condition=None, x_train=None):  # fmt: skip
+def examine(
+    encode: Callable,
+    decode: Callable,
+    x: Any,
+    labels: Any = None,
+    folder: str | os.PathLike = "figures/mine",
+    layers: dict | None = None,
+    seed: int = 0,
+    *,
+    likelihood: str | None = None,
+    sigma: Any = None,
+    beta: Any = 1.0,
+    inputs: Any = None,
+    condition: Any = None,
+    x_train: Any = None,
+) -> Record:
     """Examine a trained VAE on images that it was not trained on; print a report, and write it with pictures.
 
     encode, decode: see above. x: (n, 784), (n, h, w), (n, h, w, 1), (n, 1, h, w), (n, h, w, 3) or of another shape,

@@ -6,6 +6,7 @@ wrong where it is beyond its limit by more than ERRORS standard errors. All is N
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +49,7 @@ class Subject(NamedTuple):
     x: np.ndarray
     z_mean: np.ndarray
     z_log_var: np.ndarray
-    decode: callable
+    decode: Callable
     likelihood: NamedTuple = BERNOULLI
     beta: float = 1.0
     seed: int = 0

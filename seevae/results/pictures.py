@@ -4,6 +4,8 @@ Nothing here trains or writes. Each plot function returns a matplotlib Figure of
 that it is given; `caption` is a small line below a figure of its own.
 """
 
+import contextlib
+import functools
 import math
 import statistics
 import textwrap
@@ -123,14 +125,30 @@ def new_figure(width, height, title, caption=""):
     """An empty figure of `width` x `height` inches with a title above it and a small caption below."""
     figure = Picture(figsize=(width, height), dpi=150, layout="constrained")
     figure.suptitle(title, fontsize=15)
-    figure.supxlabel(readable(caption, 10 * width), fontsize=9.5, color="0.35", parse_math=False)
+    below = figure.supxlabel(readable(caption, 10 * width), fontsize=9.5, color="0.35", parse_math=False)
+    below.set_fontfamily(fonts_of(below.get_text()))
     return figure
 
 
+@functools.cache
+def font_with(character):
+    """The family of an installed font that has a character, DejaVu Sans before others; None where none has it."""
+    fonts = (font for font in font_manager.fontManager.ttflist if "resort" not in font.name.lower())  # that has boxes
+    for font in sorted(fonts, key=lambda font: font.name != "DejaVu Sans"):
+        with contextlib.suppress(RuntimeError, OSError):  # a font that was there when matplotlib looked
+            if font_manager.get_font(font.fname).get_char_index(ord(character)):
+                return font.name
+    return None
+
+
+def fonts_of(text):
+    """The families that draw a text, DejaVu Sans first."""
+    return [*dict.fromkeys(["DejaVu Sans", *filter(None, map(font_with, text))])]
+
+
 def readable(text, columns):
-    """`text` in lines of at most so many columns, with an escape for each character that the figures' font lacks."""
-    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
-    known = "".join(c if font.get_char_index(ord(c)) else ascii(c)[1:-1] for c in printable(text))
+    """`text` in lines of at most so many columns, with an escape for each character that no installed font has."""
+    known = "".join(c if c.isspace() or font_with(c) else ascii(c)[1:-1] for c in printable(text))
     return "\n".join(textwrap.wrap(known, int(columns)))
 
 
@@ -158,8 +176,12 @@ def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5, names=DIG
     for label, place in places.items():
         name = readable(names[label], 100)
         fontsize = (19 if len(name) == 1 else 13) if len(places) <= 10 else 11
-        text = axes.text(*place, name, fontsize=fontsize, weight="bold", ha="center", va="center", zorder=5)
-        text.set(color=ink(COLOURS[label]), parse_math=False)
+        fonts = fonts_of(name)
+        weight = (
+            "bold" if len(fonts) == 1 else "normal"
+        )  # other fonts may have no bold one, and matplotlib would say so
+        text = axes.text(*place, name, fontsize=fontsize, weight=weight, ha="center", va="center", zorder=5)
+        text.set(color=ink(COLOURS[label]), parse_math=False, fontfamily=fonts)
         text.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set_xlabel("z1", fontsize=12)
