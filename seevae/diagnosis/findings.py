@@ -133,13 +133,13 @@ def reading_of_decoder(x, output, likelihood=BERNOULLI):
             "a sigmoid too many": (
                 "double-sigmoid",
                 "wrong",
-                f"which is sigmoid of 0 to 1: with one sigmoid taken off {by}, and so this report goes on; use sigmoid once",
+                f"that of a sigmoid twice: with one taken off {by}, and so this report goes on; use it once",
             ),
         }[best]
         return best, [Finding(name, severity, f"{said}, where probabilities lie in [0, 1]: {words}.", **numbers)]
     if inside:
         return "as it is", []
-    severity = "note" if -0.5 < low and high < 1.5 else "look"
+    severity = "note" if low > -0.5 and high < 1.5 else "look"
     words = "a Gaussian decoder's means do so (say likelihood='gaussian'), probabilities end in a sigmoid"
     words += "; clipped here, as the other readings fit no better"
     return "as it is", [Finding("outside-unit", severity, f"{said}, outside [0, 1]: {words}.", **numbers)]
@@ -263,12 +263,21 @@ def reading_by_elbo(subject, given, only=None):
         return AS_GIVEN, []
     if "log" in best and only is None:
         return log_or_exp(subject, given, elbo[best] - elbo[AS_GIVEN])
-    drawn = subject.drawn_loss().mean() / subject.average_loss().mean()
-    if only is None and drawn < 1 - LEARNED:  # draws as given are of use: q is wide, and not misread
+    average = subject.average_loss().mean()
+    of_use = (average - read_as_given(subject, given).drawn_loss().mean()) / (
+        average - subject.loss_at(subject.z_mean).mean()
+    )
+    if only is None and of_use > 0.5:  # draws as given keep most of what z_mean saves: q is wide, and not misread
+        return AS_GIVEN, []
+    if noise_of_training(subject._replace(z_log_var=READINGS[best](given)))[0]:  # nor is that what draws had
         return AS_GIVEN, []
     gain, error = mean_and_error(elbo[best] - elbo[AS_GIVEN])
     why = f"all of it is positive, and read that way the ELBO is {gain:.1f} ± {error:.1f} nats higher"
     return best, wrong_reading(best, why)
+
+
+def read_as_given(subject, given):
+    return subject._replace(z_log_var=np.clip(given, -60, 60))
 
 
 def log_or_exp(subject, given, gains):
@@ -307,7 +316,7 @@ SWITCH_OFF = "switch off what is random in evaluation, as dropout, or noise on t
 
 def repeats(encode, decode, x, z_mean, z):
     """Findings where a second call gives something else, or where rows alone are not what they are in a batch."""
-    found, ten = [], slice(0, 10)
+    found = []
     scale, first = float(z_mean.std()) or 1.0, decode(z[:100])
     apart = float(np.abs(encode(x) - z_mean).max())  # sound: 1e-6
     if apart > SAME * scale:
@@ -321,14 +330,16 @@ def repeats(encode, decode, x, z_mean, z):
         return found
     words = "an image's output must not depend on the others in its batch; in PyTorch call model.eval(), in Keras take"
     words += " training=False, and normalise by numbers of the training"
-    alone = float(np.abs(encode(x[ten]) - z_mean[ten]).max())
-    if alone > 0.01 * scale:
-        said = f"Ten images alone get other codes than in a batch of {len(x)}, by up to {alone:.2g}: {words}."
-        found.append(Finding("batch-dependent", "wrong", said, apart=alone))
-    alone = float(np.abs(decode(z[ten]) - first[ten]).max())
-    if alone > 0.01 * float(np.ptp(first) or 1):
-        said = f"Ten codes alone are decoded otherwise than in a batch, by up to {alone:.2g}: {words}."
-        found.append(Finding("batch-dependent", "wrong", said, apart=alone))
+    batch = f"alone than in a batch of {len(x)}, by up to"
+    for what, function, rows, whole, size in (
+        ("Images get other codes", encode, x, z_mean, scale),
+        ("Codes are decoded otherwise", decode, z, first, float(np.ptp(first)) or 1.0),
+    ):
+        parts = [slice(0, 10), *(slice(i, i + 1) for i in range(5))]
+        alone = max(float(np.abs(function(rows[part]) - whole[part]).max()) for part in parts)
+        if alone > 0.005 * size:  # sound: 1e-6
+            said = f"{what} {batch} {alone:.2g}: {words}."
+            found.append(Finding("batch-dependent", "wrong", said, apart=alone))
     return found
 
 
@@ -447,19 +458,20 @@ def noise_of_training(subject):
 # -- What the network has learned -------------------------------------------------------------------------------------
 
 
-def floors(subject):
+def floors(subject, collapsed=False):
     """Findings where z_log_var or z_mean never goes below some number: relu, softplus or a clip on it."""
     found, used = [], subject.z_mean.var(axis=0) > 0.05
     low = float(subject.z_log_var.min())
     pile = float((subject.z_log_var == low).mean())
-    if low > -6 and (pile > 0.02 or (low > -0.01 and used.any() and subject.kl().mean(axis=0).max() > SILENT)):
+    soft = low > -0.01 and used.any() and not collapsed
+    if (pile > 0.02 and low > -6 and (low == 0 or not collapsed)) or soft:
         at = f"{pile:.0%} of it are {low:.3g} exactly" if pile > 0.02 else f"it goes from {low:.3g} up"
         why = "a relu, softplus or clip on it, which keeps sigma large; let it be the layer's own output"
         words = f"z_log_var never goes below {low:.3g} ({at}): most often {why}."
         found.append(Finding("log-var-floor", "look", words, low=low, share=pile))
     low = float(subject.z_mean.min())
     pile = float((subject.z_mean == low).mean())
-    if pile > 0.02 and abs(low) < 1e-6:
+    if pile > 0.02 and low == 0 and not collapsed:
         words = f"z_mean never goes below 0 ({pile:.0%} of it are 0 exactly): a relu on it, while N(0, 1) has two sides"
         found.append(Finding("mean-floor", "look", f"{words}; let it be the layer's own output.", share=pile))
     return found
@@ -469,7 +481,7 @@ def silent(kl, pixels, decodes_alike=False):
     """Findings about latents whose KL (latent_dim,) is next to none, and whether that is all of them."""
     which = np.flatnonzero(kl < SILENT)
     if len(which) == len(kl):
-        said = f"Posterior collapse: no latent is used, the largest KL of one is {kl.max():.4f} nats (below {SILENT})"
+        said = f"Posterior collapse: no latent is used, the largest KL is {kl.max():.4f} nats (below {SILENT})"
         causes = [
             f"the KL loss weighs too much (as beside a mean over the {pixels} pixels: sum them; or let it come in slowly)",
             "the gradient to the encoder is cut (detach, stop_gradient)",
@@ -572,7 +584,7 @@ def two_scales(wide, stretched, subject):
 
 
 def squared_error(subject):
-    """The sigma of a Gaussian decoder with which the weight of the KL loss would be right, where one is likely, or None.
+    """The sigma of a Gaussian decoder with which the KL loss would weigh what it should, where one is likely, or None.
 
     Likely is what loss functions of squared errors have (1, or 0.71 without the half), or about what is left over.
     """

@@ -34,7 +34,7 @@ DECODED = {  # what decode may give, and the probabilities, or means, that it th
     "logits": lambda given: 0.5 * (1 + np.tanh(0.5 * given)),
     "from -1 to 1": lambda given: (given + 1) / 2,
     "from 0 to 255": lambda given: given / 255,
-    "a sigmoid too many": lambda given: np.log(np.clip(given, 1e-6, 1 - 1e-6) / np.clip(1 - given, 1e-6, 1)),
+    "a sigmoid too many": lambda given: -np.log(1 / np.clip(given, 1e-6, 1 - 1e-6) - 1),
 }
 
 
@@ -84,7 +84,7 @@ class Network:
         joined = [np.concatenate(output).astype("float32") for output in zip(*parts, strict=True)]
         joined = [joined[i] for i in self.order if i < len(joined)]
         if (largest := float(np.abs(joined[0]).max())) > LARGEST_CODE:
-            why = "the training diverged, or these are other inputs than the network's own"
+            why = "the KL loss has the wrong sign, the training diverged, or these are other inputs than the network's own"
             raise UserError(f"z_mean reaches {largest:.3g}, where N(0, 1) is meant: look whether {why}.")
         return joined
 
@@ -199,7 +199,7 @@ def codes_of(given, n):
             second = next((name for name in names if name in fields), None)
             if mean and second:
                 parts = [array_of(fields[name], f"encode's {name}") for name in (mean, second)]
-                return parts, f"{mean}, {second}", None if reading == AS_GIVEN else reading
+                return parts, f"fields {mean} and {second}", None if reading == AS_GIVEN else reading
         raise UserError(f"encode gives {kind_of(given)}: give z_mean, z_log_var and perhaps z, as a tuple.")
     wanted = "give z_mean, z_log_var and perhaps z, as a tuple"
     if isinstance(given, list | tuple) and len(given) in (2, 3):
