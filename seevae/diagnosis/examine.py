@@ -28,7 +28,6 @@ from seevae.images import data
 from seevae.images.converting import check_unit, convert_labels, to_numpy
 from seevae.images.reading import read_json
 from seevae.results import evidence
-from seevae.run import console
 from seevae.run import folder as run_folder  # `folder` is an argument of examine
 
 FIRST = 1000  # images of which log p(x) is computed
@@ -511,7 +510,7 @@ def report(record, files=()):
     """The lines that examine prints: what looks wrong, the numbers, the latents, what is left out, the files."""
     starts = {"wrong": "Looks wrong: ", "look": "Look at this: ", "note": "Note: "}
     lines = [starts[d["severity"]] + f for d, f in zip(record["finding_details"], record["findings"], strict=True)]
-    numbers = console.numbers(record)
+    numbers = evidence.lines(record)
     held_out, kl, beta = record["held_out"], record["kl_of_latents"], record["measured"].get("beta")
     error, of_images = held_out["standard_error"], held_out["standard_error_of_images"]
     lines += [

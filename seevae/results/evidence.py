@@ -250,3 +250,22 @@ def exact_log_evidence(decode, x, tolerance=0.01, log_likelihood=bernoulli_log_l
         change[unsettled] = np.abs(refined - log_p[unsettled])
         log_p[unsettled] = refined
     return log_p, change
+
+
+def lines(record):
+    """The held-out ELBO of a record and its parts, and the evidence: a line each, in a list."""
+    held_out, known = record["held_out"], record["evidence"]
+    said = [
+        f"Held-out ELBO {held_out['elbo']:.2f} nats per image"
+        f" = -(reconstruction loss {held_out['reconstruction_loss']:.2f} + KL loss {held_out['kl_loss']:.2f}),"
+        f" {record['dataset']}" + (f"; {record['stopped']}" if record["stopped"] else "")
+    ]
+    if known:
+        line = f"The first {known['images']:,} of them: ELBO {known['elbo']:.2f}"
+        line += f", importance-weighted log p(x) {known['importance_weighted']:.2f}"
+        line += f" ({known['importance_samples']} samples)"
+        if known["exact"] is not None:
+            gap = known["exact"] - known["elbo"]
+            line += f", exact log p(x) {known['exact']:.2f}; the gap of {gap:.2f} nats is KL(q(z|x) || p(z|x))"
+        said.append(line)
+    return said

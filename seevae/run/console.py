@@ -5,6 +5,7 @@ import sys
 
 from seevae.basics import UserError, complain
 from seevae.machine import devices, processes
+from seevae.results import evidence
 from seevae.run.early import steady
 from seevae.training.callbacks import DIVERGED
 
@@ -63,28 +64,9 @@ def opening(device, dataset):
     return lines
 
 
-def numbers(record):
-    """The held-out ELBO of a record and its parts, and the evidence: a line each, in a list."""
-    held_out, known = record["held_out"], record["evidence"]
-    lines = [
-        f"Held-out ELBO {held_out['elbo']:.2f} nats per image"
-        f" = -(reconstruction loss {held_out['reconstruction_loss']:.2f} + KL loss {held_out['kl_loss']:.2f}),"
-        f" {record['dataset']}" + (f"; {record['stopped']}" if record["stopped"] else "")
-    ]
-    if known:
-        line = f"The first {known['images']:,} of them: ELBO {known['elbo']:.2f}"
-        line += f", importance-weighted log p(x) {known['importance_weighted']:.2f}"
-        line += f" ({known['importance_samples']} samples)"
-        if known["exact"] is not None:
-            gap = known["exact"] - known["elbo"]
-            line += f", exact log p(x) {known['exact']:.2f}; the gap of {gap:.2f} nats is KL(q(z|x) || p(z|x))"
-        lines.append(line)
-    return lines
-
-
 def summary(record, files):
     """The last lines of a run: the held-out ELBO and its parts, the evidence, and the files (paths) written."""
-    lines = numbers(record)
+    lines = evidence.lines(record)
     if not any(path.name == "manifold.png" for path in files):
         lines.append("latent_scatter.png and manifold.png need two latent dimensions: this model has another number.")
     return [*lines, "Wrote " + ", ".join(map(str, files))]
