@@ -13,13 +13,13 @@ import zlib
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from conftest import ROOT, TWO_EPOCHS, decode, encode, learn
+from conftest import ROOT, TWO_EPOCHS, decode, encode, gradients_of, learn
 from keras import ops
 
 import vae_mnist
 from seevae.results import evidence, explorer, pictures
 from seevae.results.explorer import kernel
+from seevae.results.replay import Replay
 from seevae.training.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
@@ -98,7 +98,7 @@ def trained(sample):
 def replay(sample):
     """What the callback records of two epochs of a small model on 1,000 images."""
     vae_mnist.keras.utils.set_random_seed(0)
-    recorder = explorer.Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
+    recorder = Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
     recipe = TWO_EPOCHS._replace(batch_size=20)
     recorder.trained, _ = learn(recipe, sample.x_train[:1000], callbacks=[recorder], hidden_dim=16)
     return recorder
@@ -106,13 +106,13 @@ def replay(sample):
 
 @pytest.fixture(scope="module")
 def html(trained, sample, replay):
-    return explorer.page(trained[0], sample, COLOURS, replay, origin="trained on the sample")
+    return explorer.page(*vae_mnist.halves(trained[0]), sample, COLOURS, replay, origin="trained on the sample")
 
 
 @pytest.fixture(scope="module")
 def small_html(replay, sample):
     """The page of a model of 16 units, which trained for two epochs."""
-    return explorer.page(replay.trained, sample, COLOURS)
+    return explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS)
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +298,7 @@ def test_replay_records_the_start_ten_moments_and_each_epoch(replay, sample):
 def test_recording_leaves_no_trace_in_the_training(replay):
     """Neither the weights nor the state of any generator of noise, so that the same seed gives the same model."""
     keras = vae_mnist.keras
-    recorder = explorer.Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
+    recorder = Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
     recorder.set_model(replay.trained)
     generators = [layer.seed_generator for layer in replay.trained.layers if hasattr(layer, "seed_generator")]
     generators.append(replay.trained.get_layer("z_sample").arguments["seed"])
@@ -315,18 +315,20 @@ def test_recording_leaves_no_trace_in_the_training(replay):
 
 def test_replay_is_saved_and_loaded(replay, tmp_path):
     replay.save(tmp_path / "replay.npz")
-    loaded = explorer.Replay.load(tmp_path / "replay.npz")
+    loaded = Replay.load(tmp_path / "replay.npz")
     assert loaded.moments == replay.moments
     assert loaded.loss == replay.loss
     np.testing.assert_allclose(loaded.z, np.array(replay.z), rtol=2**-11, atol=1e-6)  # half precision
     np.testing.assert_array_equal(loaded.labels, replay.labels)
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(KeyError):
-        explorer.Replay.load(tmp_path / "other.npz")
+        Replay.load(tmp_path / "other.npz")
 
 
 def test_the_page_is_one_file_of_a_limited_size(sample, replay):
-    html = explorer.page(vae_mnist.build_vae(), sample, COLOURS, replay, origin="trained on the sample")
+    html = explorer.page(
+        *vae_mnist.halves(vae_mnist.build_vae()), sample, COLOURS, replay, origin="trained on the sample"
+    )
     assert len(html.encode()) < 3_500_000
     assert re.search(r'(?:src|href)="(?!#|data:)', html) is None
 
@@ -374,26 +376,24 @@ def test_the_pages_gradients_and_steps_are_those_of_keras(beta, noise, small, re
     optimizer.learning_rate = keras.optimizers.schedules.PolynomialDecay(0.01, 2700, end_learning_rate=0.001)
     optimizer.build(vae.trainable_variables)
 
+    def losses():
+        z_mean, z_log_var = encoder(seen)
+        x_hat = decoder(z_mean + ops.exp(z_log_var / 2) * epsilon if noise else z_mean)
+        kl = ops.mean(vae_mnist.kl_divergence(z_mean, z_log_var))
+        return ops.mean(vae_mnist.reconstruction_loss(x, x_hat)), kl
+
     def gradients():
-        with tf.GradientTape() as tape:
-            z_mean, z_log_var = encoder(seen)
-            x_hat = decoder(z_mean + ops.exp(z_log_var / 2) * epsilon if noise else z_mean)
-            reconstruction = ops.mean(vae_mnist.reconstruction_loss(x, x_hat))
-            kl = ops.mean(vae_mnist.kl_divergence(z_mean, z_log_var))
-            loss = reconstruction + beta * kl
-        wanted = tape.gradient(loss, vae.trainable_variables, unconnected_gradients="zero")
-        return [ops.convert_to_numpy(gradient) for gradient in wanted], float(reconstruction), float(kl)
+        return gradients_of(lambda: losses()[0] + beta * losses()[1], vae.trainable_variables)
 
     arguments = [x.ravel().tolist(), seen.ravel().tolist(), epsilon.ravel().tolist(), beta, steps]
     found = small.evaluate(LEARN, arguments)
-    expected, reconstruction, kl = gradients()
-    assert (found["reconstruction"], found["kl"]) == pytest.approx((reconstruction, kl), rel=1e-5)
+    assert (found["reconstruction"], found["kl"]) == pytest.approx([*map(float, losses())], rel=1e-5)
     names = ("encoder_h", "z_mean", "z_log_var", "decoder_h", "decoder_output")
-    for own, theirs in zip(flat(found["gradients"], names), expected, strict=True):
+    for own, theirs in zip(flat(found["gradients"], names), gradients(), strict=True):
         np.testing.assert_allclose(own, theirs.ravel(), atol=1e-4 * max(np.abs(theirs).max(), 1e-12))
     before = [ops.convert_to_numpy(variable) for variable in vae.trainable_variables]
     for _ in range(steps):
-        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients()[0]], vae.trainable_variables)
+        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients()], vae.trainable_variables)
     for own, variable, start in zip(flat(found["layers"], names), vae.trainable_variables, before, strict=True):
         moved = np.abs(variable - start).max()
         np.testing.assert_allclose(own, ops.convert_to_numpy(variable).ravel(), atol=1e-3 * max(moved, 1e-6))
@@ -465,12 +465,12 @@ def test_the_page_carries_images_to_train_on_and_others_that_are_held_out(learne
 
 def test_a_page_grows_to_its_limit_and_not_beyond(replay, sample, monkeypatch):
     few = sample._replace(x_train=sample.x_train[:800], x_test=sample.x_test[:100], y_test=sample.y_test[:100])
-    size = len(explorer.page(replay.trained, few, COLOURS).encode())
+    size = len(explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS).encode())
     monkeypatch.setattr(explorer, "PAGE_LIMIT", size - 40_000)
-    html = explorer.page(replay.trained, few, COLOURS)
+    html = explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS)
     assert size - 65_000 < len(html.encode()) <= size - 40_000
     monkeypatch.setattr(explorer, "PAGE_LIMIT", 10_000)
-    assert '"training": null' in explorer.page(replay.trained, few, COLOURS)
+    assert '"training": null' in explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS)
 
 
 def test_all_q_together_are_their_mean_and_its_distance_from_the_prior(small):
@@ -571,7 +571,7 @@ TRAIN = """(count) => {
 
 @pytest.fixture(params=["a worker", "refused", "forbidden", "no WebAssembly"])
 def training(request, visit, small_html):
-    """A page that trains: in a worker; where there are none; where a host's policy forbids them; without WebAssembly."""
+    """A page that trains: in a worker; where there are none, or a host's policy forbids them; without WebAssembly."""
     before, address, server = None, None, None
     if request.param == "refused":
         before = "delete window.Worker"

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 
+import keras
 import pytest
 from conftest import Command
 
@@ -88,10 +89,10 @@ def test_elsewhere_it_ends_at_once_with_one_sentence(place, number, left, small_
 
 
 def test_while_it_imports_it_ends_at_once_with_one_sentence(tmp_path):
-    """In the midst of TensorFlow's import, whose own lines are hidden."""
-    slow = """
+    """In the midst of the backend's import, whose own lines are hidden."""
+    slow = f"""
 class Finder:
-    find_spec = staticmethod(lambda name, *rest: wait() if name == "tensorflow" else None)
+    find_spec = staticmethod(lambda name, *rest: wait() if name == {keras.backend.backend()!r} else None)
 sys.meta_path.insert(0, Finder)
 """
     command = Command("--data sample", tmp_path, WAIT + slow, own_process=True)

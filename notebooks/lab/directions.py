@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
-from lab.drawing import BLUE, GREY, RED, draw_posterior, mean_error, number, percent, table
+from lab.drawing import BLUE, GREY, RED, draw_posterior, number, recorded, table
 from lab.gap import divergences
 from lab.measures import AXIS, masses, mean_and_variance
 from lab.own_q import islands, optimise_q
@@ -63,21 +63,15 @@ def count_islands(digits):
     return np.array([len(islands(masses(joint), AXIS)) for joint in digits.joints])
 
 
-def island_table(digits, own_gap):
-    """Show how many of the Digits have one island or several, and the gap that their own q leaves, own_gap (n,)."""
-    counts, rows = count_islands(digits), []
-    for name, there in (("one", counts == 1), ("several", counts > 1)):
-        error = math.sqrt(there.mean() * (1 - there.mean()) / len(there))
-        gap = mean_error(own_gap[there], 2) if there.sum() > 1 else "–"
-        rows.append([name, there.sum(), percent(there.mean(), error, 1), gap, number((own_gap * there).mean(), 3)])
-    header = [
-        "islands",
-        "digits",
-        "share of the digits",
-        "gap with own q, nats",
-        "its part of the mean over all digits",
-    ]
-    table(header, rows)
+def samples_table():
+    """Show how many of the draws from the prior are of the rarest digit and of the commonest: the record "samples"."""
+    rows = []
+    for latents in (2, 20):
+        shares = np.array([run["shares"]["network"] for run in recorded("samples") if run["latents"] == latents])
+        mean = 100 * shares.mean(axis=0)
+        cells = [f"{number(mean[digit])} % (the {digit})" for digit in (mean.argmin(), mean.argmax())]
+        rows.append([latents, *cells])
+    table(["latents", "draws from N(0, I) that show the rarest digit", "the commonest"], rows)
 
 
 class TwoModes(NamedTuple):

@@ -87,10 +87,10 @@ def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, 
     encode, decode: see above. x: (n, 784), (n, h, w), (n, h, w, 1), (n, 1, h, w), (n, h, w, 3) or of another shape,
     floats in [0, 1] or in [-1, 1]; a Dataset or loader of PyTorch's, (image, label) pairs. labels: (n,) whole numbers
     or text, or None. folder: where pictures, record and pages go, all at once; it may hold what an earlier call wrote,
-    and no run; None: a few seconds, nothing is printed or written, no log p(x). layers: {"encoder_h":
+    and no run; None: a few seconds, nothing is printed or written, and there is no log p(x). layers: {"encoder_h":
     (kernel, bias), ...}, kernels (in, out), for the explorer of a dense network that is no Keras model. seed: of draws.
     What only you know: likelihood "bernoulli" or "gaussian" (then sigma, a number or "learned"); beta, the weight of the
-    KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, (n, ...) rows
+    KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, rows (n, ...)
     that go to both functions as well; x_train, images of the training.
     Returns the Record, a dict that metrics.json holds too; all losses are nats per image. Its "findings" say in sentences
     what looks wrong, "finding_names" their names. Raises UserError, one sentence, for what cannot be taken.
@@ -362,7 +362,7 @@ def of_the_state(kept, said):
 
 
 def compare(a, b):
-    """Which of two records of the same images is better: {"better", "by", "difference", "error", "sentence"}.
+    """Which of two records of examine, of the same images, is better: {"better", "by", "difference", "error", ...}.
 
     "better" is "a", "b" or None, where the difference is within four standard errors. Raises UserError where the images,
     the likelihood or sigma differ: such numbers are of different things.
@@ -421,8 +421,6 @@ def draw(network, given, z, dataset):
         rows = [places[image.tobytes()] for image in images]
         return [part[rows] for part in z]
 
-    from seevae.results import pictures  # here, not above: matplotlib takes a while
-
     figures = pictures.draw(
         encode,
         lambda codes: as_pictures(np.clip(network.decode(codes), 0, 1), network.shape),
@@ -437,8 +435,6 @@ def draw(network, given, z, dataset):
 
 def make_page(network, given, dataset, layers):
     """The explorer as HTML, or None with a word why there is none."""
-    from seevae.results import explorer, pictures
-
     flat = dataset.x_test.reshape(-1, network.pixels)
     try:
         if given.own or given.condition is not None:

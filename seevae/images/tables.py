@@ -33,7 +33,7 @@ class Columns(NamedTuple):
     """
 
     cutting: str | None
-    count: int
+    count: int  # type: ignore[assignment] # tuple has a method of this name
     names: list | None
     pixels: list
     length: int

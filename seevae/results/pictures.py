@@ -7,6 +7,7 @@ that it is given; `caption` is a small line below a figure of its own.
 import math
 import statistics
 import textwrap
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib import color_sequences, font_manager, patches, patheffects, style
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 
 from seevae.basics import printable
 from seevae.images.converting import MOST_CLASSES
-from seevae.images.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE
+from seevae.images.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE, Dataset
 from seevae.results.evidence import in_batches
 
 # Ten colours, from 0 to 9, that stay apart for colour-blind readers: Petroff's (arXiv:2107.02270). Two of them are at
@@ -37,7 +38,16 @@ class Picture(Figure):
 
 
 @style.context("default")
-def draw(encode, decode, dataset, history=None, origin="", seed=0, stopped="", thing=None):
+def draw(
+    encode: Callable,
+    decode: Callable,
+    dataset: Dataset,
+    history: dict | None = None,
+    origin: str = "",
+    seed: int = 0,
+    stopped: str = "",
+    thing: str | None = None,
+) -> dict[str, Figure]:
     """The pictures of a model: returns {file name: Figure}.
 
     encode: images (n, ...) as dataset.x_test holds them -> z_mean, z_log_var, each (n, latent_dim); decode: z -> images

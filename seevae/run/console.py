@@ -2,11 +2,12 @@
 
 import contextlib
 import sys
+from collections.abc import Sequence
 
 from seevae.basics import UserError, complain
-from seevae.machine import devices, processes
+from seevae.machine import devices, processes, startup
 from seevae.results import evidence
-from seevae.run.early import steady
+from seevae.run.early import status_with, steady
 from seevae.training.callbacks import DIVERGED
 
 
@@ -36,15 +37,13 @@ def exit_status(run, args):
             status = stop.code
         finally:
             out.flush()
-        if out.error and not isinstance(out.error, BrokenPipeError):
-            what = "the lines of this run could not all be written"
-            complain(f"{what} ({out.error.strerror}); its files are not affected.")
-            status = status or 2
-    return status
+        return status_with(out, status)
 
 
 def what_to_do(error):
     """What the user can do about an exception, in one sentence, or None."""
+    if startup.TOO_MANY_FILES in str(error):
+        return f"{startup.TOO_MANY_FILES}: {startup.MORE_FILES}."
     if isinstance(error, UserError):
         return str(error)
     if devices.is_out_of_memory(error):
@@ -64,7 +63,7 @@ def opening(device, dataset):
     return lines
 
 
-def summary(record, files):
+def summary(record: dict, files: Sequence) -> list[str]:
     """The last lines of a run: the held-out ELBO and its parts, the evidence, and the files (paths) written."""
     lines = evidence.lines(record)
     if not any(path.name == "manifold.png" for path in files):

@@ -20,7 +20,7 @@ from seevae.run.files import ASIDE, AllOrNothing, reason
 try:
     import fcntl
 except ImportError:  # Windows has none: two runs at once are not told apart there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 MODEL, RECORD, EXPLORER, REPLAY = "vae.keras", "metrics.json", "explorer.html", "replay.npz"
 REPORT = "report.html"  # of examine
