@@ -89,11 +89,11 @@ def examine(encode, decode, x, labels=None, folder="figures/mine", layers=None, 
     or text, or None. folder: where pictures, record and pages go, all at once; it may hold what an earlier call wrote,
     and no run; None: a few seconds, nothing is printed or written, and there is no log p(x). layers: {"encoder_h":
     (kernel, bias), ...}, kernels (in, out), for the explorer of a dense network that is no Keras model. seed: of draws.
-    What only you know: likelihood "bernoulli" or "gaussian" (then sigma, a number or "learned"); beta, the weight of the
-    KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, rows (n, ...)
+    What only you know: likelihood "bernoulli" or "gaussian" (then sigma, a number or "learned"); beta, the weight of
+    the KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, rows of it
     that go to both functions as well; x_train, images of the training.
-    Returns the Record, a dict that metrics.json holds too; all losses are nats per image. Its "findings" say in sentences
-    what looks wrong, "finding_names" their names. Raises UserError, one sentence, for what cannot be taken.
+    Returns the Record, a dict that metrics.json holds too; all losses are nats per image. Its "findings" are
+    sentences, "finding_names" their names. Raises UserError, one sentence, for what cannot be taken.
     """
     start = time.perf_counter()
     given = Given(x, labels, seed, likelihood, sigma, beta, inputs, condition, x_train)
@@ -364,8 +364,8 @@ def of_the_state(kept, said):
 def compare(a, b):
     """Which of two records of examine, of the same images, is better: {"better", "by", "difference", "error", ...}.
 
-    "better" is "a", "b" or None, where the difference is within four standard errors. Raises UserError where the images,
-    the likelihood or sigma differ: such numbers are of different things.
+    "better" is "a", "b" or None, where the difference is within four standard errors. Raises UserError where images,
+    likelihood or sigma differ: such numbers are of different things.
     """
     for name, one, other in (
         ("images", a["digest"], b["digest"]),
@@ -421,6 +421,8 @@ def draw(network, given, z, dataset):
         rows = [places[image.tobytes()] for image in images]
         return [part[rows] for part in z]
 
+    from seevae.results import pictures  # here, not above: matplotlib takes a while
+
     figures = pictures.draw(
         encode,
         lambda codes: as_pictures(np.clip(network.decode(codes), 0, 1), network.shape),
@@ -435,6 +437,8 @@ def draw(network, given, z, dataset):
 
 def make_page(network, given, dataset, layers):
     """The explorer as HTML, or None with a word why there is none."""
+    from seevae.results import explorer, pictures
+
     flat = dataset.x_test.reshape(-1, network.pixels)
     try:
         if given.own or given.condition is not None:
@@ -506,7 +510,7 @@ def report(record, files=()):
     """The lines that examine prints: what looks wrong, the numbers, the latents, what is left out, the files."""
     starts = {"wrong": "Looks wrong: ", "look": "Look at this: ", "note": "Note: "}
     lines = [starts[d["severity"]] + f for d, f in zip(record["finding_details"], record["findings"], strict=True)]
-    numbers = evidence.lines(record)
+    numbers = evidence.numbers(record)
     held_out, kl, beta = record["held_out"], record["kl_of_latents"], record["measured"].get("beta")
     error, of_images = held_out["standard_error"], held_out["standard_error_of_images"]
     lines += [

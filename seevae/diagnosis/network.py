@@ -41,8 +41,8 @@ DECODED = {  # what decode may give, and the probabilities, or means, that it th
 class Network:
     """encode: images (m, ...) -> z_mean, z_log_var, and decode: z -> (m, pixels), NumPy float32, checked.
 
-    shape: that of an image, in_shape: of what encode is given. meaning: what the outputs are taken for. order: which of encode's outputs is which.
-    condition: rows (n, ...) that go to both functions as well, or None; `of` says which of them.
+    shape: that of an image; in_shape: of what encode is given. meaning: what the outputs are taken for. order: which of
+    encode's outputs is which. condition: rows (n, ...) that go to both functions as well, or None; `of` says which.
     """
 
     def __init__(self, encode, decode, shape, condition=None, clips=True, in_shape=None):
@@ -84,7 +84,7 @@ class Network:
         joined = [np.concatenate(output).astype("float32") for output in zip(*parts, strict=True)]
         joined = [joined[i] for i in self.order if i < len(joined)]
         if (largest := float(np.abs(joined[0]).max())) > LARGEST_CODE:
-            why = "the KL loss has the wrong sign, the training diverged, or these are other inputs than the network's own"
+            why = "the KL loss has the wrong sign, the training diverged, or encode is given other inputs than its own"
             raise UserError(f"z_mean reaches {largest:.3g}, where N(0, 1) is meant: look whether {why}.")
         return joined
 

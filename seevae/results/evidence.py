@@ -252,10 +252,10 @@ def exact_log_evidence(decode, x, tolerance=0.01, log_likelihood=bernoulli_log_l
     return log_p, change
 
 
-def lines(record):
+def numbers(record):
     """The held-out ELBO of a record and its parts, and the evidence: a line each, in a list."""
     held_out, known = record["held_out"], record["evidence"]
-    said = [
+    lines = [
         f"Held-out ELBO {held_out['elbo']:.2f} nats per image"
         f" = -(reconstruction loss {held_out['reconstruction_loss']:.2f} + KL loss {held_out['kl_loss']:.2f}),"
         f" {record['dataset']}" + (f"; {record['stopped']}" if record["stopped"] else "")
@@ -267,5 +267,5 @@ def lines(record):
         if known["exact"] is not None:
             gap = known["exact"] - known["elbo"]
             line += f", exact log p(x) {known['exact']:.2f}; the gap of {gap:.2f} nats is KL(q(z|x) || p(z|x))"
-        said.append(line)
-    return said
+        lines.append(line)
+    return lines

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from seevae.basics import UserError, complain
 from seevae.machine import devices, processes, startup
-from seevae.results import evidence
+from seevae.results.evidence import numbers
 from seevae.run.early import status_with, steady
 from seevae.training.callbacks import DIVERGED
 
@@ -65,7 +65,7 @@ def opening(device, dataset):
 
 def summary(record: dict, files: Sequence) -> list[str]:
     """The last lines of a run: the held-out ELBO and its parts, the evidence, and the files (paths) written."""
-    lines = evidence.lines(record)
+    lines = numbers(record)
     if not any(path.name == "manifold.png" for path in files):
         lines.append("latent_scatter.png and manifold.png need two latent dimensions: this model has another number.")
     return [*lines, "Wrote " + ", ".join(map(str, files))]
