@@ -80,7 +80,7 @@ def fault_runs(framework, args, x_train, x_test):
         return SimpleNamespace(network=network, encode=network.encode, decode=network.decode, o=network.o, other=other)
 
     for fault in FAULTS:
-        for latents in BOTH if args.match in fault.what else ():
+        for latents in BOTH if re.search(args.match, fault.what) else ():
             name = fault.what if fault.change else "right"
             start = time.perf_counter()
             encode, decode = fault.wrap(made(fault.change, latents, name=name))
@@ -106,7 +106,7 @@ def right_runs(args, x_train, x_test):
     for name, (make, packages, names) in NETWORKS.items():
         if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
             print(f"{name} is left out: {', '.join(missing)} is not installed.", file=sys.stderr)
-        elif args.match in name:
+        elif re.search(args.match, name):
             there[name] = make, names
     for seed, (name, (make, names)) in product(range(3), there.items()):
         start = time.perf_counter()
@@ -192,7 +192,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
     parser.add_argument("--only", nargs="+", choices=BACKENDS, default=list(BACKENDS))
-    parser.add_argument("--match", default="", help="only networks whose name holds this")
+    parser.add_argument("--match", default="", help="only networks whose name matches this")
     parser.add_argument("--kept", type=Path, default=Path.home() / ".cache" / "seevae-zoo", help="where weights stay")
     parser.add_argument("--tables", action="store_true", help="only print the tables of the recorded results")
     parser.add_argument("--record", type=Path, default=PATH)

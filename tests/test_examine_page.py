@@ -141,7 +141,7 @@ def test_the_keras_callback_prints_at_every_fifth_epoch(digits, capsys):
     names = {**digits, "vae": vae, "x_train": digits["x"]}
     names |= {half: vae.get_layer(half) for half in ("encoder", "decoder")}
     exec(block("keras.callbacks.Callback):\n    def __init__(self, encoder"), names)
-    lines = re.findall(r"^epoch (\d+): (.*)$", capsys.readouterr().out, flags=re.M)
+    lines = re.findall(r"epoch (\d+): (.*)\n", capsys.readouterr().out)  # Keras calls its own Epoch
     assert [number for number, _ in lines] == ["5", "10"]
     assert {verdict for _, verdict in lines} == {"wrong"}
 

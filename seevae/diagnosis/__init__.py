@@ -1,5 +1,5 @@
 """A VAE that somebody wrote elsewhere: what a run says of ours, and what looks wrong, by name.
 
-Offers examine and compare. network calls the two functions, diagnose puts the tests of findings in their order, dense
-finds the layers for the explorer. May use: results, images, run (its folder and its lines).
+Offers examine and compare; network, diagnose, findings, dense and report are its tools.
+May use: results, images, run (its folder).
 """
