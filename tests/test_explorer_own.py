@@ -51,13 +51,17 @@ def test_a_folder_is_learned_saved_and_opened_again(visit, page_html, folder, tm
     saved = {}
     for button, count in (("save-page", 1), ("save-weights", 1), ("save-pictures", 2)):
         gathered = []
-        page.on("download", gathered.append)
+
+        def gather(download, gathered=gathered):
+            gathered.append(download)
+
+        page.on("download", gather)
         page.locator(f"#{button}").click()
         for _ in range(200):
             if len(gathered) == count:
                 break
             page.wait_for_timeout(50)
-        page.remove_listener("download", gathered.append)
+        page.remove_listener("download", gather)
         for one in gathered:
             one.save_as(tmp_path / one.suggested_filename)
             saved[one.suggested_filename] = tmp_path / one.suggested_filename
