@@ -8,7 +8,7 @@ const PAGE_LIMIT = 3_500_000; // bytes, which decide how many images the page ca
 const pageAsItCame = (() => {
   const body = document.createElement("body");
   body.append(...[...document.body.childNodes].filter(({ nodeName }) => nodeName !== "SCRIPT").map((node) => node.cloneNode(true)));
-  return { head: document.head.innerHTML, body: body.innerHTML };
+  return { head: document.head.innerHTML.trim(), body: body.innerHTML.trim() };
 })();
 
 /** The HTML of this page with other contents, the object that stands in #contents; its policy stays the same. */
