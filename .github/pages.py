@@ -20,6 +20,7 @@ BADGE = "[![{text}](https://colab.research.google.com/assets/colab-badge.svg)]"
 ONLINE = f"""[**Play with it in your browser**](https://{{owner}}.github.io/{{name}}/), or open a notebook in Colab:
 {BADGE.format(text="The post in Colab")}({{colab}}/intuition.ipynb)
 {BADGE.format(text="The side notes in Colab")}({{colab}}/side_notes.ipynb)
+{BADGE.format(text="The exercises in Colab")}({{colab}}/exercises.ipynb)
 """  # what the README says where there is an address
 
 
@@ -31,7 +32,7 @@ def move(address):
     colab = f"https://colab.research.google.com/github/{address}/blob/main/notebooks"
     online = ONLINE.format(owner=owner, name=name, colab=colab)
     replace(ROOT / "README.md", r"(<!-- online[^>]*-->\n).*?(?=<!-- /online -->)", online)
-    for notebook in NOTEBOOKS:
+    for notebook in (*NOTEBOOKS, "exercises"):
         replace(
             ROOT / "notebooks" / f"{notebook}.ipynb", r'(CODE = \\")[^"\\]*(?=\\")', f"https://github.com/{address}"
         )

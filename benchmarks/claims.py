@@ -20,7 +20,7 @@ import lab
 import numpy as np
 from lab import beta as betas
 from lab import bugs as bugs_on_purpose
-from lab import causes, directions, gradients, grey, own_q, posteriors, without_kl
+from lab import causes, controls, directions, gradients, grey, own_q, posteriors, without_kl
 from lab import gap as gaps
 
 import vae_mnist
@@ -40,16 +40,31 @@ def mean(values):
     return value if np.isfinite(value) else None
 
 
+WAYS = {  # of sections 2 and 4 of the first notebook
+    "Keras's initial weights": lab.PLAIN._replace(epochs=15),
+    "the author's recipe": lab.AUTHOR._replace(epochs=15),
+    "spread initial weights": lab.CLEAN._replace(epochs=15),
+}
+
+
+def rate_codes(model, z, some, test):
+    """How good a decoder is from N(0, I) and from the Gaussian of its own codes z, and what it generates."""
+    decoder, drawn = model.get_layer("decoder"), causes.generate(model, len(some))
+    return {
+        "reconstruction": mean(lab.reconstruction(model, test)),
+        "log_p": mean(lab.log_evidence(decoder, test)),
+        "log_p_own_codes": mean(lab.log_evidence(lab.on_own_codes(decoder, z), test, tolerance=0.1)),
+        "spread": [float(value) for value in z.std(axis=0)],
+        "average_off": causes.distance_of_averages(drawn, some),
+        "covariances": causes.covariance_explained(drawn, some),
+    }
+
+
 def starts(dataset):
     """Autoencoder and VAE, 20,000 images, no noise on the input: what initial weights and optimizer do to the codes."""
     x, test = dataset.x_train[: lab.few(20_000, 500)], dataset.x_test[: lab.few(1000, 20)]
     some = dataset.x_train[: lab.few(10_000, 500)]
-    ways = {
-        "Keras's initial weights": lab.PLAIN._replace(epochs=15),
-        "the author's recipe": lab.AUTHOR._replace(epochs=15),
-        "spread initial weights": lab.CLEAN._replace(epochs=15),
-    }
-    for way, recipe in ways.items():
+    for way, recipe in WAYS.items():
         for seed in SEEDS:
             for kind in ("autoencoder", "VAE"):
                 if kind == "autoencoder":
@@ -58,19 +73,113 @@ def starts(dataset):
                 else:
                     model, _ = lab.train_vae(x, recipe, seed)
                     z = lab.codes(model, x)
-                decoder = model.get_layer("decoder")
-                drawn = causes.generate(model, len(some))
-                yield {
-                    "start": way,
-                    "kind": kind,
-                    "seed": seed,
-                    "reconstruction": mean(lab.reconstruction(model, test)),
-                    "log_p": mean(lab.log_evidence(decoder, test)),
-                    "log_p_own_codes": mean(lab.log_evidence(lab.on_own_codes(decoder, z), test, tolerance=0.1)),
-                    "spread": [float(value) for value in z.std(axis=0)],
-                    "average_off": causes.distance_of_averages(drawn, some),
-                    "covariances": causes.covariance_explained(drawn, some),
-                }
+                yield {"start": way, "kind": kind, "seed": seed, **rate_codes(model, z, some, test)}
+
+
+def halves(dataset):
+    """The two halves of the VAE apart, and the denoising autoencoder, as in `starts` from Keras's initial weights."""
+    x, test = dataset.x_train[: lab.few(20_000, 500)], dataset.x_test[: lab.few(1000, 20)]
+    some = dataset.x_train[: lab.few(10_000, 500)]
+    recipe = WAYS["Keras's initial weights"]
+    for seed in SEEDS:
+        models = {
+            "draws, but no KL loss": lab.variant(beta=0, recipe=recipe, seed=seed),
+            "KL loss, but no draws": lab.variant(controls.mean_alone, recipe=recipe, seed=seed),
+        }
+        for model in models.values():
+            lab.fit(model, x, vae_mnist.reconstruction_loss, recipe, seed)
+        noise = keras.layers.GaussianNoise(0.5, seed=seed)
+        models["denoising autoencoder"] = lab.train_autoencoder(x, recipe, seed, noise)
+        for kind, model in models.items():
+            z = lab.codes(model, x) if kind.startswith("draws") else lab.encode(model, x)[0]
+            yield {"kind": kind, "seed": seed, **rate_codes(model, z, some, test)}
+
+
+def pca(dataset):
+    """Principal components as a Gaussian generator, of the 20,000 images of `starts`; the seed is that of the draws."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    x, test = dataset.x_train[: lab.few(20_000, 500)], dataset.x_test
+    some = dataset.x_train[: lab.few(10_000, 500)]
+    for components in (2, 3, 5, 10, 15, 20):
+        found = controls.PCA(x, components)
+        judge = KNeighborsClassifier(15).fit(found.encode(some), dataset.y_train[: len(some)])
+        classes = float(judge.score(found.encode(test), dataset.y_test))
+        squares = float(np.sum((found.decode(found.encode(test)) - test) ** 2) / len(test))
+        for seed in SEEDS:
+            drawn = found.decode(np.random.default_rng(seed).standard_normal((len(some), components)))
+            yield {
+                "components": components,
+                "seed": seed,
+                "average_off": causes.distance_of_averages(drawn, some),
+                "covariances": causes.covariance_explained(drawn, some),
+                "classes": classes,
+                "squares": squares,
+            }
+
+
+def no_kl(dataset):
+    """The gallery's "no KL" from both starts: the KL that q then has, and how far its codes spread."""
+    x, test = dataset.x_train[: lab.few(20_000, 300)], dataset.x_test[: lab.few(10_000, 100)]
+    bug = bugs_on_purpose.BUGS["no KL"]
+    for spread in (True, False):
+        recipe = lab.DEFAULT._replace(epochs=bugs_on_purpose.EPOCHS, spread_weights=spread)
+        for seed in SEEDS:
+            model = lab.variant(beta=0, recipe=recipe, seed=seed)
+            lab.fit(model, x, vae_mnist.reconstruction_loss, recipe, seed)
+            found = {key: mean(value) for key, value in bugs_on_purpose.rate_bug(bug, model, test).items()}
+            z_mean = lab.encode(model, test)[0]
+            start = "spread initial weights" if spread else "Keras's initial weights"
+            yield {"start": start, "seed": seed, **found, "spread": [float(value) for value in z_mean.std(axis=0)]}
+
+
+def samples(dataset):
+    """20,000 images, 12 epochs: the classes of draws from the prior, and what lies between two codes."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    x, number = dataset.x_train[: lab.few(20_000, 500)], lab.few(10_000, 100)
+    judge = controls.digit_judge(dataset)
+    known = slice(0, lab.few(10_000, 500))
+    neighbours = KNeighborsClassifier(5).fit(dataset.x_train[known], dataset.y_train[known])
+    right = float(np.mean(judge(dataset.x_test).argmax(axis=1) == dataset.y_test))
+    pairs = np.random.default_rng(0).permutation(len(dataset.x_test))[: 2 * lab.few(1000, 20)].reshape(2, -1)
+    for latent_dim in (2, 20):
+        for seed in SEEDS:
+            vae, _ = lab.train_vae(x, lab.DEFAULT._replace(epochs=12), seed, latent_dim)
+            drawn = lab.decode(vae, np.random.default_rng(seed).standard_normal((number, latent_dim)))
+            sure = judge(drawn)
+            shares = {
+                "network": np.bincount(sure.argmax(axis=1), minlength=10) / number,
+                "neighbours": np.bincount(neighbours.predict(drawn[:2000]), minlength=10) / len(drawn[:2000]),
+            }
+            ends = lab.encode(vae, dataset.x_test[pairs.ravel()])[0].reshape(*pairs.shape, latent_dim)
+            middles = {way: controls.between(*ends, 0.5, way == "sphere") for way in ("line", "sphere")}
+            places = {"end": ends[0], **middles}
+            yield {
+                "latents": latent_dim,
+                "seed": seed,
+                "judge_right": right,
+                "unsure": float(np.mean(sure.max(axis=1) < 0.5)),
+                "shares": {name: [float(share) for share in part] for name, part in shares.items()},
+                "between": {
+                    way: {
+                        "radius": mean(np.linalg.norm(z, axis=1)),
+                        "entropy": mean(grey.grey_entropy(lab.decode(vae, z))),
+                        "sure": mean(judge(lab.decode(vae, z)).max(axis=1)),
+                    }
+                    for way, z in places.items()
+                },
+            }
+
+
+def mixture_prior(dataset):
+    """A prior that is trained with the model, a mixture of ten Gaussians, beside N(0, I); 20,000 images, pairs."""
+    x = dataset.x_train[: lab.few(20_000, 500)]
+    for seed in SEEDS:
+        for components in (0, 10):
+            model, prior = controls.train_with_prior(x, components, lab.DEFAULT._replace(epochs=12), seed)
+            elbo = controls.elbo_with_prior(model, prior, dataset.x_test)
+            yield {"components": components, "seed": seed, "elbo": elbo}
 
 
 def noise(dataset):
@@ -310,6 +419,14 @@ def bugs(dataset):
             yield {"bug": name, "seed": seed} | {key: mean(value) for key, value in found.items()}
 
 
+def estimators(dataset):
+    """Three epochs of training on 10,000 images with each estimator of the gradient: the held-out loss after each."""
+    x, test = dataset.x_train[: lab.few(10_000, 300)], dataset.x_test[: lab.few(1000, 50)]
+    for name in gradients.ESTIMATORS:
+        for seed in SEEDS:
+            yield {"estimator": name, "seed": seed, "losses": gradients.train_by(name, x, test, seed)}
+
+
 def latents(dataset):
     """The default recipe with 2, 5, 10 and 20 latents; draws figures/latents.png from the first seed."""
     test = dataset.x_test[: lab.few(1000, 20)]
@@ -338,8 +455,22 @@ def latents(dataset):
             figure.savefig(HERE.parent / "figures" / "latents.png")
 
 
-ALL = (starts, noise, binarised_input, squared_error, beta, bugs, gap, default_model, generalisation, kl_term)
-EXPERIMENTS = {function.__name__: function for function in (*ALL, maximum_likelihood, latents)}
+ALL = (
+    starts,
+    halves,
+    pca,
+    noise,
+    binarised_input,
+    squared_error,
+    beta,
+    bugs,
+    no_kl,
+    gap,
+    default_model,
+    generalisation,
+)
+MORE = (estimators, kl_term, maximum_likelihood, latents, samples, mixture_prior)
+EXPERIMENTS = {function.__name__: function for function in (*ALL, *MORE)}
 
 
 def main():

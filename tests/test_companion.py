@@ -50,7 +50,7 @@ def changed(program, change):
 
 
 (BLOCK,) = blocks("Build your own")
-BETA, CONVOLUTIONS, CONDITION, COLOURS = blocks("Build your own", "diff")
+BETA, CONVOLUTIONS, CONDITION, COLOURS, WARM_UP = blocks("Build your own", "diff")
 (BEGIN, KL_OF_EACH), (ANY_ARRAY,), (WALK,) = map(
     blocks, ("The KL of each latent", "Other images", "A place, and a walk")
 )
@@ -161,18 +161,29 @@ def check_condition(told):
     assert told[1].sum() < told[0].sum()
 
 
-def test_block_on_tensorflow(run_blocks, tmp_path):
-    made = run_blocks({"block": BLOCK}, KERAS_BACKEND="tensorflow")["block"]
+def test_block(run_blocks, tmp_path):
+    made = run_blocks({"block": BLOCK})["block"]
     check(made)
     check_loads_here(tmp_path / "my_vae.keras", made)
 
 
 @pytest.mark.slow
-def test_block_and_its_changes_on_tensorflow(run_blocks, tmp_path):
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_warm_up_and_free_bits(backend, run_blocks):
+    """At the end the weight is 1, and a latent costs its KL, but 0.1 nats at least."""
+    pytest.importorskip(backend)
+    text = changed(BLOCK, WARM_UP)
+    made = run_blocks({"warm": text, "free": text.replace("(kl, 0.1)", "(kl, 50.0)")}, KERAS_BACKEND=backend)
+    np.testing.assert_allclose(made["warm"]["kl"], [closed_form(made["warm"])], rtol=1e-4)
+    np.testing.assert_allclose(made["free"]["kl"], [100.0], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_block_and_its_changes(run_blocks, tmp_path):
     programs = {"unscaled": BLOCK.replace(" / 255", "")}
     for name, change in (("convolutions", CONVOLUTIONS), ("condition", CONDITION), ("beta", BETA)):
         programs[name] = changed(BLOCK, change)
-    made = run_blocks({**programs, "block": BLOCK}, KERAS_BACKEND="tensorflow")
+    made = run_blocks({**programs, "block": BLOCK})
     assert "pixels up to 255 do that in the first epoch" in ONE_LINE
     assert np.isnan(made.pop("unscaled")["loss"]).all()
     for name in made:

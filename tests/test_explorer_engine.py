@@ -16,8 +16,7 @@ import zlib
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from conftest import ROOT, TWO_EPOCHS, decode, encode, learn
+from conftest import ROOT, TWO_EPOCHS, decode, encode, gradients_of, learn
 from keras import ops
 from PIL import Image, ImageDraw
 
@@ -383,26 +382,24 @@ def test_the_pages_gradients_and_steps_are_those_of_keras(beta, noise, small, re
     optimizer.learning_rate = keras.optimizers.schedules.PolynomialDecay(0.01, 2700, end_learning_rate=0.001)
     optimizer.build(vae.trainable_variables)
 
+    def losses():
+        z_mean, z_log_var = encoder(seen)
+        x_hat = decoder(z_mean + ops.exp(z_log_var / 2) * epsilon if noise else z_mean)
+        kl = ops.mean(vae_mnist.kl_divergence(z_mean, z_log_var))
+        return ops.mean(vae_mnist.reconstruction_loss(x, x_hat)), kl
+
     def gradients():
-        with tf.GradientTape() as tape:
-            z_mean, z_log_var = encoder(seen)
-            x_hat = decoder(z_mean + ops.exp(z_log_var / 2) * epsilon if noise else z_mean)
-            reconstruction = ops.mean(vae_mnist.reconstruction_loss(x, x_hat))
-            kl = ops.mean(vae_mnist.kl_divergence(z_mean, z_log_var))
-            loss = reconstruction + beta * kl
-        wanted = tape.gradient(loss, vae.trainable_variables, unconnected_gradients="zero")
-        return [ops.convert_to_numpy(gradient) for gradient in wanted], float(reconstruction), float(kl)
+        return gradients_of(lambda: losses()[0] + beta * losses()[1], vae.trainable_variables)
 
     arguments = [x.ravel().tolist(), seen.ravel().tolist(), epsilon.ravel().tolist(), beta, steps]
     found = small.evaluate(LEARN, arguments)
-    expected, reconstruction, kl = gradients()
-    assert (found["reconstruction"], found["kl"]) == pytest.approx((reconstruction, kl), rel=1e-5)
+    assert (found["reconstruction"], found["kl"]) == pytest.approx([*map(float, losses())], rel=1e-5)
     names = ("encoder_h", "z_mean", "z_log_var", "decoder_h", "decoder_output")
-    for own, theirs in zip(flat(found["gradients"], names), expected, strict=True):
+    for own, theirs in zip(flat(found["gradients"], names), gradients(), strict=True):
         np.testing.assert_allclose(own, theirs.ravel(), atol=1e-4 * max(np.abs(theirs).max(), 1e-12))
     before = [ops.convert_to_numpy(variable) for variable in vae.trainable_variables]
     for _ in range(steps):
-        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients()[0]], vae.trainable_variables)
+        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients()], vae.trainable_variables)
     for own, variable, start in zip(flat(found["layers"], names), vae.trainable_variables, before, strict=True):
         moved = np.abs(variable - start).max()
         np.testing.assert_allclose(own, ops.convert_to_numpy(variable).ravel(), atol=1e-3 * max(moved, 1e-6))

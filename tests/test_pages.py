@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT
 
 MAKE = ROOT / ".github" / "pages.py"
-LINKED = ("README.md", "notebooks/intuition.ipynb", "notebooks/side_notes.ipynb")
+NAMES = ("intuition", "side_notes", "exercises")
+LINKED = ("README.md", *(f"notebooks/{name}.ipynb" for name in NAMES))
 ADDRESS = "alice/my.vae"
 
 
@@ -106,7 +107,7 @@ def test_an_address_goes_into_every_link_and_another_takes_its_place(tmp_path):
     readme, *notebooks = written[1]
     assert "](https://alice.github.io/my.vae/)" in readme
     colab = re.findall(r"colab\.research\.google\.com/github/([\w./-]+)", readme)
-    assert colab == [f"{ADDRESS}/blob/main/notebooks/{name}.ipynb" for name in ("intuition", "side_notes")]
+    assert colab == [f"{ADDRESS}/blob/main/notebooks/{name}.ipynb" for name in NAMES]
     first_cells = [json.loads(text)["cells"][1]["source"] for text in notebooks]
     assert all(f'CODE = "https://github.com/{ADDRESS}"' in "".join(lines) for lines in first_cells)
     assert "first" not in "".join(re.findall(r"https://\S+", readme))
@@ -131,3 +132,12 @@ def test_what_is_no_address_is_refused(address):
     assert done.returncode != 0
     assert "give its owner/name on GitHub" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_hand_out_is_one_page_of_paper_that_nothing_overflows(browser):
+    page = browser.new_page(viewport={"width": 800, "height": 1100})
+    page.goto((ROOT / "docs" / "handout.html").as_uri())
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    low, high = re.search(r"lies between \*\*([\d.]+) and ([\d.]+)\*\*", (ROOT / "README.md").read_text()).groups()
+    assert f"{low} and {high}" in page.inner_text("body")

@@ -93,6 +93,8 @@ def test_it_says_what_the_record_says(visit):
     ):
         assert words in text, words
     assert "4.12" in text
+    kl = [sum(0.5 * (m * m + math.exp(-2) + 1) for m in row) for row in seen.z_mean.tolist()]
+    assert f"5.25 ± {np.std(kl, ddof=1) / math.sqrt(60):.2f}" in text
     assert "<b>dog</b>" in text, "names are text"
     assert page.locator("li.wrong").count() == 1
 

@@ -5,6 +5,7 @@
 | `models` | data, and models with one part changed |
 | `measures` | what is measured of models and images |
 | `drawing` | numbers as text, tables, and parts of pictures |
+| `controls` | what else does what the post claims |
 | `network`, `autoencoders`, `causes`, `trick`, `loss`, `plane`, `bugs`, `beta` | the sections of intuition.ipynb |
 | `gap`, `posteriors`, `own_q`, `gradients`, `without_kl`, `directions`, `grey` | the sections of side_notes.ipynb |
 

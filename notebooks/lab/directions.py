@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
-from lab.drawing import BLUE, GREY, RED, draw_posterior, mean_error, number, percent, table
+from lab.drawing import BLUE, GREY, RED, draw_posterior, number, table
 from lab.gap import divergences
 from lab.measures import AXIS, masses, mean_and_variance
 from lab.own_q import islands, optimise_q
@@ -61,23 +61,6 @@ def crossing():
 def count_islands(digits):
     """In how many islands 86 % of each true posterior lies: (n,)."""
     return np.array([len(islands(masses(joint), AXIS)) for joint in digits.joints])
-
-
-def island_table(digits, own_gap):
-    """Show how many of the Digits have one island or several, and the gap that their own q leaves, own_gap (n,)."""
-    counts, rows = count_islands(digits), []
-    for name, there in (("one", counts == 1), ("several", counts > 1)):
-        error = math.sqrt(there.mean() * (1 - there.mean()) / len(there))
-        gap = mean_error(own_gap[there], 2) if there.sum() > 1 else "–"
-        rows.append([name, there.sum(), percent(there.mean(), error, 1), gap, number((own_gap * there).mean(), 3)])
-    header = [
-        "islands",
-        "digits",
-        "share of the digits",
-        "gap with own q, nats",
-        "its part of the mean over all digits",
-    ]
-    table(header, rows)
 
 
 class TwoModes(NamedTuple):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lab.drawing import BLUE, GREY, ORANGE, RED, number, table
+from lab.drawing import BLUE, GREY, ORANGE, RED, number, recorded, table
 from lab.measures import AXIS, encode, log_evidence, log_gaussian, masses, measure, standard_error
 from lab.models import few
 from seevae.results import evidence, pictures
@@ -37,32 +37,45 @@ class Moments(keras.callbacks.Callback):
             self.digits[step] = measure(self.model, self.x, self.labels, on_grid=False)
 
 
-def plot_moments(moments):
-    """log p(x) and the ELBO at each of the MOMENTS, the gap between them shaded; and the gap alone, with its errors."""
-    caption = "Errors: over the digits. 600 steps are an epoch of MNIST. The start lies below the left picture."
+def plot_moments():
+    """log p(x) and the ELBO at each of the MOMENTS, by the default recipe, and the gap by both: the record's."""
+    caption = "Three seeds, bars: standard errors. 600 steps are an epoch. The start lies below the left picture."
     figure = pictures.new_figure(10, 4.2, "log p(x) and the ELBO while the model trains", caption)
     left, right = figure.subplots(1, 2)
-    places, names = range(len(moments.digits)), [f"{step:,}" for step in moments.digits]
-    log_p, elbo, gap = (
-        np.stack([getattr(digits, name) for digits in moments.digits.values()]) for name in ("log_p", "elbo", "gap")
-    )
-    left.plot(places, log_p.mean(axis=1), "o-", color=BLUE, linewidth=2, label="evidence log p(x)")
-    left.plot(places, elbo.mean(axis=1), "s-", color=RED, linewidth=2, label="ELBO")
-    left.fill_between(places, elbo.mean(axis=1), log_p.mean(axis=1), color=ORANGE, alpha=0.35, label="the gap")
+    places = range(len(MOMENTS))
+    log_p, elbo = (by_moment("default", key).mean(axis=1) for key in ("log_p", "elbo"))
+    left.plot(places, log_p, "o-", color=BLUE, linewidth=2, label="evidence log p(x)")
+    left.plot(places, elbo, "s-", color=RED, linewidth=2, label="ELBO")
+    left.fill_between(places, elbo, log_p, color=ORANGE, alpha=0.35, label="the gap")
     left.set(ylabel="nats per image", ylim=(-260, -130))
-    right.errorbar(
-        places, gap.mean(axis=1), standard_error(gap), color=ORANGE, fmt="o-", capsize=4, linewidth=2, label="mean"
-    )
-    right.plot(places, np.median(gap, axis=1), "^--", color=GREY, linewidth=2, label="median")
+    for recipe, colour, marker in (("default", ORANGE, "o"), ("author", GREY, "^")):
+        gap = by_moment(recipe, "gap")
+        error = standard_error(gap)
+        right.errorbar(
+            places,
+            gap.mean(axis=1),
+            error,
+            color=colour,
+            fmt=f"{marker}-",
+            capsize=4,
+            linewidth=2,
+            label=f"{recipe} recipe",
+        )
     right.set(ylabel="gap, nats per image (logarithmic scale)", yscale="log")
     right.set_yticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
     right.minorticks_off()
     for axes in (left, right):
-        axes.set_xticks(places, names)
+        axes.set_xticks(places, [f"{step:,}" for step in MOMENTS])
         axes.set_xlabel("steps")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=11)
     return figure
+
+
+def by_moment(recipe, key):
+    """A value of the recorded experiment "gap" by a recipe, for each of the MOMENTS and each seed: (moments, seeds)."""
+    runs = [run for run in recorded("gap") if run["recipe"] == recipe]
+    return np.array([[run[key] for run in runs if run["steps"] == step] for step in MOMENTS])
 
 
 def divergences(joint, axis, z_mean, z_log_var):

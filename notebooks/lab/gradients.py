@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 import vae_mnist
-from lab.drawing import BLUE, ORANGE, RED, mean_error, percent, significant, table
+from lab.drawing import BLUE, ORANGE, RED, percent, significant, table
 from lab.measures import encode
 from lab.models import AUTHOR, DEFAULT, compile_options, few
 from seevae.results import evidence, pictures
@@ -109,29 +109,6 @@ def beyond_two_sigma(drawn):
         by_image = (square * far).sum(axis=1) / square.sum(axis=1)
         shares.append((by_image.mean(), by_image.std(ddof=1) / math.sqrt(len(by_image))))
     return shares
-
-
-def ratio_table(models):
-    """Show the variance ratios of {name: gradient_draws' result}: median and quartiles over the images."""
-    rows = []
-    for name, drawn in models.items():
-        for estimator in ESTIMATORS[:2]:
-            median, low, high = (
-                significant(q) for q in np.quantile(variance_ratios(drawn, estimator), (0.5, 0.25, 0.75))
-            )
-            rows.append([name, estimator, median, f"{low} to {high}"])
-    table(["model", "estimator", "times the variance, median", "middle half of the digits"], rows)
-
-
-def beyond_table(drawn):
-    """Show what draws beyond two sigma carry of the score function's variance, without and with a baseline."""
-    shares = [percent(*share, digits=1) for share in beyond_two_sigma(drawn)]
-    rows = [["of all draws", percent((drawn["radius"] > 2).mean(), digits=1)]]
-    rows += [
-        [f"of the variance, {name}", share]
-        for name, share in zip(("no baseline", "with a baseline"), shares, strict=True)
-    ]
-    table(["beyond two sigma", "share"], rows)
 
 
 def plot_gradients(drawn):
@@ -253,31 +230,3 @@ def train_by(estimator, x, x_test, seed=0, epochs=3):
     )
     trainer.fit(x, x, batch_size=recipe.batch_size, epochs=recipe.epochs, verbose=0, callbacks=[follow])
     return losses
-
-
-def train_by_each(dataset, images=10_000, seeds=(0, 1, 2)):
-    """Train with each estimator and seed on the first images of a data set: {estimator: losses (seeds, epochs + 1)}."""
-    x, x_test = dataset.x_train[: few(images, 300)], dataset.x_test[: few(1000, 50)]
-    return {name: np.array([train_by(name, x, x_test, seed) for seed in seeds[: few(3, 2)]]) for name in ESTIMATORS}
-
-
-def plot_training(runs):
-    """The held-out loss after each epoch, of {estimator: losses (seeds, epochs + 1)}: one line a seed."""
-    figure = pictures.new_figure(8, 4.2, "The same training with three estimators of the gradient")
-    axes = figure.add_subplot()
-    for (name, losses), colour, marker in zip(runs.items(), (RED, ORANGE, BLUE), "os^", strict=True):
-        epochs = np.arange(1, losses.shape[1])
-        lines = axes.plot(epochs, losses[:, 1:].T, marker=marker, color=colour, linewidth=1.8)
-        lines[0].set_label(name)
-    axes.set(xlabel="epoch (10,000 images each)", ylabel="held-out loss = −ELBO, nats per image")
-    axes.set_xticks(epochs)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=11)
-    return figure
-
-
-def training_table(runs):
-    """Show the held-out loss after each epoch of plot_training's runs: mean over the seeds and its standard error."""
-    epochs = range(1, next(iter(runs.values())).shape[1])
-    rows = [[name, *(mean_error(losses[:, epoch]) for epoch in epochs)] for name, losses in runs.items()]
-    table(["estimator", *(f"epoch {epoch}" for epoch in epochs)], rows)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 import vae_mnist
-from lab.models import SMOKE, few
+from lab.models import SMOKE, few, first
 from seevae.results import evidence
 
 
@@ -98,10 +98,27 @@ class Digits(NamedTuple):
     elbo: np.ndarray  # (n,), nats; a mean over 100 draws of z
     joints: np.ndarray | None = None  # log p(x, z) on the grid over AXIS: (n, k, k)
 
+    def first(self, number):
+        """The first so many of them."""
+        x, labels, q, log_p, elbo, joints = self
+        return Digits(
+            x[:number], labels[:number], [part[:number] for part in q], log_p[:number], elbo[:number], joints[:number]
+        )
+
     @property
     def gap(self):
         """What the ELBO leaves out of log p(x): (n,), nats."""
         return self.log_p - self.elbo
+
+
+MEASURED = {}  # by model: the notebooks' sections share it, and any of them may come first
+
+
+def measured(vae, dataset):
+    """The Digits of the first 500 held-out images, measured once for each model."""
+    if vae not in MEASURED:
+        MEASURED[vae] = measure(vae, *first(dataset.x_test, dataset.y_test))
+    return MEASURED[vae]
 
 
 def measure(vae, x, labels, on_grid=True):

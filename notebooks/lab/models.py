@@ -4,6 +4,7 @@ With VAE_SMOKE set, everything is small and quick, for the tests.
 """
 
 import functools
+import json
 import math
 import os
 import warnings
@@ -12,6 +13,7 @@ import keras
 from keras import ops
 
 import vae_mnist
+from lab import ROOT
 from seevae.images import data
 from seevae.training import optimizers, recipes
 from seevae.training.batches import Batches
@@ -23,6 +25,7 @@ SMOKE = "VAE_SMOKE" in os.environ  # the tests' short run: the sample data, one 
 DEFAULT = recipes.RECIPES["default"]
 AUTHOR = recipes.RECIPES["author"]
 CLEAN = DEFAULT._replace(binarised_input=False)  # no noise on the input
+FEW_STEPS = 4  # in one call
 PLAIN = CLEAN._replace(spread_weights=False)  # and Keras's own initial weights
 
 
@@ -40,16 +43,31 @@ def few(number, smoke):
     return min(number, smoke) if SMOKE else number
 
 
+def default_model():
+    """The model of the committed run, `python vae_mnist.py`, so that nothing must be trained first.
+
+    notebooks/default.weights.h5 holds its weights, without its optimizer: vae.save_weights wrote them.
+    """
+    vae = vae_mnist.build_vae()
+    vae.load_weights(ROOT / "notebooks" / "default.weights.h5")
+    return vae
+
+
+def default_history():
+    """The losses of each epoch of that run, {name: [nats per image]}, as vae_mnist.train returns them."""
+    return json.loads((ROOT / "figures" / "metrics.json").read_text())["history"]
+
+
 def train_vae(x, recipe=DEFAULT, seed=0, latent_dim=2, x_test=None, callbacks=(), steps_in_a_call=None):
     """A VAE trained on images x (n, 784) float32 in [0, 1], and its history (see vae_mnist.train).
 
-    `steps_in_a_call`: after how many steps the callbacks are called (a tenth of an epoch).
+    `steps_in_a_call`: after how many steps the callbacks are called.
     """
     keras.utils.set_random_seed(seed)
     recipe = recipe._replace(epochs=few(recipe.epochs, 2))
     vae = vae_mnist.build_vae(recipe, latent_dim=latent_dim, seed=seed)
     vae_mnist.compile_vae(vae, recipe, len(x))
-    vae.steps_per_execution = min(steps_in_a_call or math.inf, vae.steps_per_execution)  # 1 on PyTorch
+    vae.steps_per_execution = min(steps_in_a_call or FEW_STEPS, vae.steps_per_execution)  # 1 on PyTorch
     return vae, vae_mnist.train(vae, x, x_test, recipe, seed, verbose=0, callbacks=callbacks)
 
 
@@ -102,8 +120,14 @@ def variant(sample=vae_mnist.sample_latent, beta=1, recipe=DEFAULT, latent_dim=2
 
 
 def compile_options(steps):
-    """optimizers.compile_options; nothing in the tests' short run, where compiling would take longest."""
-    return {} if SMOKE else optimizers.compile_options(steps)
+    """optimizers.compile_options, with few steps in a call: these trainings are short, and JAX compiles each of them.
+
+    Nothing in the tests' short run, where compiling would take longest.
+    """
+    if SMOKE:
+        return {}
+    options = optimizers.compile_options(steps)
+    return options | {"steps_per_execution": min(FEW_STEPS, options["steps_per_execution"])}
 
 
 def fit(model, x, loss, recipe, seed=0):

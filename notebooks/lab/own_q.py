@@ -8,7 +8,7 @@ from keras import ops
 from scipy import ndimage
 
 import vae_mnist
-from lab.drawing import BLUE, GREY, ORANGE, mean_error, number, percent, share_error, table
+from lab.drawing import BLUE, GREY, ORANGE, table
 from lab.measures import AXIS, TWO_SIGMA, elbo_of, level_that_holds, masses, mean_and_variance
 from lab.models import compile_options, few
 from seevae.results import pictures
@@ -103,31 +103,12 @@ def split_gap(decoder, digits, own, seed=2):
     return {"the encoder's q": digits.gap, **gaps}
 
 
-def split_table(parts):
-    """Show the gaps of {digits: split_gap's result}: means with standard errors, and medians."""
-    rows = []
-    for digits, gaps in parts.items():
-        rows += [[digits, name, mean_error(gap, 2), number(np.median(gap), 2)] for name, gap in gaps.items()]
-        encoders = gaps["the encoder's q"] - gaps["own q"]
-        rows.append([digits, "the encoder's part", mean_error(encoders, 2), number(np.median(encoders), 2)])
-    table(["digits", "gap left with", "mean, nats", "median, nats"], rows)
-
-
-def share_table(parts):
-    """Show the encoder's share of the gap, and how much of it is place, for {digits: split_gap's result}."""
-    rows = []
-    for digits, gaps in parts.items():
-        encoder, place, own = gaps.values()
-        shares = [percent(*share_error(encoder - part, encoder), digits=1) for part in (own, place)]
-        rows.append([digits, *shares])
-    table(["digits", "the encoder's share of the gap", "removed by the best place alone"], rows)
-
-
 def plot_split(parts):
     """The gaps of {digits: split_gap's result}, each kind sorted by size, on a logarithmic scale."""
     caption = "Gaps below 0.01 are drawn at 0.01: there the draws of z decide."
-    figure = pictures.new_figure(9, 4.4, "What the ELBO leaves out, digit by digit", caption)
-    for axes, (digits, gaps) in zip(figure.subplots(1, 2, sharey=True), parts.items(), strict=True):
+    figure = pictures.new_figure(4.6 * max(2, len(parts)), 4.4, "What the ELBO leaves out, digit by digit", caption)
+    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+    for axes, (digits, gaps) in zip(panels, parts.items(), strict=True):
         share = 100 * (np.arange(len(gaps["own q"])) + 0.5) / len(gaps["own q"])
         for (name, gap), colour, style in zip(gaps.items(), (BLUE, GREY, ORANGE), ("-", "--", "-"), strict=True):
             axes.plot(share, np.maximum(np.sort(gap), 0.01), style, color=colour, linewidth=2.5, label=name)

@@ -3,6 +3,7 @@
 import numpy as np
 from IPython.display import IFrame
 from matplotlib import patches
+from matplotlib.colors import to_rgba_array
 
 from lab import ROOT
 from lab.drawing import class_legend, strip
@@ -13,7 +14,7 @@ from seevae.results import pictures
 def embed(page):
     """Write an explorer's page beside the figures and show it in the notebook.
 
-    (In the notebook as committed, the frame leads to the committed page: the default run's, which is the same model.)
+    (In the notebook as committed, the frame leads to the committed page, which is of the same model.)
     """
     folder = ROOT / "figures" / "notebook"
     folder.mkdir(exist_ok=True)
@@ -22,24 +23,36 @@ def embed(page):
 
 
 def plot_overlay(vae, dataset, edge=3.2, cells=27):
-    """The post's two pictures on one another: held-out codes, and the digits that the decoder draws at their place."""
+    """The post's two pictures in one: the digits that the decoder draws, each on the colour of the classes there."""
     z_mean, _ = encode(vae, dataset.x_test)
     ticks = np.linspace(-edge, edge, cells)
     drawn = pictures.tile(decode(vae, pictures.manifold_codes(ticks)).reshape(cells, cells, -1)[::-1])
     ink = np.zeros((*drawn.shape, 4))
     ink[..., 3] = drawn  # black ink, as opaque as the pixel is dark
     edge += (ticks[1] - ticks[0]) / 2
-    caption = f"{dataset.name}, held out; dashed: 1, 2 and 3 sigma of the prior"
+    caption = f"{dataset.name}, held out; white: no code; pale: several classes; dashed: 1, 2, 3 sigma"
     figure = pictures.new_figure(9.2, 9, "The latent plane, with the decoder's digits on it", caption)
     axes = figure.add_subplot()
+    where = {"extent": (-edge, edge, -edge, edge)}
+    axes.imshow(class_colours(z_mean, dataset.y_test, edge, cells), origin="lower", interpolation="nearest", **where)
+    axes.imshow(ink, zorder=3, interpolation="bilinear", **where)
     for radius in (1, 2, 3):
-        axes.add_patch(patches.Circle((0, 0), radius, fill=False, edgecolor="0.5", linestyle=(0, (4, 3))))
-    colours = np.array(pictures.CLASS_COLOURS)[dataset.y_test]
-    axes.scatter(*z_mean.T, c=colours, s=10, alpha=0.45, linewidths=0, rasterized=True)
-    axes.imshow(ink, extent=(-edge, edge, -edge, edge), zorder=3, interpolation="bilinear")
+        axes.add_patch(patches.Circle((0, 0), radius, fill=False, edgecolor="0.3", linestyle=(0, (4, 3)), zorder=4))
     axes.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal", xlabel="z1", ylabel="z2")
     class_legend(figure)
     return figure
+
+
+def class_colours(z, labels, edge, cells):
+    """The colour of each cell of a square [-edge, edge]^2, from below: (cells, cells, 4).
+
+    That of the class with most of the codes z (n, 2) in it, paler where its share is small; transparent without codes.
+    """
+    bins = np.linspace(-edge, edge, cells + 1)
+    counts = np.stack([np.histogram2d(*z[labels == digit].T[::-1], bins=[bins, bins])[0] for digit in range(10)])
+    colours = to_rgba_array(pictures.CLASS_COLOURS)[counts.argmax(axis=0)]
+    colours[..., 3] = 0.75 * counts.max(axis=0) / np.maximum(counts.sum(axis=0), 1)
+    return colours
 
 
 def plot_walk(vae, start, end, steps=12):

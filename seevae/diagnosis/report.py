@@ -39,7 +39,7 @@ def page(record, seen):
     """
     shown = as_bytes(seen.x[:1], seen.shape) is not None
     plane = plane_of(seen) if shown and seen.z_mean.shape[1] == 2 else None
-    parts = [heading(record), numbers(record), latents(record, seen)]
+    parts = [heading(record), numbers(record, seen), latents(record, seen)]
     if shown:
         parts += [examples(seen), plane_section(seen, plane) if plane else ways(seen), new_images(seen)]
     else:
@@ -117,14 +117,15 @@ def heading(record):
 <p class="soft">Read as: {escape(read)}.</p>"""
 
 
-def numbers(record):
+def numbers(record, seen):
     """The table of losses and log p(x), with errors."""
     held_out, known = record["held_out"], record.get("evidence") or {}
+    kl = kl_of(seen).sum(axis=1)
     of_images, drawing = held_out["standard_error_of_images"], held_out["standard_error"]
     rows = [
         ("ELBO", f"{held_out['elbo']:.2f} ± {of_images:.2f}", "the bound on log p(x) that training raises"),
         ("Reconstruction loss", f"{held_out['reconstruction_loss']:.2f}", "what an image costs once its code is known"),
-        ("KL loss", f"{held_out['kl_loss']:.2f}", "what the code costs"),
+        ("KL loss", f"{held_out['kl_loss']:.2f} ± {kl.std(ddof=1) / len(kl) ** 0.5:.2f}", "what the code costs"),
     ]
     if known.get("importance_weighted") is not None:
         samples, images = known["importance_samples"], known["images"]
@@ -155,6 +156,11 @@ def details(record):
         for title, words in lists.items()
         if words
     )
+
+
+def kl_of(seen):
+    """KL(q(z|x) || N(0, 1)) of each image and latent, (n, latent_dim), nats."""
+    return 0.5 * (seen.z_mean**2 + np.exp(seen.z_log_var) - 1 - seen.z_log_var)
 
 
 # -- Latents -----------------------------------------------------------------------------------------------------------
@@ -248,7 +254,7 @@ def new_images(seen):
 
 def ways(seen):
     """For each of the most used latents: the image of the middle, with this latent taken from -3 to 3."""
-    kl = (seen.z_mean**2 + np.exp(seen.z_log_var) - 1 - seen.z_log_var).mean(axis=0)
+    kl = kl_of(seen).mean(axis=0)
     most = np.argsort(-kl, kind="stable")[:WAYS]
     middle = int(np.argsort(seen.losses, kind="stable")[len(seen.losses) // 2])
     values = np.linspace(-3, 3, STEPS)

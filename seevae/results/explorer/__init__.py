@@ -14,13 +14,15 @@ import math
 import re
 import statistics
 import zlib
+from collections.abc import Callable, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seevae.images.converting import to_numpy
-from seevae.images.data import DIGITS
+from seevae.images.data import DIGITS, Dataset
 from seevae.results import evidence
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +33,16 @@ SHOWN_CODES = 10_000
 SAMPLES = 32  # draws of epsilon with which the page takes an expectation over q
 
 
-def page(encode, decode, dataset, colours, replay=None, origin="", seed=0, layers=None):
+def page(
+    encode: Callable,
+    decode: Callable,
+    dataset: Dataset,
+    colours: Sequence[str],
+    replay: Any = None,
+    origin: str = "",
+    seed: int = 0,
+    layers: dict | None = None,
+) -> str:
     """The explorer of a trained VAE as one self-contained HTML document, a string.
 
     encode: x (n, 784) -> z_mean, z_log_var, each (n, latent_dim); decode: z -> probabilities (n, 784). layers: what

@@ -1,0 +1,157 @@
+"""The checks of exercises.ipynb: each prints whether an answer is right, or what is wrong with it.
+
+They are closed forms, known mistakes and `examine`, as in seevae/check.py.
+"""
+
+import functools
+
+import numpy as np
+from keras import ops
+
+from lab.measures import AXIS, decode, elbo_of, encode, kl_of, log_evidence, masses
+from lab.measures import log_joint as joint_on_grid
+from seevae import UserError, check
+
+BLANK = "Not yet: replace each ... in the cell above."
+
+
+class NotYetError(Exception):
+    """There is still a blank."""
+
+
+def checked(look):
+    """A check that prints what look(...) finds wrong (a sentence, or None), also where it fails."""
+
+    @functools.wraps(look)
+    def run(*answers):
+        try:
+            given(*answers)
+            wrong = look(*answers)
+        except NotYetError:
+            print(BLANK)
+            return
+        except UserError as error:
+            wrong = str(error)
+        except Exception as error:
+            wrong = f"it ends in {type(error).__name__}: {error}"
+        print(f"Wrong: {wrong}." if wrong else "Right.")
+
+    return run
+
+
+def given(*answers):
+    """Raise NotYetError where an answer is a blank."""
+    if any(answer is None or answer is ... for answer in answers):
+        raise NotYetError
+
+
+def called(function, *arguments):
+    """What an answer's function gives. Raises NotYetError where it gives a blank."""
+    found = function(*arguments)
+    given(found)
+    return found
+
+
+@checked
+def check_draw(sample_latent):
+    """Task 1."""
+    return check.check_draw({"sample_latent": functools.partial(called, sample_latent)})
+
+
+@checked
+def check_kl(kl_loss):
+    """Task 2."""
+    return check.check_kl({"kl_loss": functools.partial(called, kl_loss)}, None)
+
+
+@checked
+def check_reconstruction(reconstruction_loss):
+    """Task 3."""
+    return check.check_reconstruction({"reconstruction_loss": functools.partial(called, reconstruction_loss)})
+
+
+@checked
+def check_loss(loss, vae, x):
+    """Task 4: the loss of images x, -ELBO, one number; within the error of a single draw an image."""
+    if np.shape(loss) != ():
+        return f"it has shape {np.shape(loss)}: give one number, the mean over the images"
+    q = encode(vae, x)
+    elbo, _ = elbo_of(vae.get_layer("decoder"), x, *q, draws=10)
+    kl, loss = kl_of(*q).mean(), float(loss)
+    near = 0.5 + 0.01 * abs(elbo.mean())
+    if abs(loss + elbo.mean()) < near:
+        return None
+    if abs(loss - elbo.mean()) < near:
+        return "this is the ELBO: the loss is minus that"
+    if abs(loss + elbo.mean() + kl) < near:
+        return "the KL loss is missing"
+    if abs(loss + elbo.mean() + 2 * kl) < near:
+        return "the KL loss was subtracted: it is added"
+    return f"it is {loss:.1f} nats, and {-elbo.mean():.1f} would be right"
+
+
+@checked
+def check_new(z, new, vae):
+    """Task 5: 100 codes from the prior, and what they decode to."""
+    z, new = np.asarray(ops.convert_to_numpy(z), "float32"), ops.convert_to_numpy(new)
+    if z.shape != (100, 2):
+        return f"z has shape {z.shape}: give (100, 2), a row a code"
+    if np.abs(z.mean(axis=0)).max() > 0.5 or not 0.7 < z.std() < 1.3:
+        return f"z has mean {z.mean():.2f} and standard deviation {z.std():.2f}: the prior has 0 and 1"
+    if new.shape != (100, 784):
+        return f"new has shape {new.shape}: give (100, 784)"
+    return None if np.allclose(new, decode(vae, z), atol=1e-3) else "new is not what the decoder draws at z"
+
+
+@checked
+def check_kl_of_each(kl_of_each, vae, x):
+    """Task 6: the KL of each latent, the mean over images x."""
+    z_mean, z_log_var = encode(vae, x)
+    each = 0.5 * (z_mean**2 + np.exp(z_log_var) - z_log_var - 1)
+    found = np.asarray(ops.convert_to_numpy(kl_of_each), "float64")
+    if found.shape != each.shape[1:]:
+        return f"it has shape {found.shape}: give one number for each of the {each.shape[1]} latents"
+    return (
+        None
+        if np.allclose(found, each.mean(axis=0), rtol=1e-3)
+        else f"they sum to {found.sum():.2f}, not to the KL loss"
+    )
+
+
+@checked
+def check_posterior(posterior, log_p, vae, image):
+    """Task 7: p(z|x) of one image on the grid of AXIS, which sums to 1, and log p(x)."""
+    joint = joint_on_grid(vae.get_layer("decoder"), image[None], AXIS, AXIS)[0]
+    found = np.asarray(posterior, "float64")
+    if found.shape != joint.shape:
+        return f"posterior has shape {found.shape}: give {joint.shape}, that of log_joint"
+    if not np.isfinite(found).all():
+        return "posterior is not finite: take the largest log_joint away before exp"
+    if abs(found.sum() - 1) > 1e-3:
+        return f"posterior sums to {found.sum():.3g}, not to 1: divide by its sum"
+    if not np.allclose(found, masses(joint), atol=1e-3):
+        return "posterior is not proportional to exp(log_joint)"
+    exact = log_evidence(vae.get_layer("decoder"), image[None])[0]
+    if abs(float(log_p) - exact) > 0.1:
+        cell = 2 * np.log(AXIS[1] - AXIS[0])
+        forgot = abs(float(log_p) + cell - exact) < 0.1
+        return (
+            "log_p lacks the area of a cell"
+            if forgot
+            else f"log_p is {float(log_p):.2f}, and {exact:.2f} would be right"
+        )
+    return None
+
+
+@checked
+def check_vae(vae, encoder, decoder, reconstruction_loss, sample_latent, x):
+    """Task 8: all that seevae.check looks at; the first thing that is wrong."""
+    file = {"vae": vae, "encoder": encoder, "decoder": decoder}
+    file |= {"reconstruction_loss": reconstruction_loss, "sample_latent": sample_latent}
+    wrong = [f"{what}: {sentence}" for what, sentence in check.judge(file, x) if sentence]
+    return wrong[0].removesuffix(".") if wrong else None
+
+
+def grid_of(vae, image):
+    """log p(x, z) of one image (784,) on the grid over AXIS: (k, k); and the area of a cell."""
+    return joint_on_grid(vae.get_layer("decoder"), image[None], AXIS, AXIS)[0], float(AXIS[1] - AXIS[0]) ** 2

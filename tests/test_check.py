@@ -1,0 +1,175 @@
+"""seevae.check: right answers pass, each deliberate mistake is told apart, and the command's exit status says which."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+from keras import ops
+
+import vae_mnist
+from seevae import check
+
+RIGHT = {"reconstruction_loss": vae_mnist.reconstruction_loss, "sample_latent": vae_mnist.sample_latent}
+
+
+def kl_of(change=lambda mean, log_var: 0.5 * (mean**2 + ops.exp(log_var) - log_var - 1), over=ops.sum):
+    return {"kl_loss": lambda mean, log_var: over(change(ops.convert_to_tensor(mean), log_var), axis=-1)}
+
+
+def test_what_is_right_passes():
+    assert check.check_reconstruction(RIGHT) is None
+    assert check.check_draw(RIGHT) is None
+    assert check.check_kl(kl_of(), None) is None
+    assert check.check_kl({"kl_loss": vae_mnist.kl_divergence}, None) is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (keras.losses.binary_crossentropy, "the mean over the pixels"),
+        (lambda x, x_hat: 784 * keras.losses.mean_squared_error(x, x_hat), "a squared error, without its variance"),
+        (keras.losses.mean_squared_error, "a mean of squared errors"),
+        (lambda x, x_hat: -vae_mnist.reconstruction_loss(x, x_hat), "its sign is wrong"),
+        (lambda x, x_hat: vae_mnist.reconstruction_loss(x, ops.sigmoid(x_hat)), "for logits"),
+        (lambda x, x_hat: vae_mnist.reconstruction_loss(x_hat, x), "have changed places"),
+        (lambda x, x_hat: 2 * vae_mnist.reconstruction_loss(x, x_hat), "would be right"),
+        (lambda x, x_hat: x - x_hat, "an array of shape (50, 784)"),
+        (lambda x, x_hat: ops.log(0 * x_hat[:, 0] - 1), "NaN"),
+    ],
+)
+def test_mistakes_in_the_reconstruction_loss_are_told_apart(loss, said):
+    assert said in check.check_reconstruction({"reconstruction_loss": loss})
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (kl_of(over=ops.mean), "the mean over the 3 latents"),
+        (kl_of(lambda m, v: -0.5 * (m**2 + ops.exp(v) - v - 1)), "its sign is wrong"),
+        (kl_of(lambda m, v: m**2 + ops.exp(v) - v - 1), "the factor 1/2"),
+        (kl_of(lambda m, v: 0.5 * (m**2 + ops.exp(2 * v) - 2 * v - 1)), "the log of the standard deviation"),
+        (kl_of(lambda m, v: 0.5 * (m + ops.exp(v) - v - 1)), "z_mean is not squared"),
+        (kl_of(lambda m, v: 0.5 * (m**2 + ops.exp(v) - v)), "the 1 in it is missing"),
+        (kl_of(lambda m, v: 0.5 * (m**2 + ops.exp(v) - 1)), "the logarithm of the variance is missing"),
+        (kl_of(lambda m, v: 0.7 * (m**2 + ops.exp(v) - v - 1)), "would be right"),
+    ],
+)
+def test_mistakes_in_the_kl_loss_are_told_apart(file, said):
+    assert said in check.check_kl(file, None)
+
+
+def model_that_adds(kl):
+    """A VAE of three latents, untrained, in which a layer adds kl(z_mean, z_log_var) to the loss."""
+
+    class Adds(keras.layers.Layer):
+        def call(self, q):
+            self.add_loss(kl(*q))
+            return q
+
+    keras.utils.set_random_seed(0)
+    encoder, decoder = vae_mnist.build_encoder(3, 8), vae_mnist.build_decoder(3, 8)
+    x = keras.Input((784,))
+    q = Adds()(encoder(x))
+    return {"vae": keras.Model(x, decoder(q[0])), "encoder": encoder}
+
+
+@pytest.mark.parametrize(
+    ("kl", "said"),
+    [
+        (lambda *q: ops.mean(vae_mnist.kl_divergence(*q)), None),
+        (lambda *q: ops.mean(vae_mnist.kl_divergence(*q)) / 3, "the mean over the 3 latents"),
+        (lambda *q: ops.sum(vae_mnist.kl_divergence(*q)), "summed over the batch"),
+        (lambda *q: -ops.mean(vae_mnist.kl_divergence(*q)), "its sign is wrong"),
+        (lambda *q: 4 * ops.mean(vae_mnist.kl_divergence(*q)), "would be right"),
+    ],
+)
+def test_a_kl_that_a_layer_adds_is_held_against_the_closed_form(kl, said, sample):
+    found = check.check_kl(model_that_adds(kl), sample.x_test[:40])
+    assert found is None if said is None else said in found
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda q, seed: q[0] + ops.exp(q[1]) * keras.random.normal(ops.shape(q[0]), seed=seed), "is the variance"),
+        (lambda q, seed: q[0] + q[1] * keras.random.normal(ops.shape(q[0]), seed=seed), "taken for the standard dev"),
+        (lambda q, seed: vae_mnist.sample_latent(q, 1), "two calls draw the same"),
+        (lambda q, seed: q[0], "all images get the same epsilon, or none"),
+        (lambda q, seed: q[0] + keras.random.normal((1, 2), seed=seed), "all images get the same epsilon"),
+        (lambda q, seed: ops.exp(q[1] / 2) * keras.random.normal(ops.shape(q[0]), seed=seed), "around z_mean"),
+        (lambda q, seed: q[0] + 0.01 * (vae_mnist.sample_latent(q, seed) - q[0]), "would be right"),
+        (lambda q, seed: vae_mnist.sample_latent(q, seed)[:, 0], "gives shape"),
+    ],
+)
+def test_mistakes_in_the_draw_are_told_apart(draw, said):
+    assert said in check.check_draw({"sample_latent": draw})
+
+
+STUDENT = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import vae_mnist
+from keras import ops
+
+vae = vae_mnist.build_vae()
+vae.load_weights({str(ROOT / "notebooks" / "default.weights.h5")!r})
+encoder, decoder = vae.get_layer("encoder"), vae.get_layer("decoder")
+reconstruction_loss, sample_latent = vae_mnist.reconstruction_loss, vae_mnist.sample_latent
+"""
+AVERAGED = "kl_loss = lambda mean, log_var: vae_mnist.kl_divergence(mean, log_var) / mean.shape[1]\n"
+
+
+COMMAND = "import sys; from seevae import check; sys.exit(check.main(sys.argv[1:]))"
+
+
+def judged(run_python, tmp_path, text, name="my_vae.py"):
+    (tmp_path / "my_vae.py").write_text(text)
+    return run_python("-c", COMMAND, name)
+
+
+def test_it_is_a_command(run_python):
+    done = run_python("-m", "seevae.check", "nothing.py", own_process=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no file nothing.py" in done.stderr
+
+
+def test_the_command_judges_a_file(run_python, tmp_path):
+    done = judged(run_python, tmp_path, STUDENT)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "my_vae.py: PASS"), done.stderr
+    assert re.findall(r"^(\w+)  (.*)$", done.stdout, flags=re.M) == [
+        ("pass", "reconstruction loss"),
+        ("pass", "KL loss"),
+        ("pass", "draw of z"),
+        ("pass", "trained network"),
+    ]
+
+
+def test_a_kl_averaged_over_latents_fails(run_python, tmp_path):
+    done = judged(run_python, tmp_path, STUDENT + AVERAGED)
+    assert done.returncode == 1
+    assert "FAIL  KL loss: it is the mean over the 3 latents: sum over them\n" in done.stdout
+    assert done.stdout.endswith("my_vae.py: FAIL, 1 of these are wrong\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("", "other.py", "There is no file other.py"),
+        ("encoder = 1", "my_vae.py", "my_vae.py has no decoder: give your two networks these names."),
+        ("x = 1\n1 / 0\n", "my_vae.py", "my_vae.py, line 2 ends in ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_cannot_be_judged_is_told_in_a_sentence(run_python, tmp_path, text, name, said):
+    done = judged(run_python, tmp_path, text, name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_missing_is_said(sample):
+    file = {"encoder": None, "decoder": None}
+    found = dict([next(check.judge(file, sample.x_test))])
+    assert found == {"reconstruction loss": "reconstruction_loss is not in the file: define it"}
+    assert np.shape(check.numbers([1.0, 2.0])) == (2,)

@@ -1,0 +1,107 @@
+"""notebooks/exercises.ipynb: blanks are said to be blanks, the answers are right, and wrong ones are told apart."""
+
+import contextlib
+import io
+import re
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "notebooks"))
+
+import lab
+from lab import exercises
+
+NOTEBOOK = nbformat.read(ROOT / "notebooks" / "exercises.ipynb", as_version=4)
+ANSWERS = re.findall(
+    r"^## (\d)\. [^\n]*\n(.*?)(?=^## |\Z)", (ROOT / "notebooks" / "answers.md").read_text(), flags=re.M | re.S
+)
+
+
+def tasks():
+    """The code cells of each task: {number: [cell with blanks, ..., check]}."""
+    found, number = {}, None
+    for cell in NOTEBOOK.cells[2:]:
+        if cell.cell_type == "markdown" and (title := re.match(r"## (\d)\. ", cell.source)):
+            number = int(title[1])
+        elif cell.cell_type == "code":
+            found.setdefault(number, []).append(cell.source)
+    return found
+
+
+@pytest.fixture(scope="module")
+def begun(sample):
+    """The names after the first cell, of the sample's digits."""
+    import keras
+    from keras import layers, ops
+
+    vae = lab.default_model()
+    halves = {"encoder": vae.get_layer("encoder"), "decoder": vae.get_layer("decoder")}
+    known = {"lab": lab, "keras": keras, "np": np, "layers": layers, "ops": ops, "exercises": exercises}
+    return known | halves | {"vae": vae, "x": sample.x_train[:], "x_test": sample.x_test[:100]}
+
+
+def said(program, names):
+    """What a program prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(program, names)
+    return out.getvalue().strip().splitlines()[-1:]
+
+
+def test_there_are_eight_with_a_check_and_an_answer_elsewhere():
+    assert [*tasks()] == [*range(1, 9)] == [int(number) for number, _ in ANSWERS]
+    for number, cells in tasks().items():
+        assert "..." in cells[0]
+        assert "exercises.check_" in cells[-1]
+        (answer,) = re.findall(r"```python\n(.*?)```", dict(ANSWERS)[str(number)], flags=re.S)
+        assert "..." not in answer
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in NOTEBOOK.cells)
+
+
+def test_a_blank_is_said_to_be_one(begun):
+    names = dict(begun)
+    for number, cells in tasks().items():
+        lines = said("\n".join(cells), names) if number < 8 else [exercises.BLANK]
+        assert lines == [exercises.BLANK], number
+
+
+@pytest.mark.slow
+def test_the_answers_are_right(begun, monkeypatch):
+    monkeypatch.setattr(lab, "SMOKE", False)
+    names = dict(begun)
+    for number, answer in ANSWERS:
+        (program,) = re.findall(r"```python\n(.*?)```", answer, flags=re.S)
+        assert said(f"{program}\n{tasks()[int(number)][-1]}", names) == ["Right."], number
+
+
+def test_the_answers_to_the_first_seven_are_right(begun):
+    names = dict(begun)
+    for number, answer in ANSWERS[:7]:
+        (program,) = re.findall(r"```python\n(.*?)```", answer, flags=re.S)
+        assert said(f"{program}\n{tasks()[int(number)][-1]}", names) == ["Right."], number
+
+
+WRONG = {  # task: (what goes, what comes in its place, what is said)
+    1: ("ops.exp(z_log_var / 2)", "ops.exp(z_log_var)", "the standard deviation is exp(z_log_var / 2)"),
+    2: ("ops.sum(", "ops.mean(", "the mean over the 3 latents"),
+    3: ("784 * ", "", "the mean over the pixels"),
+    4: (" + kl_loss(z_mean, z_log_var)", "", "the KL loss is missing"),
+    5: ("decoder.predict(z,", "decoder.predict(z * 2,", "new is not what the decoder draws at z"),
+    6: (".mean(axis=0)", ".mean(axis=1)", "one number for each of the 2 latents"),
+    7: (" * cell", "", "log_p lacks the area of a cell"),
+}
+
+
+def test_a_wrong_answer_is_told_apart(begun):
+    names = dict(begun)
+    for number, answer in ANSWERS[:7]:
+        (program,) = re.findall(r"```python\n(.*?)```", answer, flags=re.S)
+        right, wrong, sentence = WRONG[int(number)]
+        assert program.count(right) == 1
+        (line,) = said(f"{program.replace(right, wrong)}\n{tasks()[int(number)][-1]}", dict(names))
+        assert line.startswith("Wrong: "), number
+        assert sentence in line, number
+        exec(program, names)
