@@ -135,6 +135,7 @@ class Shelf {
       button.addEventListener("click", () => this.onPick(oneOf(picks, label)));
       return [label, button];
     }) : []);
+    byId("pick-order").hidden = this.state.data !== this.state.home; // own images are in no order
     this.classes.replaceChildren(...this.buttons.values());
     this.classes.classList.toggle("named", names.some((name) => name.length > 2));
     this.open(labels.includes(this.label) ? this.label : labels[0]);

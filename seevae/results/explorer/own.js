@@ -19,7 +19,7 @@ function ownPanel(state) {
   };
   const end = (sentences) => {
     reading(null);
-    byId("own-account").replaceChildren(...sentences.map((sentence) => element("li", {}, sentence)));
+    byId("own-account").replaceChildren(...sentences.slice(1).map((sentence) => element("li", {}, sentence)));
     say(sentences[0] ?? "");
   };
   const take = async (source) => {
