@@ -2,13 +2,12 @@
 
     python benchmarks/backends.py [--data FILE.npz] [--only "JAX, two devices" ...]
 
-Each way trains with --epochs 6 and the seeds 0 to 2, in turns. The devices are simulated on the CPU, where two of them
-share its cores: the table shows that the numbers are right, and what the sharing costs, not what it gains. Then each
-backend loads the models that each has saved. Writes benchmarks/backends.json and prints the tables. About 25 minutes
-on two cores.
+Each way trains with --epochs 6 and the seeds 0 to 2. The devices are simulated on the CPU, where two of them share its
+cores: the table shows that the numbers are right, and what the sharing costs, not what it gains. "exchange": each
+backend loads the model that each has saved. Writes benchmarks/backends.json and prints the tables. About 25 minutes on
+two cores.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -22,8 +21,9 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+import record
+from record import ROOT
+
 SEEDS = (0, 1, 2)
 EPOCHS = 6
 NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
@@ -107,10 +107,10 @@ def run_once(name, data, seed, place):
     begun, peak = finish(start(backend, options, devices, **environment))
     for other in others:
         finish(other)
-    record = json.loads((place / "metrics.json").read_text())
+    said = json.loads((place / "metrics.json").read_text())
     epochs = [end - begin for begin, end in itertools.pairwise(begun[1:-1])]  # not the first, which compiles
-    found = {"seed": seed, "epoch": statistics.median(epochs), "peak_mib": peak, "device": record["device"]}
-    return found | {"held_out": record["held_out"], "versions": record["versions"], "dataset": record["dataset"]}
+    found = {"seed": seed, "epoch": statistics.median(epochs), "peak_mib": peak, "device": said["device"]}
+    return found | {key: said[key] for key in ("held_out", "versions", "dataset")}
 
 
 def importing(backend):
@@ -120,33 +120,36 @@ def importing(backend):
     return os.wait4(process.pid, 0)[2].ru_maxrss / 1024
 
 
-def exchange(data, models, place):
+def exchange(data, scratch):
     """Each backend's ELBO of the model that each has saved: {saved on: {loaded on: held_out}}."""
     found = {}
-    for saved, model in models.items():
-        found[saved] = {}
-        for loaded in models:
-            options = ["--data", data, "--load", str(model), "--output", str(place), "--evidence-images", "0"]
-            finish(start(loaded, options))
-            found[saved][loaded] = json.loads((place / "metrics.json").read_text())["held_out"]
-            shutil.rmtree(place)
+    for name, (saved, *alone) in WAYS.items():
+        if alone != [1, 1]:
+            continue
+        place, found[saved] = scratch / saved, {}
+        run(name, data, 0, place)
+        for loaded in NAMES:
+            options = ["--data", data, "--load", str(place / "vae.keras"), "--evidence-images", "0"]
+            finish(start(loaded, [*options, "--output", str(scratch / "loaded")]))
+            found[saved][loaded] = json.loads((scratch / "loaded" / "metrics.json").read_text())["held_out"]
+            shutil.rmtree(scratch / "loaded")
     return found
 
 
-def tables(record):
+def tables(results):
     """The tables of benchmarks/README.md, as Markdown lines."""
     lines = ["| backend, devices | loss = -ELBO, three seeds | mean | seconds an epoch | peak memory, MiB |"]
     lines += ["|---|---|---|---|---|"]
-    for name in (name for name in WAYS if name in record["ways"]):
-        runs = record["ways"][name]
+    for name in (name for name in WAYS if name in results["ways"]):
+        runs = results["ways"][name]
         losses = [-run["held_out"]["elbo"] for run in runs]
         seconds = statistics.median(run["epoch"] for run in runs)
-        peak, before = max(run["peak_mib"] for run in runs), record["importing"][WAYS[name][0]]
+        peak, before = max(run["peak_mib"] for run in runs), results["importing"][WAYS[name][0]]
         lines.append(
             f"| {name} | {', '.join(f'{loss:.2f}' for loss in losses)} | {statistics.mean(losses):.2f}"
             f" | {seconds:.1f} | {peak:,.0f} ({peak - before:,.0f} beyond importing) |"
         )
-    exchanged = record["exchange"]
+    exchanged = results["exchange"]
     lines += ["", f"| saved on | {' | '.join(f'loaded on {NAMES[name]}' for name in exchanged)} |"]
     lines += ["|---" * (1 + len(exchanged)) + "|"]
     for saved, by in exchanged.items():
@@ -155,32 +158,17 @@ def tables(record):
     return lines
 
 
-def main():
-    """Run the chosen ways and keep the results of the others."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
-    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--tables", action="store_true", help="only print the tables of the recorded results")
-    args = parser.parse_args()
-    path = HERE / "backends.json"
-    record = json.loads(path.read_text()) if path.exists() else {"ways": {}, "importing": {}, "exchange": {}}
-    if not args.tables:
-        new, models = {name: [] for name in args.only}, {}
-        with tempfile.TemporaryDirectory() as scratch:
-            for seed in SEEDS:
-                for name in args.only:
-                    place = Path(scratch) / f"{name} {seed}"
-                    new[name].append(run(name, args.data, seed, place))
-                    print(f"{name}, seed {seed}: {new[name][-1]}", flush=True)
-                    if seed == 0 and name.endswith("one device"):
-                        models[WAYS[name][0]] = place / "vae.keras"
-            record["ways"] |= new
-            record["importing"] |= {WAYS[name][0]: importing(WAYS[name][0]) for name in args.only}
-            if set(models) == set(NAMES):
-                record["exchange"] = exchange(args.data, models, Path(scratch) / "loaded")
-        path.write_text(json.dumps(record, indent=1) + "\n")
-    print("\n".join(tables(record)))
+def measure(results, name, data):
+    """One of the WAYS with each seed, or the exchange of models."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if name == "exchange":
+            results[name] = exchange(data, Path(scratch))
+            return
+        runs = [run(name, data, seed, Path(scratch) / str(seed)) for seed in SEEDS]
+    print(f"{name}: {runs}", flush=True)
+    results.setdefault("ways", {})[name] = runs
+    results.setdefault("importing", {})[WAYS[name][0]] = importing(WAYS[name][0])
 
 
 if __name__ == "__main__":
-    main()
+    record.main(__file__, __doc__, [*WAYS, "exchange"], measure, tables)

@@ -19,12 +19,11 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import numpy as np
+import record
 
+HERE = Path(__file__).resolve().parent
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from seevae.images import data as mnist
 
 BATCH, HIDDEN, LATENT, PIXELS = 100, 256, 2, 784
@@ -198,22 +197,15 @@ def work(name, data, copies, batch, epochs=EPOCHS):
         x = mnist.Images(np.tile(x.pixels, (copies, 1)))
     if not name.startswith("ours"):
         x = x[:]
-    if name == TO_TARGET[0]:
-        seconds, loss, vae = ours(x, recipe="default", epochs=TARGET_EPOCHS)
-    elif name == TO_TARGET[1]:
-        seconds, loss, vae = fit_as_it_comes(x, epochs=50)
-    elif name == "Keras fit as it comes":
-        seconds, loss, vae = fit_as_it_comes(x)
-    elif name == "PyTorch, eager loop":
-        seconds, loss, vae = pytorch_eager(x)
-    elif name == "pure JAX, one scan an epoch":
-        seconds, loss, vae = pure_jax(x)
-    elif name == "matrix products alone":
-        seconds, loss, vae = matrix_products(x)
-    elif name in SPEED:
-        seconds, loss, vae = ours(x, batch, epochs=epochs)
-    else:
-        raise ValueError(f"no contestant is called {name!r}")
+    contestants = {
+        TO_TARGET[0]: lambda: ours(x, recipe="default", epochs=TARGET_EPOCHS),
+        TO_TARGET[1]: lambda: fit_as_it_comes(x, epochs=50),
+        "Keras fit as it comes": lambda: fit_as_it_comes(x),
+        "PyTorch, eager loop": lambda: pytorch_eager(x),
+        "pure JAX, one scan an epoch": lambda: pure_jax(x),
+        "matrix products alone": lambda: matrix_products(x),
+    }
+    seconds, loss, vae = contestants.get(name, lambda: ours(x, batch, epochs=epochs))()
     result = {"epoch": statistics.median(seconds[1:]), "first_epoch": seconds[0], "total": sum(seconds)}
     result["train_loss"] = loss
     result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -262,40 +254,28 @@ def race(data, rounds):
     images = {str(copies): turn("ours, TensorFlow", data, copies=copies, epochs=2) for copies in COPIES}
     batches = {str(batch): turn("ours, TensorFlow", data, batch=batch) for batch in (50, 100, 200, 400, 800)}
     growth = {"images": images, "batches": batches}
-    return {"speed": speed, "to_target": to_target, **growth, "startup": startup(), "cores": os.cpu_count()}
+    return {"speed": speed, "to_target": to_target, **growth, "cores": os.cpu_count()}
 
 
-def startup(rounds=5):
-    """Seconds to import vae_mnist, and TensorFlow, Keras and matplotlib alone, in turns."""
-    programs = {"vae_mnist": "import vae_mnist", "packages": "import tensorflow, keras, matplotlib.figure"}
-    seconds = {name: [] for name in programs}
-    for _ in range(rounds):
-        for name, program in programs.items():
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", program], cwd=HERE.parent, capture_output=True, check=True)
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def ratio(record, part, name, rival, key):
+def ratio(results, part, name, rival, key):
     """The median over the rounds of name's number in units of its rival's in the same round."""
-    pairs = zip(record[part][name], record[part][rival], strict=True)
+    pairs = zip(results[part][name], results[part][rival], strict=True)
     return statistics.median(mine[key] / other[key] for mine, other in pairs)
 
 
-def tables(record):
+def tables(results):
     """The tables of benchmarks/README.md, as Markdown lines."""
-    speed, fit = record["speed"], "Keras fit as it comes"
+    speed, fit = results["speed"], "Keras fit as it comes"
     lines = ["| contestant | seconds an epoch | of Keras fit as it comes | loss after 5 epochs |", "|---|---|---|---|"]
     for name, turns in speed.items():
         seconds = statistics.median(t["epoch"] for t in turns)
         loss = "" if turns[0]["train_loss"] is None else f"{statistics.median(t['train_loss'] for t in turns):.1f}"
-        lines.append(f"| {name} | {seconds:.2f} | {ratio(record, 'speed', name, fit, 'epoch'):.2f} | {loss} |")
+        lines.append(f"| {name} | {seconds:.2f} | {ratio(results, 'speed', name, fit, 'epoch'):.2f} | {loss} |")
     lines += ["", "| to the author's 150.44 | seconds, with compilation | test loss |", "|---|---|---|"]
-    for name, turns in record["to_target"].items():
+    for name, turns in results["to_target"].items():
         seconds = statistics.median(t["total"] for t in turns)
         lines.append(f"| {name} | {seconds:.0f} | {statistics.median(t['test_loss'] for t in turns):.2f} |")
-    share = ratio(record, "to_target", *TO_TARGET, "total")
+    share = ratio(results, "to_target", *TO_TARGET, "total")
     lines += [
         "",
         f"Ours takes {100 * share:.0f} % of the time of `fit` (1/{1 / share:.1f}).",
@@ -303,38 +283,35 @@ def tables(record):
         "| images | seconds an epoch | peak memory, MiB |",
     ]
     lines += ["|---|---|---|"]
-    for copies, t in record["images"].items():
+    for copies, t in results["images"].items():
         lines.append(f"| {60_000 * int(copies):,} | {t['epoch']:.2f} | {t['peak_mib']:,.0f} |")
-    sizes = [60_000 * int(copies) for copies in record["images"]]
-    peaks = [2**20 * t["peak_mib"] for t in record["images"].values()]
+    sizes = [60_000 * int(copies) for copies in results["images"]]
+    peaks = [2**20 * t["peak_mib"] for t in results["images"].values()]
     further = (peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0])
     lines += ["", f"A further image takes {further:,.0f} bytes: 784 are its pixels."]
     lines += ["", "| batch | seconds an epoch | peak memory, MiB |", "|---|---|---|"]
-    lines += [f"| {batch} | {t['epoch']:.2f} | {t['peak_mib']:,.0f} |" for batch, t in record["batches"].items()]
-    pairs = zip(record["startup"]["vae_mnist"], record["startup"]["packages"], strict=True)
-    start = statistics.median(ours / theirs for ours, theirs in pairs)
-    lines += ["", f"Importing `vae_mnist` takes {start:.2f} of importing TensorFlow, Keras and matplotlib."]
+    lines += [f"| {batch} | {t['epoch']:.2f} | {t['peak_mib']:,.0f} |" for batch, t in results["batches"].items()]
     return lines
 
 
-def picture(record):
+def picture(results):
     """Bars of the epoch times, and the growth with images and batch."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.8), dpi=150, layout="constrained")
     bars, images, batches = figure.subplots(1, 3, width_ratios=(1.7, 1, 1))
-    names = list(record["speed"])[::-1]
+    names = list(results["speed"])[::-1]
     for place, name in enumerate(names):
-        seconds = [t["epoch"] for t in record["speed"][name]]
+        seconds = [t["epoch"] for t in results["speed"][name]]
         colour = "#3f90da" if name.startswith("ours") else "#94a4a2"
         bars.barh(place, statistics.median(seconds), color=colour)
         bars.plot(seconds, [place] * len(seconds), "k.", markersize=4)
     bars.set_yticks(range(len(names)), names)
     bars.set(xlabel="seconds an epoch (dots: the rounds)", title="One epoch of 60,000 images")
     for axes, part, scale, label in ((images, "images", 60_000, "images"), (batches, "batches", 1, "batch size")):
-        size = [scale * int(key) for key in record[part]]
-        axes.plot(size, [t["epoch"] for t in record[part].values()], "o-", color="#3f90da", label="seconds an epoch")
-        gib = [t["peak_mib"] / 1024 for t in record[part].values()]
+        size = [scale * int(key) for key in results[part]]
+        axes.plot(size, [t["epoch"] for t in results[part].values()], "o-", color="#3f90da", label="seconds an epoch")
+        gib = [t["peak_mib"] / 1024 for t in results[part].values()]
         axes.plot(size, gib, "s--", color="#e76300", label="peak memory, GiB")
         axes.set(xscale="log", xlabel=label, title=f"ours, by {label}")
         axes.set_xticks(
@@ -366,13 +343,13 @@ def main():
         return
     path = HERE / "race.json"
     if args.tables or args.more:
-        record = json.loads(path.read_text())
-        race_an_epoch(record["speed"], args.data, args.more)
+        results = record.load(path)
+        race_an_epoch(results["speed"], args.data, args.more)
     else:
-        record = race(args.data, args.rounds)
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    picture(record).savefig(HERE / "race.png")
-    print("\n".join(tables(record)))
+        results = race(args.data, args.rounds)
+    record.save(path, results)
+    picture(results).savefig(HERE / "race.png")
+    print("\n".join(tables(results)))
 
 
 if __name__ == "__main__":

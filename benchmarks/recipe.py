@@ -7,22 +7,16 @@ MNIST, 10,000), after training on the others. Writes benchmarks/recipe.json, and
 that). About 35 minutes on two cores.
 """
 
-import argparse
-import json
 import math
 import statistics
-import sys
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+import record
 
-import vae_mnist  # noqa: I001 - first: it makes the start quiet
-import keras
-from seevae.images import data
-from seevae.run.files import write_whole
+import vae_mnist
+from seevae.images.data import Images, load_data
 from seevae.training.optimizers import HeadStep, compile_options
 from seevae.training.recipes import RECIPES
+from vae_mnist import keras
 
 SEEDS = (0, 1, 2)
 TRAININGS = {"30 epochs": 30, "6 epochs": 6, "the sample, 30 epochs": 30}
@@ -54,7 +48,7 @@ def loss_without(changes, x, epochs, seed):
         loss = vae_mnist.reconstruction_loss
         steps = math.ceil(n / recipe.batch_size)
         vae.compile(optimizer, loss=loss, metrics=[loss], **compile_options(steps))
-    vae_mnist.train(vae, data.Images(x.pixels[:n]), None, recipe, seed, verbose=0)
+    vae_mnist.train(vae, Images(x.pixels[:n]), None, recipe, seed, verbose=0)
     return -vae_mnist.evaluate_elbo(vae, x[n:], samples=10)["elbo"]
 
 
@@ -64,9 +58,9 @@ def lost(losses, default):
     return statistics.mean(differences), statistics.stdev(differences) / len(differences) ** 0.5
 
 
-def table(record):
+def table(results):
     """The table of docs/recipe.md, as Markdown lines, nats per image."""
-    columns = record["losses"]
+    columns = results["losses"]
     lines = [f"| without | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
     cells = [f"loss {statistics.mean(losses[NOTHING]):.2f}" for losses in columns.values()]
     lines.append(f"| {NOTHING} | {' | '.join(cells)} |")
@@ -76,27 +70,16 @@ def table(record):
     return lines
 
 
-def main():
-    """Train with each part taken out, and keep the results of the trainings that are not asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
-    parser.add_argument("--only", nargs="+", choices=TRAININGS, default=list(TRAININGS))
-    parser.add_argument("--tables", action="store_true", help="only print the table of the recorded results")
-    args = parser.parse_args()
-    path = HERE / "recipe.json"
-    record = json.loads(path.read_text()) if path.exists() else {"losses": {}}
-    record["recipe"] = RECIPES["default"]._asdict()
-    for training in [] if args.tables else args.only:
-        dataset = data.load_data("sample" if "sample" in training else args.data)
-        assert dataset.full or "sample" in training, "the recipe is one for the full MNIST: give --data"
-        losses = record["losses"][training] = {}
-        for name, changes in WITHOUT.items():
-            losses[name] = [loss_without(changes, dataset.x_train, TRAININGS[training], seed) for seed in SEEDS]
-            print(f"{training}: without {name}", losses[name], flush=True)
-        text = json.dumps(record, indent=1) + "\n"
-        write_whole(path, lambda file, text=text: file.write(text.encode()))
-    print("\n".join(table(record)))
+def measure(results, training, path):
+    """Train with each part of the recipe taken out, with each seed."""
+    dataset = load_data("sample" if "sample" in training else path)
+    assert dataset.full or "sample" in training, "the recipe is one for the full MNIST: give --data"
+    results["recipe"] = RECIPES["default"]._asdict()
+    losses = results.setdefault("losses", {})[training] = {}
+    for name, changes in WITHOUT.items():
+        losses[name] = [loss_without(changes, dataset.x_train, TRAININGS[training], seed) for seed in SEEDS]
+        print(f"{training}: without {name}", losses[name], flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    record.main(__file__, __doc__, TRAININGS, measure, table)

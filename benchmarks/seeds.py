@@ -7,19 +7,13 @@ Runs `vae_mnist.py` itself, gathers what it records into benchmarks/seeds.json, 
 only those). About 15 minutes on two cores, and 4 more for JAX.
 """
 
-import argparse
-import json
-import sys
 import tempfile
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+import record
 
 import vae_mnist
 from seevae.images import data
 from seevae.run import options
-from seevae.run.files import write_whole
 
 SEEDS = {"jax": range(3), "torch": range(2)}  # all others: five
 RUNS = {
@@ -68,31 +62,26 @@ def pooled(results):
     return {"all": {"runs": [run for name in BACKENDS if name in results for run in results[name]["runs"]]}}
 
 
-def main():
-    """Run the chosen recipes and keep the results of the others."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
-    parser.add_argument("--only", nargs="+", choices=RUNS, default=["default", "six", "author", "sample"])
-    parser.add_argument("--tables", action="store_true", help="only print the table of the recorded results")
-    args = parser.parse_args()
-    path = HERE / "seeds.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
-    for name in [] if args.tables else args.only:
-        runs = []
-        for seed in SEEDS.get(name, range(5)):
-            with tempfile.TemporaryDirectory() as output:
-                line = f"--data {args.data} --seed {seed} --output {output} {RUNS[name]}"
-                record = vae_mnist.run(options.parse_args(line.split()))
-            runs.append({key: record[key] for key in KEPT})
-        expected = data.MNIST_SAMPLE if name == "sample" else data.MNIST
-        assert record["dataset"] == expected, f"{name} needs {expected}: give --data"
-        common = {key: record[key] for key in ("dataset", "backend", "device", "versions", "settings")}
-        assert record["backend"] == BACKENDS.get(name, "tensorflow"), f"{name} needs KERAS_BACKEND={BACKENDS[name]}"
-        results[name] = {**common, "runs": runs}
-        text = json.dumps(results, indent=1) + "\n"
-        write_whole(path, lambda file, text=text: file.write(text.encode()))
-    print("\n".join([*table(results), "", *table(pooled(results))]))
+def tables(results):
+    """Both tables, as Markdown lines."""
+    return [*table(results), "", *table(pooled(results))]
+
+
+def measure(results, name, path):
+    """Run one of the RUNS with each of its seeds."""
+    runs = []
+    for seed in SEEDS.get(name, range(5)):
+        with tempfile.TemporaryDirectory() as output:
+            line = f"--data {path} --seed {seed} --output {output} {RUNS[name]}"
+            found = vae_mnist.run(options.parse_args(line.split()))
+        runs.append({key: found[key] for key in KEPT})
+    expected = data.MNIST_SAMPLE if name == "sample" else data.MNIST
+    assert found["dataset"] == expected, f"{name} needs {expected}: give --data"
+    backend = BACKENDS.get(name, "tensorflow")
+    assert found["backend"] == backend, f"{name} needs KERAS_BACKEND={backend}"
+    common = {key: found[key] for key in ("dataset", "backend", "device", "versions", "settings")}
+    results[name] = {**common, "runs": runs}
 
 
 if __name__ == "__main__":
-    main()
+    record.main(__file__, __doc__, RUNS, measure, tables, default=["default", "six", "author", "sample"])

@@ -16,19 +16,18 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 import zipfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
-
 import numpy as np
+import record
+
+RECORD = Path(__file__).with_suffix(".json")
 import processes
 
-import vae_mnist  # before NumPy: it makes the start quiet
+import vae_mnist
 from seevae.images import data
 from seevae.run import folder
 
@@ -125,6 +124,8 @@ SPOILT = {
     "a large one": claim((2**33,)),
     "zero times a giant": claim((2**40, 0, 28)),
 }
+# Variables that only a new process obeys.
+OWN = {"HOME", "LC_ALL", "XLA_FLAGS", "TF_XLA_FLAGS", "KERAS_TORCH_DEVICE"}
 KINDS = ("a folder", "a pipe", "a link to nothing", "a link to itself", "a link to a device", "a link to a file")
 
 
@@ -249,10 +250,10 @@ def judge(status, out, err, before, after, place):
             return f"status 0, and new records {new}"
         where = (place / new[0]).parent
         left = [path.name for path in where.iterdir() if path.name in (folder.ASIDE, folder.UNFINISHED)]
-        record = json.loads((where / folder.RECORD).read_text())
-        if left or not np.isfinite(record["held_out"]["elbo"]):
+        written = json.loads((where / folder.RECORD).read_text())
+        if left or not np.isfinite(written["held_out"]["elbo"]):
             return f"status 0, and {left or 'no number'}"
-        vae_mnist.load_vae(where / folder.MODEL if record["model"] is None else place / "out" / folder.MODEL)
+        vae_mnist.load_vae(where / folder.MODEL if written["model"] is None else place / "out" / folder.MODEL)
         return None
     if status != 2:
         return f"status {status}: {err[-200:]}"
@@ -275,16 +276,8 @@ def run(case, source, base):
     if act:
         act(place)
     before = seen(place)
-    words = options.split() if isinstance(options, str) else options
-    script = str(HERE.parent / "vae_mnist.py")
-    program = f"import sys, runpy; sys.argv = {[script, *words]!r}; sys.path.insert(0, {str(HERE.parent)!r})\n"
-    program += f"{first}\nrunpy.run_path({script!r}, run_name='__main__')"
-    settings = os.environ | {"HOME": processes.empty_home()} | processes.CACHE | processes.NO_NETWORK | environment
-    own = (
-        bool({"HOME", "LC_ALL", "XLA_FLAGS", "TF_XLA_FLAGS", "KERAS_TORCH_DEVICE"} & environment.keys())
-        or environment.get("KERAS_BACKEND") == "nonsense"
-    )
-    process = processes.Process(["-u", "-c", program], place, settings, own_process=own)
+    own = bool(OWN & environment.keys()) or environment.get("KERAS_BACKEND") == "nonsense"
+    process = processes.Command(options, place, first, own_process=own, **environment).process
     try:
         out = process.wait(time.monotonic() + 100)
         wrong = judge(process.status, out, process.stderr(), before, seen(place), place)
@@ -318,8 +311,8 @@ def main():
     held = sum(wrong is None for wrong in results.values())
     print(f"{held} of {len(results)} cases held.")
     if args.only == [""]:
-        record = {"cases": len(results), "held": held, "fell": {n: w for n, w in results.items() if w}}
-        (HERE / "unfriendly.json").write_text(json.dumps(record, indent=1) + "\n")
+        fell = {name: wrong for name, wrong in results.items() if wrong}
+        record.save(RECORD, {"cases": len(results), "held": held, "fell": fell})
 
 
 if __name__ == "__main__":

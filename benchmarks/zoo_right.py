@@ -14,8 +14,9 @@ from itertools import pairwise
 import numpy as np
 from zoo_networks import Change, kept, kl_terms, order, trained
 
-STEPS = Change(steps=1000)
-FEW = Change(steps=300)  # of convolutions
+RATE = 2e-3
+STEPS = Change(steps=300)
+FEW = Change(steps=100)  # of convolutions
 
 
 def plain(x):
@@ -46,7 +47,7 @@ def torch_trained(module, loss_of, how=STEPS, images=lambda x: x):
     import torch
 
     def train_on(x):
-        optimizer = torch.optim.Adam(module.parameters(), 1e-3)
+        optimizer = torch.optim.Adam(module.parameters(), RATE)
         module.train()
         for rows in order(len(x), how, 0):
             optimizer.zero_grad()
@@ -223,7 +224,7 @@ class JaxTrained:
         import jax
         import optax
 
-        optimizer = optax.adam(1e-3)
+        optimizer = optax.adam(RATE)
 
         @jax.jit
         def step(params, state, batch, key):
@@ -379,7 +380,7 @@ class KerasTrained:
                 return x
 
         vae = VAE()
-        vae.compile(keras.optimizers.Adam(1e-3))
+        vae.compile(keras.optimizers.Adam(RATE))
         rows = order(len(x), FEW, 0).ravel()
         vae.fit(self.images(x[rows]).reshape(-1, 28, 28, 1), batch_size=64, shuffle=False, verbose=0)
 

@@ -5,6 +5,7 @@ What a program of your own needs is here, and each name is fetched from its room
     load_data           MNIST, its 5,000-image sample, or images in almost any file or folder, as a Dataset
     Dataset, Images     what load_data gives; Images keeps bytes, and a slice of it is float32
     examine             what a run says of our network, said of any VAE: it takes two functions
+    compare             which of two networks that examine saw is better, and whether by more than the error
     exact_log_evidence  log p(x) of a decoder with two latents, on a grid that refines itself
     RECIPES             the two ways to train, as a table
     pictures, explorer  the figures of a run, and its page for a browser
@@ -36,6 +37,7 @@ ROOMS = {  # name: where it lives
     "explorer": "seevae.results",
     "pictures": "seevae.results",
     "examine": "seevae.diagnosis.examine",
+    "compare": "seevae.diagnosis.examine",
 }
 __all__ = [*ROOMS]
 

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 
 class UserError(Exception):
@@ -12,7 +13,7 @@ class UserError(Exception):
         super().__init__(printable(sentence))
 
 
-def printable(text):
+def printable(text: str) -> str:
     """`text` on one line that any file and page can hold: line breaks and bytes that are no text become escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
@@ -28,7 +29,7 @@ def complain(sentence):
         print(f"vae_mnist: {printable(sentence)}", file=sys.stderr, flush=True)
 
 
-def in_thread(act, seconds):
+def in_thread(act: Callable[[], object], seconds: float) -> Exception | None:
     """Call act() in a thread, so that Ctrl-C is answered; returns what it raised, a TimeoutError, or None."""
     failures = []
 

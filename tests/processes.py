@@ -224,9 +224,12 @@ class Command:
     """The script in another process, with its output as it comes. What a test leaves running is killed after it."""
 
     def __init__(self, line, folder, before="", own_process=False, xla=False, **environment):
-        """before: a program that comes first, in the same process; own_process and xla: as for Process."""
-        script = str(ROOT / "vae_mnist.py")
-        program = f"import sys, runpy; sys.argv = {[script, *line.split()]}; sys.path.insert(0, {str(ROOT)!r})\n"
+        """line: the options, as text or as a list; before: a program that comes first, in the same process.
+
+        own_process and xla: as for Process.
+        """
+        script, words = str(ROOT / "vae_mnist.py"), line.split() if isinstance(line, str) else line
+        program = f"import sys, runpy; sys.argv = {[script, *words]}; sys.path.insert(0, {str(ROOT)!r})\n"
         program += f"{before}\nrunpy.run_path({script!r}, run_name='__main__')"
         settings = os.environ | {"HOME": empty_home()} | CACHE | NO_NETWORK | environment
         self.process = Process(["-u", "-c", program], folder, settings, own_process, xla)

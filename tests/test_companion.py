@@ -161,8 +161,8 @@ def check_condition(told):
     assert told[1].sum() < told[0].sum()
 
 
-def test_block_on_tensorflow(run_blocks, tmp_path):
-    made = run_blocks({"block": BLOCK}, KERAS_BACKEND="tensorflow")["block"]
+def test_block(run_blocks, tmp_path):
+    made = run_blocks({"block": BLOCK})["block"]
     check(made)
     check_loads_here(tmp_path / "my_vae.keras", made)
 
@@ -179,11 +179,11 @@ def test_warm_up_and_free_bits(backend, run_blocks):
 
 
 @pytest.mark.slow
-def test_block_and_its_changes_on_tensorflow(run_blocks, tmp_path):
+def test_block_and_its_changes(run_blocks, tmp_path):
     programs = {"unscaled": BLOCK.replace(" / 255", "")}
     for name, change in (("convolutions", CONVOLUTIONS), ("condition", CONDITION), ("beta", BETA)):
         programs[name] = changed(BLOCK, change)
-    made = run_blocks({**programs, "block": BLOCK}, KERAS_BACKEND="tensorflow")
+    made = run_blocks({**programs, "block": BLOCK})
     assert "pixels up to 255 do that in the first epoch" in ONE_LINE
     assert np.isnan(made.pop("unscaled")["loss"]).all()
     for name in made:

@@ -13,7 +13,7 @@ from conftest import build, encode, learn
 
 import vae_mnist
 from seevae.images import data
-from seevae.machine import devices
+from seevae.machine import devices, startup
 from seevae.results.replay import Replay
 from seevae.run import console, folder, options
 from seevae.training.recipes import RECIPES
@@ -198,9 +198,10 @@ def test_console_in_another_process_agrees_with_the_record(small_npz, tmp_path, 
     assert (done.returncode, done.stderr) == (0, "")
     record = json.loads((tmp_path / "out" / "metrics.json").read_text())
     lines = done.stdout.splitlines()
-    tensorflow = devices.describe()["versions"]["tensorflow"]
-    assert lines.pop(0) == "Starting Keras on TensorFlow, which takes some seconds."
-    assert lines[0] == f"Keras {keras.__version__} on tensorflow {tensorflow}, {record['device']}"
+    backend = keras.backend.backend()
+    version = devices.describe()["versions"][backend]
+    assert lines.pop(0) == f"Starting Keras on {startup.BACKENDS[backend]}, which takes some seconds."
+    assert lines[0] == f"Keras {keras.__version__} on {backend} {version}, {record['device']}"
     assert lines[1] == "small.npz: 200 training and 60 held-out images"
     epochs = [line for line in lines if "kl_loss" in line]
     for i, epoch in enumerate(epochs):
@@ -245,7 +246,7 @@ runpy.run_path(script, run_name="__main__")
     ("line", "status", "printed"),
     [
         ("--help", 0, "usage: vae_mnist.py"),
-        ("--version", 0, rf"vae_mnist [\d.]+ \(Python [\d.]+, keras {re.escape(keras.__version__)}, tensorflow"),
+        ("--version", 0, rf"vae_mnist [\d.]+ \(Python [\d.]+, keras {re.escape(keras.__version__)}, [tj]"),
         ("--epochs 0", 2, "vae_mnist: argument --epochs: must be a whole number from 1 to 1,000,000, not '0' .*\n$"),
         ("--load x.keras --recipe author", 2, "vae_mnist: --load without --epochs does not train, so --recipe has no"),
         ("--load x.keras --epochs 3 --hidden-dim 8", 2, "vae_mnist: the model of --load .*, so --hidden-dim has"),

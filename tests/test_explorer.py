@@ -331,7 +331,6 @@ def ascend(vae, image, steps=300):
 
 def test_the_climb_ends_where_a_numpy_ascent_ends(page, trained):
     show(page, "game")
-    pick(page, 3, 21)
     image = np.array(page.evaluate("[...explorer.image.x]"), "float32")
     before = page.evaluate("explorer.loss.elbo")
     page.locator("#climb").click()

@@ -1,25 +1,31 @@
 """The arithmetic of the explorer against Keras and NumPy, in a real browser, on a page that holds no panels."""
 
 import base64
+import gzip
 import http.server
+import io
 import json
 import math
 import re
 import sys
 import threading
 import time
+import zipfile
 import zlib
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from conftest import ROOT, TWO_EPOCHS, decode, encode, learn
+from conftest import ROOT, TWO_EPOCHS, decode, encode, gradients_of, learn
 from keras import ops
+from PIL import Image, ImageDraw
 
 import vae_mnist
+from seevae.images import data
+from seevae.images.converting import convert_images
 from seevae.results import evidence, explorer, pictures
 from seevae.results.explorer import kernel
+from seevae.results.replay import Replay
 from seevae.training.recipes import RECIPES
 
 sys.path.insert(0, str(ROOT / "notebooks"))
@@ -43,14 +49,14 @@ def without_panels(html, boot=BOOT):
         needed = re.match(r"// needs: (.*)", texts[f"{name}.js"])[1].split(", ")
         return {name}.union(*(with_needs(one) for one in needed if one != "nothing"))
 
-    names = set().union(*map(with_needs, ("posterior", "aggregate", "packing")))
+    names = set().union(*map(with_needs, ("posterior", "aggregate", "own_images", "saving")))
     policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', html)[1]
     policy = policy.replace("script-src ", f"script-src {explorer.digest(boot)} ")
     contents = re.search(r'<script type="application/json" id="contents">.*?</script>', html, re.DOTALL)[0]
     scripts = "".join(f'<script id="{name}">{text}</script>' for name, text in texts.items() if name[:-3] in names)
     return (
         f'<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<body>{contents}{scripts}<script>{boot}</script>"
+        f'<body>{contents}{scripts}<script id="boot.js">{boot}</script>'
     )
 
 
@@ -58,9 +64,9 @@ def without_panels(html, boot=BOOT):
 def open_page(browser, tmp_path_factory):
     """Open such a page; what it says on the console, and its errors, are gathered in page.said."""
 
-    def open_page(html, before=None, address=None, **more):
+    def open_page(html, before=None, address=None, whole=False):
         path = tmp_path_factory.mktemp("page") / "engine.html"
-        path.write_text(without_panels(html, **more), encoding="utf-8")
+        path.write_text(html if whole else without_panels(html), encoding="utf-8")
         page = browser.new_context().new_page()
         page.said = []
         page.on("console", lambda message: page.said.append(message.text))
@@ -98,7 +104,7 @@ def trained(sample):
 def replay(sample):
     """What the callback records of two epochs of a small model on 1,000 images."""
     vae_mnist.keras.utils.set_random_seed(0)
-    recorder = explorer.Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
+    recorder = Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
     recipe = TWO_EPOCHS._replace(batch_size=20)
     recorder.trained, _ = learn(recipe, sample.x_train[:1000], callbacks=[recorder], hidden_dim=16)
     return recorder
@@ -106,13 +112,13 @@ def replay(sample):
 
 @pytest.fixture(scope="module")
 def html(trained, sample, replay):
-    return explorer.page(trained[0], sample, COLOURS, replay, origin="trained on the sample")
+    return explorer.page(*vae_mnist.halves(trained[0]), sample, COLOURS, replay, origin="trained on the sample")
 
 
 @pytest.fixture(scope="module")
 def small_html(replay, sample):
     """The page of a model of 16 units, which trained for two epochs."""
-    return explorer.page(replay.trained, sample, COLOURS)
+    return explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS)
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +304,7 @@ def test_replay_records_the_start_ten_moments_and_each_epoch(replay, sample):
 def test_recording_leaves_no_trace_in_the_training(replay):
     """Neither the weights nor the state of any generator of noise, so that the same seed gives the same model."""
     keras = vae_mnist.keras
-    recorder = explorer.Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
+    recorder = Replay(replay.x, replay.labels, vae_mnist.evaluate_elbo)
     recorder.set_model(replay.trained)
     generators = [layer.seed_generator for layer in replay.trained.layers if hasattr(layer, "seed_generator")]
     generators.append(replay.trained.get_layer("z_sample").arguments["seed"])
@@ -315,18 +321,20 @@ def test_recording_leaves_no_trace_in_the_training(replay):
 
 def test_replay_is_saved_and_loaded(replay, tmp_path):
     replay.save(tmp_path / "replay.npz")
-    loaded = explorer.Replay.load(tmp_path / "replay.npz")
+    loaded = Replay.load(tmp_path / "replay.npz")
     assert loaded.moments == replay.moments
     assert loaded.loss == replay.loss
     np.testing.assert_allclose(loaded.z, np.array(replay.z), rtol=2**-11, atol=1e-6)  # half precision
     np.testing.assert_array_equal(loaded.labels, replay.labels)
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(KeyError):
-        explorer.Replay.load(tmp_path / "other.npz")
+        Replay.load(tmp_path / "other.npz")
 
 
 def test_the_page_is_one_file_of_a_limited_size(sample, replay):
-    html = explorer.page(vae_mnist.build_vae(), sample, COLOURS, replay, origin="trained on the sample")
+    html = explorer.page(
+        *vae_mnist.halves(vae_mnist.build_vae()), sample, COLOURS, replay, origin="trained on the sample"
+    )
     assert len(html.encode()) < 3_500_000
     assert re.search(r'(?:src|href)="(?!#|data:)', html) is None
 
@@ -374,26 +382,24 @@ def test_the_pages_gradients_and_steps_are_those_of_keras(beta, noise, small, re
     optimizer.learning_rate = keras.optimizers.schedules.PolynomialDecay(0.01, 2700, end_learning_rate=0.001)
     optimizer.build(vae.trainable_variables)
 
+    def losses():
+        z_mean, z_log_var = encoder(seen)
+        x_hat = decoder(z_mean + ops.exp(z_log_var / 2) * epsilon if noise else z_mean)
+        kl = ops.mean(vae_mnist.kl_divergence(z_mean, z_log_var))
+        return ops.mean(vae_mnist.reconstruction_loss(x, x_hat)), kl
+
     def gradients():
-        with tf.GradientTape() as tape:
-            z_mean, z_log_var = encoder(seen)
-            x_hat = decoder(z_mean + ops.exp(z_log_var / 2) * epsilon if noise else z_mean)
-            reconstruction = ops.mean(vae_mnist.reconstruction_loss(x, x_hat))
-            kl = ops.mean(vae_mnist.kl_divergence(z_mean, z_log_var))
-            loss = reconstruction + beta * kl
-        wanted = tape.gradient(loss, vae.trainable_variables, unconnected_gradients="zero")
-        return [ops.convert_to_numpy(gradient) for gradient in wanted], float(reconstruction), float(kl)
+        return gradients_of(lambda: losses()[0] + beta * losses()[1], vae.trainable_variables)
 
     arguments = [x.ravel().tolist(), seen.ravel().tolist(), epsilon.ravel().tolist(), beta, steps]
     found = small.evaluate(LEARN, arguments)
-    expected, reconstruction, kl = gradients()
-    assert (found["reconstruction"], found["kl"]) == pytest.approx((reconstruction, kl), rel=1e-5)
+    assert (found["reconstruction"], found["kl"]) == pytest.approx([*map(float, losses())], rel=1e-5)
     names = ("encoder_h", "z_mean", "z_log_var", "decoder_h", "decoder_output")
-    for own, theirs in zip(flat(found["gradients"], names), expected, strict=True):
+    for own, theirs in zip(flat(found["gradients"], names), gradients(), strict=True):
         np.testing.assert_allclose(own, theirs.ravel(), atol=1e-4 * max(np.abs(theirs).max(), 1e-12))
     before = [ops.convert_to_numpy(variable) for variable in vae.trainable_variables]
     for _ in range(steps):
-        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients()[0]], vae.trainable_variables)
+        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients()], vae.trainable_variables)
     for own, variable, start in zip(flat(found["layers"], names), vae.trainable_variables, before, strict=True):
         moved = np.abs(variable - start).max()
         np.testing.assert_allclose(own, ops.convert_to_numpy(variable).ravel(), atol=1e-3 * max(moved, 1e-6))
@@ -465,12 +471,12 @@ def test_the_page_carries_images_to_train_on_and_others_that_are_held_out(learne
 
 def test_a_page_grows_to_its_limit_and_not_beyond(replay, sample, monkeypatch):
     few = sample._replace(x_train=sample.x_train[:800], x_test=sample.x_test[:100], y_test=sample.y_test[:100])
-    size = len(explorer.page(replay.trained, few, COLOURS).encode())
+    size = len(explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS).encode())
     monkeypatch.setattr(explorer, "PAGE_LIMIT", size - 40_000)
-    html = explorer.page(replay.trained, few, COLOURS)
+    html = explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS)
     assert size - 65_000 < len(html.encode()) <= size - 40_000
     monkeypatch.setattr(explorer, "PAGE_LIMIT", 10_000)
-    assert '"training": null' in explorer.page(replay.trained, few, COLOURS)
+    assert '"training": null' in explorer.page(*vae_mnist.halves(replay.trained), few, COLOURS)
 
 
 def test_all_q_together_are_their_mean_and_its_distance_from_the_prior(small):
@@ -571,12 +577,12 @@ TRAIN = """(count) => {
 
 @pytest.fixture(params=["a worker", "refused", "forbidden", "no WebAssembly"])
 def training(request, visit, small_html):
-    """A page that trains: in a worker; where there are none; where a host's policy forbids them; without WebAssembly."""
+    """A page that trains: in a worker; where there are none, or a host's policy forbids them; without WebAssembly."""
     before, address, server = None, None, None
     if request.param == "refused":
         before = "delete window.Worker"
     if request.param == "no WebAssembly":
-        before = "delete window.WebAssembly"
+        before = "delete window.WebAssembly; delete window.Worker"  # a worker would have its own
     if request.param == "forbidden":
         address, server = serve_with_policy("default-src 'self' 'unsafe-inline' data:")
     page = visit(small_html, before=before, address=address)
@@ -722,3 +728,245 @@ def test_scripts_stand_after_those_that_they_need():
         needed = re.match(r"// needs: (.*)\n", text)[1].split(", ")
         if needed != ["nothing"]:
             assert max(map(names.index, needed)) < names.index(name.removesuffix(".js")), name
+
+
+def test_sixteen_bits_move_no_number_by_more_than_a_hundredth_nat(open_page, sample):
+    """A model of 256 units, whose large kernels the page keeps as roots in 16 bits."""
+    vae_mnist.keras.utils.set_random_seed(1)
+    vae, _ = learn(TWO_EPOCHS._replace(epochs=1), sample.x_train, hidden_dim=256)
+    x = sample.x_test[:200]
+    page = open_page(explorer.page(*vae_mnist.halves(vae), sample, COLOURS))
+    found = in_page(page, x, "return explorer.model.loss(image, explorer.model.encode(image));")
+    epsilon = np.array(page.evaluate("explorer.model.epsilons"), "float32")
+    kl = ops.convert_to_numpy(vae_mnist.kl_divergence(*encode(vae, x)))
+    np.testing.assert_allclose([one["kl"] for one in found], kl, atol=0.01)
+    expected = keras_reconstruction(vae, x, epsilon)
+    np.testing.assert_allclose([one["reconstruction"] for one in found], expected, atol=0.01)
+    packed = page.evaluate("packLayers(explorer.model.layers)")
+    assert packed == json.loads(page.locator("#contents").text_content())["layers"], "the page packs as Python does"
+    page.context.close()
+
+
+# Images of one's own, against what --data makes of them
+
+
+def read_in_page(page, files):
+    """What the page makes of files {path: bytes}: its answer with arrays as lists, or the sentence of a refusal."""
+    return page.evaluate(
+        """async (files) => {
+          const blob = (text) => new Blob([unpack(text, Uint8Array)]);
+          const given = Object.entries(files).map(([path, text]) => ({ path, file: blob(text) }));
+          const shares = [];
+          const answer = await new Promise((done) => readOwnImages(given, (share) => shares.push(share), done, done));
+          if (typeof answer === "string") return answer;
+          for (const name of ["images", "heldOut", "labels", "x"]) if (answer[name]) answer[name] = [...answer[name]];
+          return { ...answer, shares };
+        }""",
+        {path: base64.b64encode(content).decode() for path, content in files.items()},
+    )
+
+
+def images_in(found):
+    """All images of an answer, (n, 784), in no particular order."""
+    return np.array(found["images"] + found["heldOut"]).reshape(-1, 784)
+
+
+def picture(values, mode=None, kind="PNG"):
+    file = io.BytesIO()
+    Image.fromarray(values, mode).save(file, kind)
+    return file.getvalue()
+
+
+def same_images(found, expected, within=2):
+    """Whether each image has its like among the expected ones, to a few grey values, and the other way round."""
+    off = np.abs(found[:, None] - expected.reshape(len(expected), -1)[None].astype(int)).max(axis=2)
+    return (off.min(axis=0) <= within).all() and (off.min(axis=1) <= within).all()
+
+
+def blobs(rng, height, width, colours=0):
+    """A dark stroke on light paper, with a little noise."""
+    image = Image.new("L", (width, height), 230)
+    places = (rng.uniform(0.2, 0.8, (4, 2)) * (width, height)).ravel().tolist()
+    ImageDraw.Draw(image).line(places, fill=30, width=max(2, width // 9))
+    values = np.asarray(image) - rng.integers(0, 20, (height, width)).astype("uint8")
+    if not colours:
+        return values
+    rest = np.clip(values[:, :, None] * np.array([1, 0.8, 0.6]), 0, 255).astype("uint8")
+    return rest if colours == 3 else np.dstack([rest, rng.integers(0, 256, (height, width)).astype("uint8")])
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_a_folder_of_pictures_becomes_what_data_makes_of_it(small, tmp_path, form):
+    rng = np.random.default_rng(0)
+    sizes = [(28, 28, 0), (60, 40, 0), (33, 90, 3), (12, 20, 0), (200, 150, 4), (57, 57, 3), (28, 28, 3)]
+    files = {}
+    for name in ("2", "10"):
+        for k, (height, width, colours) in enumerate(sizes):
+            files[f"mine/{name}/{k}.png"] = picture(blobs(rng, height, width, colours))
+    files |= {"mine/2/broken.png": b"no picture", "mine/2/notes.txt": b"words", "mine/.hidden/a.png": b""}
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    known = data.load_data(str(tmp_path / "mine"))
+    expected = (255 * np.concatenate([known.x_train[:], known.x_test])).round()
+    if form == "zip":
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, content in files.items():
+                archive.writestr(path, content)
+        files = {"mine.zip": packed.getvalue()}
+    found = read_in_page(small, files)
+    assert found["names"] == ["2", "10"]
+    assert same_images(images_in(found), expected)
+    assert len(found["heldOut"]) == 784 * (len(expected) // 6)
+    assert (
+        sorted(np.bincount(found["labels"], minlength=2).tolist()) == [0, 2] or sum(np.bincount(found["labels"])) == 2
+    )
+    told = " ".join(found["account"])
+    for words in ("12 images to learn from, 2 held out, 2 classes", "2 files left out that are no picture"):
+        assert words in told
+    for words in ("colour made grey", "transparent places made white", "dark on light inverted", "made 28 x 28"):
+        assert words in told
+    assert (np.concatenate([known.y_train, known.y_test]) == 1).sum() == 7
+
+
+ARRAYS = {
+    "bytes": lambda rng: rng.integers(0, 256, (30, 28, 28)).astype("uint8"),
+    "flat": lambda rng: rng.integers(0, 256, (30, 784)).astype("int64"),
+    "truths": lambda rng: rng.uniform(size=(30, 28, 28)) < 0.3,
+    "floats": lambda rng: rng.uniform(size=(30, 28, 28)).astype("float32"),
+    "large": lambda rng: rng.integers(0, 256, (30, 64, 48)).astype("uint8"),
+    "colours": lambda rng: rng.integers(0, 256, (30, 32, 32, 3)).astype("uint8"),
+    "channels first": lambda rng: rng.integers(0, 256, (30, 3, 20, 20)).astype("uint8"),
+}
+
+
+@pytest.mark.parametrize("form", ARRAYS)
+def test_arrays_become_what_data_makes_of_them(small, form):
+    x = ARRAYS[form](np.random.default_rng(0))
+    (expected,), _ = convert_images([x], "them")
+    expected = expected if expected.dtype == np.uint8 else (255 * expected).round().astype("uint8")
+    file = io.BytesIO()
+    labels = np.array(["b", "a", "c"])[np.arange(30) % 3]
+    np.savez_compressed(file, x_train=x[:20], y_train=labels[:20], x_test=x[20:], y_test=labels[20:], x_val=x[:3])
+    found = read_in_page(small, {"mine.npz": file.getvalue()})
+    assert found["names"] == ["a", "b", "c"]
+    np.testing.assert_allclose(np.array(found["images"]).reshape(20, 784), expected[:20].reshape(20, 784), atol=1)
+    np.testing.assert_allclose(np.array(found["heldOut"]).reshape(10, 784), expected[20:].reshape(10, 784), atol=1)
+    assert [found["names"][k] for k in found["labels"]] == labels[20:].tolist()
+
+
+def test_idx_files_become_what_they_hold(small):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (40, 28, 28)).astype("uint8"), (np.arange(40) % 10).astype("uint8")
+
+    def idx(array):
+        head = bytes([0, 0, 8, array.ndim]) + b"".join(side.to_bytes(4, "big") for side in array.shape)
+        return gzip.compress(head + array.tobytes())
+
+    files = {"raw/train-images-idx3-ubyte.gz": idx(x[:30]), "raw/train-labels-idx1-ubyte.gz": idx(y[:30])}
+    files |= {"raw/t10k-images-idx3-ubyte.gz": idx(x[30:]), "raw/t10k-labels-idx1-ubyte.gz": idx(y[30:])}
+    found = read_in_page(small, files)
+    np.testing.assert_array_equal(found["images"], x[:30].ravel())
+    np.testing.assert_array_equal(found["heldOut"], x[30:].ravel())
+    assert found["labels"] == y[30:].tolist()
+
+
+def arrays(**named):
+    file = io.BytesIO()
+    np.savez(file, **named)
+    return file.getvalue()
+
+
+REFUSALS = {
+    "a folder of text": ({"notes/a.txt": b"a", "notes/b.md": b"b"}, "holds no picture"),
+    "a broken picture": ({"photo.jpg": b"broken"}, "is no picture that this browser can read"),
+    "a broken archive": ({"mine.zip": b"PK\3\4 and no more"}, "is damaged"),
+    "a cut file": ({"mine.npz": arrays(x=np.ones((9, 28, 28)))[:5000]}, "is damaged"),
+    "NaN": ({"mine.npz": arrays(x=np.full((9, 28, 28), np.nan))}, "NaN"),
+    "standardised": ({"mine.npz": arrays(x=np.linspace(-1, 1, 7056).reshape(9, 28, 28))}, "two readings"),
+    "two sets": ({"mine.npz": arrays(red_images=np.ones((9, 28, 28)), blue_images=np.ones((9, 28, 28)))}, "which of"),
+    "no images": ({"mine.npz": arrays(weights=np.ones(9))}, "holds weights (9)"),
+    "objects": ({"mine.npz": arrays(x_train=np.ones((9, 28, 28), "complex64"))}, "no plain numbers"),
+    "an empty picture": ({"empty.png": picture(np.full((50, 50), 255, "uint8"))}, "nothing drawn"),
+    "nothing": ({}, "nothing"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_cannot_be_taken_is_told_in_a_sentence(small, case):
+    files, words = REFUSALS[case]
+    found = read_in_page(small, files)
+    assert isinstance(found, str)
+    assert words in found
+    assert found.endswith(".")
+
+
+@pytest.mark.parametrize("size", [(400, 300), (4000, 3000)], ids=str)
+def test_one_drawn_digit_becomes_one_in_mnists_form(learner, size):
+    """A 1 on grey paper that is darker on one side, as in a photo: of a small picture, and of one of 12 megapixels."""
+    width, height = size
+    paper = np.tile(np.linspace(210, 150, width), (height, 1)).astype("uint8")
+    image = Image.fromarray(paper)
+    line = [(0.62 * width, 0.2 * height), (0.55 * width, 0.75 * height)]
+    ImageDraw.Draw(image).line(line, fill=40, width=width // 40)
+    found = read_in_page(learner, {"one.jpg": picture(np.asarray(image), kind="JPEG")})
+    assert found["kind"] == "digit"
+    x = np.array(found["x"]).reshape(28, 28)
+    rows, columns = (np.flatnonzero(x.max(axis=axis) > 0.1) for axis in (1, 0))
+    assert 19 <= np.ptp(rows) + 1 <= 20
+    assert 2 <= np.ptp(columns) + 1 <= 8, "nothing is left of the ground"
+    assert x.max() > 0.9
+    places = np.arange(28) + 0.5
+    for axis in (0, 1):
+        assert x.sum(axis=axis) @ places / x.sum() == pytest.approx(14, abs=0.6)
+    shrunk = np.asarray(image.resize((28, 21))) / 255
+    shrunk = 1 - np.pad(shrunk, ((3, 4), (0, 0)), mode="edge")
+    loss = in_page(
+        learner, np.stack([x.ravel(), shrunk.ravel()]),
+        "return explorer.model.loss(image, explorer.model.encode(image)).elbo;",
+    )  # fmt: skip
+    assert -loss[0] < 0.4 * -loss[1]
+
+
+# What a visitor takes home
+
+
+def test_the_page_is_saved_with_other_weights_and_opens_again(visit, small_html):
+    page = visit(small_html)
+    saved = page.evaluate(
+        """async () => {
+          window.fresh = newLayers(16, 2, true);
+          const codes = { z: Float32Array.from({ length: 20 }, normal), labels: new Uint8Array(10).map((_, i) => i) };
+          const bytes = Uint8Array.from({ length: 300 * 784 }, (_, i) => i % 251);
+          const training = { images: bytes, heldOut: bytes.subarray(0, 20 * 784), labels: new Uint8Array(20) };
+          const picks = picksOf(bytes.subarray(0, 20 * 784), training.labels);
+          const names = ["</script><b>"];
+          return pageWith(await contentsWith({ layers: fresh, codes, training, picks, names, origin: "made here" }));
+        }"""
+    )
+    assert "</script><b>" not in saved
+    contents = json.loads(re.search(r'id="contents">(.*?)</script>', saved, re.DOTALL)[1])
+    assert contents["names"] == ["</script><b>"]
+    assert contents["origin"] == "made here"
+    assert contents["training"]["count"] == 300
+    again = visit(saved, whole=True)
+    assert again.evaluate("explorer.model.layers.decoder_output.kernel[5]") == page.evaluate(
+        "fresh.decoder_output.kernel[5]"
+    )
+    assert again.evaluate("pageWith(contents)") == saved, "and saved once more, it is the same"
+    assert again.evaluate("unpackDeflated(contents.training.images).then((bytes) => bytes[252])") == 1
+    assert again.said == page.said == [], "the policy allows its scripts, and these alone"
+
+
+def test_the_weights_are_saved_for_numpy(small):
+    data = small.evaluate("pack(weightsNpz(explorer.model.layers))")
+    weights = np.load(io.BytesIO(base64.b64decode(data)))
+    layers = small.evaluate(
+        "Object.fromEntries(LAYERS.flatMap((name) => PARTS.map((part) => "
+        "[`${name}.${part}`, [...explorer.model.layers[name][part]]])))"
+    )
+    assert set(weights.files) == set(layers)
+    assert weights["encoder_h.kernel"].shape == (784, 16)
+    for name, values in layers.items():
+        np.testing.assert_array_equal(weights[name].ravel(), np.array(values, "float32"))

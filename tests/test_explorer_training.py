@@ -246,15 +246,10 @@ def test_a_frame_without_a_size_and_many_resizes(visit, page_html):
     outer.on("pageerror", lambda error: errors.append(str(error)))
     outer.set_content(frame)
     outer.evaluate("(text) => { document.getElementById('inner').srcdoc = text; }", page_html)
-    inner = outer.frames[-1]
-    for _ in range(100):
-        outer.wait_for_timeout(100)
-        inner = outer.frames[-1]
-        if inner.evaluate("window.explorer !== undefined"):
-            break
+    inside = "document.getElementById('inner').contentWindow"
+    until(outer, f"{inside}.explorer !== undefined", 60)
     outer.evaluate("document.getElementById('inner').style.cssText = 'width: 900px; height: 700px'")
-    outer.wait_for_timeout(500)
-    assert inner.evaluate("byId('plane').width") > 100
+    until(outer, f"{inside}.document.getElementById('plane').width > 100")
     assert errors == []
     assert page.said == []
 

@@ -117,8 +117,8 @@ WHOLE = {  # how each writes the four arrays, and what is said of it
     ),
     "MedMNIST": (
         write_npz(medmnist),
-        "6 arrays found: 4 taken, 2 left out (2 a validation part: val_images, ...);"
-        " 80 images found: 60 taken, 20 left out (20 a validation part: val_images, ...); colour made grey",
+        "6 arrays found: 4 taken, 2 left out (a validation part: 2, such as val_images);"
+        " 80 images found: 60 taken, 20 left out (a validation part: 20, such as val_images); colour made grey",
     ),
     "labels in a column": (write_npz(lambda a: {k: v[:, None] if k[0] == "y" else v for k, v in a.items()}), ""),
     "labels one-hot": (write_npz(lambda a: {k: np.eye(10)[v] if k[0] == "y" else v for k, v in a.items()}), ""),
@@ -228,7 +228,7 @@ def test_kaggles_test_table_without_labels_is_left_out(arrays, tmp_path):
     write_tables(arrays, tmp_path)
     rows = (tmp_path / "test.csv").read_text().splitlines()
     (tmp_path / "test.csv").write_text("\n".join(row.split(",", 1)[1] for row in rows))
-    assert load_data(tmp_path).said[0] == "2 files found: 1 taken, 1 left out (1 a part without labels: test.csv)"
+    assert load_data(tmp_path).said[0] == "2 files found: 1 taken, 1 left out (a part without labels: test.csv)"
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_pictures_of_every_kind_show_ink_on_paper(tmp_path):
     small = "pictures of other sizes made 28 x 28"
     assert said == [
         ["transparent places made white", small, "dark on light inverted"],
-        [small, "16 bits made 8", "values to 65,535 taken as 0 to 65,535", "dark on light inverted"],
+        [small, "values to 65,535 taken as 0 to 65,535", "dark on light inverted"],
         ["colour made grey", small, "dark on light inverted"],
         [small],
     ]
@@ -345,15 +345,35 @@ def test_truths_and_zeros_and_ones_become_black_and_white(arrays, tmp_path):
         assert set(np.unique(dataset.x_train[:])) == {0, 1}
 
 
-CONVERTED = {  # a file of each format, made as its public data sets are
-    "mine.pkl": "import pickle; pickle.dump((x, y), open('FILE', 'wb'))",
-    "mnist.pkl.gz": "import gzip, pickle; pickle.dump(((x, y), (x, y), (x[:5], y[:5])), gzip.open('FILE', 'wb'))",
-    "mine.pt": "import torch; torch.save((torch.tensor(x), torch.tensor(y)), 'FILE')",
-    "mine.tfrecord": """
-import io, tensorflow as tf
+PNG = """
+import io
 def png(image):
     Image.fromarray(image).save(file := io.BytesIO(), "png")
     return file.getvalue()
+"""
+CIFAR = """
+import pickle
+x = numpy.repeat(x.reshape(-1, 784), 4, axis=1)[:, :3072]
+for k, name in enumerate(("data_batch_1", "data_batch_2", "test_batch")):
+    pickle.dump({b"data": x[k * 10 : k * 10 + 20], b"labels": y[k * 10 : k * 10 + 20].tolist()}, open(name, "wb"))
+"""
+FRAME = """
+import pandas
+for name, a, b in (("train", x, y), ("test", x[:9], y[:9])):
+    rows = pandas.DataFrame(dict(image=[dict(bytes=png(image), path="") for image in a], label=b))
+    rows.to_parquet(f"{name}-00000-of-00001.parquet")
+"""
+CONVERTED = {  # what writes a file as the best-known public data sets have it, and how many images arrive
+    "mine.pkl": ("import pickle; pickle.dump((x, y), open('FILE', 'wb'))", 40),
+    "dict.pkl": ("import pickle; pickle.dump(dict(train_dataset=x, train_labels=y), open('FILE', 'wb'))", 40),
+    "keras.pkl": ("import pickle; pickle.dump(((x, y), (x[:5], y[:5])), open('FILE', 'wb'))", 45),
+    "mnist.pkl.gz": ("import gzip, pickle; pickle.dump(((x, y), (x, y), (x[:5], y[:5])), gzip.open('FILE', 'wb'))", 45),
+    "data_batch_1": (CIFAR, 60),
+    "mine.pt": ("import torch; torch.save((torch.tensor(x), torch.tensor(y)), 'FILE')", 40),
+    "mine.tfrecord": (
+        PNG
+        + """
+import tensorflow as tf
 with tf.io.TFRecordWriter('FILE') as file:
     for image, label in zip(x, y):
         image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[png(image)]))
@@ -361,39 +381,94 @@ with tf.io.TFRecordWriter('FILE') as file:
         row = tf.train.Example(features=tf.train.Features(feature=dict(image=image, label=label)))
         file.write(row.SerializeToString())
 """,
-    "mine.parquet": """
-import io, pandas
-def png(image):
-    Image.fromarray(image).save(file := io.BytesIO(), "png")
-    return file.getvalue()
-pandas.DataFrame(dict(image=[dict(bytes=png(image), path="") for image in x], label=y)).to_parquet('FILE')
-""",
+        40,
+    ),
+    "train-00000-of-00001.parquet": (PNG + FRAME, 49),
+    "mine.xlsx": (
+        "import pandas; pandas.DataFrame(x.reshape(-1, 784)).assign(label=y).to_excel('FILE', index=False)",
+        40,
+    ),
 }
-NEEDS = {"mine.pt": "torch", "mine.tfrecord": "tensorflow", "mine.parquet": "pyarrow"}
-
-
+NEEDS = {"mine.pt": "torch", "mine.tfrecord": "tensorflow", "mine.xlsx": "openpyxl"}
+NEEDS["train-00000-of-00001.parquet"] = "pyarrow"
 SLOW = {"mine.pt", "mine.tfrecord"}  # each imports what it needs twice
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CONVERTED])
 def test_other_formats_are_refused_with_lines_that_convert_them(name, arrays, tmp_path):
+    """The lines are run as they stand in the sentence, for the file and for its folder."""
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
+    write, count = CONVERTED[name]
+    (tmp_path / "set").mkdir()
     np.savez(tmp_path / "arrays.npz", x=arrays["x_train"], y=arrays["y_train"])
-    start = "import numpy; from PIL import Image; x, y = numpy.load('arrays.npz').values()\n"
-    run(start + CONVERTED[name].replace("FILE", name), tmp_path)
-    with pytest.raises(UserError) as error:
-        load_data(tmp_path / name)
-    sentence = str(error.value)
-    assert sentence.startswith(f"{tmp_path / name} is not read here: convert it")
-    assert ("if you trust it" in sentence) == (".p" in name and "parquet" not in name)
-    run("\n".join(sentence.split("`")[1::2]), tmp_path)
-    dataset = load_data(tmp_path / "mine.npz")
-    images = {
-        row.tobytes() for row in (255 * np.concatenate([dataset.x_train[:], dataset.x_test])).round().astype("u1")
-    }
-    assert {row.tobytes() for row in arrays["x_train"].reshape(-1, 784)} == images
-    assert dataset.classes == DIGITS
+    start = "import numpy; from PIL import Image; x, y = numpy.load('../arrays.npz').values()\n"
+    run(start + write.replace("FILE", name), tmp_path / "set")
+    for path in (tmp_path / "set" / name, tmp_path / "set"):
+        with pytest.raises(UserError) as error:
+            load_data(path)
+        sentence = str(error.value)
+        assert " is not read here: convert it" in sentence
+        assert ("if you trust it" in sentence) == (
+            "parquet" not in name and "x" not in name.split(".")[-1] and "tf" not in name
+        )
+        made = tmp_path / sentence.removesuffix(".").split(" give ")[-1]
+        run("\n".join(sentence.split("`")[1::2]), tmp_path)
+        dataset = load_data(made)
+        assert len(dataset.x_train) + len(dataset.x_test) == count
+        assert dataset.classes == DIGITS
+        if count < 50:  # not CIFAR's colours
+            taken = (255 * np.concatenate([dataset.x_train[:], dataset.x_test])).round().astype("u1")
+            assert {row.tobytes() for row in arrays["x_train"].reshape(-1, 784)} == {row.tobytes() for row in taken}
+
+
+READ = {  # .mat and .h5 files, written as the best-known ones are: how many images arrive
+    "emnist-letters.mat": (
+        "t = x.transpose(0, 2, 1).reshape(-1, 784); y = y[:, None]; scipy.io.savemat('FILE', dict(dataset="
+        "{p: dict(images=t, labels=y, writers=y) for p in ('train', 'test')} | dict(mapping=numpy.ones((5, 2)))))",
+        80,
+    ),
+    "mnist-original.mat": (
+        "scipy.io.savemat('FILE', dict(data=x.reshape(-1, 784).T, label=y[None].astype(float)))",
+        40,
+    ),
+    "svhn.mat": (
+        "scipy.io.savemat('FILE', dict(X=numpy.moveaxis(numpy.repeat(x[..., None], 3, -1), 0, -1), y=y[:, None]))",
+        40,
+    ),
+    "chardata.mat": (
+        "t = x.transpose(0, 2, 1).reshape(-1, 784).T; o = numpy.eye(10)[y].T;"
+        " scipy.io.savemat('FILE', dict(data=t, target=o, testdata=t, testtarget=o))",
+        80,
+    ),
+    "usps.h5": (
+        "file = h5py.File('FILE', 'w')\nfor p in ('train', 'test'): file[p + '/data'] = x.reshape(-1, 784) / 255;"
+        " file[p + '/target'] = y\nfile.close()",
+        80,
+    ),
+    "mine.h5": ("file = h5py.File('FILE', 'w'); file['images'] = x; file['labels'] = y; file.close()", 40),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_matlabs_and_hdf5_files_are_read_as_they_are_published(name, arrays, tmp_path):
+    write, count = READ[name]
+    x, y = arrays["x_train"], arrays["y_train"]
+    exec("import numpy, h5py, scipy.io\n" + write.replace("FILE", str(tmp_path / name)), {"x": x, "y": y})
+    dataset = load_data(tmp_path / name)
+    assert (len(dataset.x_train) + len(dataset.x_test), dataset.classes) == (count, DIGITS)
+    taken = (255 * np.concatenate([dataset.x_train[:], dataset.x_test])).round().astype("u1")
+    assert {row.tobytes() for row in x.reshape(-1, 784)} == {row.tobytes() for row in taken}
+
+
+def test_freys_faces_are_read(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    faces = np.random.default_rng(0).integers(0, 256, (30, 560), "uint8")
+    scipy_io.savemat(tmp_path / "frey_rawface.mat", {"ff": faces.T})
+    dataset = load_data(tmp_path / "frey_rawface.mat")
+    assert "28 x 20 made 28 x 28" in dataset.said
+    first = dataset.x_test[0].reshape(28, 28)[:, 4:24]
+    assert any(np.allclose(first, face.reshape(28, 20) / 255, atol=1e-6) for face in faces)
 
 
 def run(program, folder):

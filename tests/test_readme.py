@@ -17,12 +17,12 @@ from seevae.training import recipes
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import backends
-import examined
 import explorer as explorer_speed
 import kills
 import race
 import recipe
 import seeds
+import zoo
 
 README = (ROOT / "README.md").read_text()
 MEASURED = (ROOT / "benchmarks" / "README.md").read_text()
@@ -34,7 +34,7 @@ RACE = json.loads((ROOT / "benchmarks" / "race.json").read_text())
 BACKENDS = json.loads((ROOT / "benchmarks" / "backends.json").read_text())
 PARTS = json.loads((ROOT / "benchmarks" / "recipe.json").read_text())
 KILLS = json.loads((ROOT / "benchmarks" / "kills.json").read_text())
-EXAMINED = json.loads((ROOT / "benchmarks" / "examined.json").read_text())
+ZOO = json.loads((ROOT / "benchmarks" / "zoo.json").read_text())
 FILES = sorted([*folder.PICTURES, folder.EXPLORER, folder.MODEL, folder.RECORD, folder.REPLAY])
 AUTHOR = 150.44  # nats per image: his notebook, epoch 50
 
@@ -69,10 +69,11 @@ def test_evidence_table_is_that_of_the_record():
         (race.tables(RACE), MEASURED),
         (explorer_speed.table(EXPLORER), MEASURED),
         (backends.tables(BACKENDS), MEASURED),
-        (examined.table(EXAMINED), MEASURED),
+        (zoo.right_table(ZOO), MEASURED),
+        (zoo.fault_table(ZOO), MEASURED),
         (recipe.table(PARTS), DOCS["recipe"]),
     ],
-    ids=["README", "seeds", "race", "explorer", "backends", "examined", "recipe"],
+    ids=["README", "seeds", "race", "explorer", "backends", "right networks", "faults", "recipe"],
 )
 def test_tables_are_those_of_the_recorded_results(lines, text):
     assert [line for line in lines if line not in text.splitlines()] == []
@@ -182,14 +183,23 @@ def test_kills_are_counted_as_recorded():
     assert f"Keeping the state of the training takes {share} of its time" in measured
 
 
-def test_networks_of_others_were_examined_as_it_says():
-    """Each as published, on the full MNIST; what it calls wrong is what they are known to give."""
-    assert {*EXAMINED} == {*examined.NETWORKS}
-    for name, run in EXAMINED.items():
-        assert (run["dataset"], run["evidence"]["images"]) == ("MNIST", 1000)
-        assert (run["epochs"], run["train_images"]) == (examined.EPOCHS[name], examined.IMAGES[name])
-        assert [finding.split()[0:2] for finding in run["findings"]] == [["The", "decoder's"]] * (name == "Flax")
-    assert EXAMINED["Flax"]["read_as"]["decode"] == "logits"
+def test_the_zoo_counts_a_name_only_where_it_is_the_cause():
+    """A name of another fault is wrong, also beside the right one; so is a sentence that does not hold the cause."""
+    right, other = ["logits", "look", "Sigmoid."], ["no-noise", "wrong", "Noise."]
+    note = ["gaussian", "note", "Sigma."]
+    for said, outcome in (
+        ([], "silent"),
+        ([note], "silent"),
+        ([right, note], "named"),
+        ([other], "wrong"),
+        ([right, other], "wrong"),
+        ([["refused", "wrong", "divide by 255"]], "wrong"),
+        ([["traceback", "wrong", "ValueError"]], "wrong"),
+    ):
+        assert zoo.outcome(said, {"logits"}) == outcome
+    assert zoo.outcome([right], {"logits"}, says="expit|Softmax") == "wrong"
+    assert zoo.outcome([right, other], {"logits"}, {"no-noise"}, says="Sigm") == "named"
+    assert zoo.outcome([["refused", "wrong", "divide by 255"]], refused="255") == "named"
 
 
 def test_race_counts_the_multiplications_of_an_image():

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 
+import keras
 import pytest
 from conftest import Command
 
@@ -75,8 +76,10 @@ def test_a_second_signal_leaves_at_once(small_npz, tmp_path):
             signal.SIGTERM,
             "--resume goes on after epoch 1 of 1",
         ),
+        ("from seevae.run import console; console.summary = wait", signal.SIGTERM, "all files of this run are in run"),
+        ("import atexit; atexit.register(wait)", signal.SIGTERM, "all files of this run are in run"),
     ],
-    ids=["loading", "evaluating", "saving"],
+    ids=["loading", "evaluating", "saving", "summing up", "leaving"],
 )
 def test_elsewhere_it_ends_at_once_with_one_sentence(place, number, left, small_npz, tmp_path):
     command = Command(f"--data {small_npz} --epochs 1 --hidden-dim 8 --output run", tmp_path, WAIT + place)
@@ -88,10 +91,10 @@ def test_elsewhere_it_ends_at_once_with_one_sentence(place, number, left, small_
 
 
 def test_while_it_imports_it_ends_at_once_with_one_sentence(tmp_path):
-    """In the midst of TensorFlow's import, whose own lines are hidden."""
-    slow = """
+    """In the midst of the backend's import, whose own lines are hidden."""
+    slow = f"""
 class Finder:
-    find_spec = staticmethod(lambda name, *rest: wait() if name == "tensorflow" else None)
+    find_spec = staticmethod(lambda name, *rest: wait() if name == {keras.backend.backend()!r} else None)
 sys.meta_path.insert(0, Finder)
 """
     command = Command("--data sample", tmp_path, WAIT + slow, own_process=True)

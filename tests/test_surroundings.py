@@ -95,7 +95,7 @@ def test_no_output_device_stops_a_run(tmp_path, run_python):
     """`| head -1`, `>&-` and `>/dev/full`, one after the other, on a console that knows ASCII only."""
     done = run_python("-c", RUNS, PYTHONIOENCODING="ascii")
     assert {"pipe", "closed", "full"} < {path.name for path in tmp_path.iterdir()}
-    sentence = "the lines of this run could not all be written (No space left on device); its files are not affected."
+    sentence = "its lines could not all be written (No space left on device); files are not affected."
     assert done.stderr == f"0\n0\nvae_mnist: {sentence}\n"
     assert done.returncode == 2
 
@@ -114,7 +114,7 @@ def test_output_that_has_nowhere_to_go_ends_no_command_in_a_traceback(line, stat
     """As a shell starts it, with its buffers; `--epochs 0` is a mistake, which stderr tells."""
     command = f"{sys.executable} {vae_mnist.__file__} {line} {end}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == status
+    assert done.returncode == (2 if end == "> /dev/full" else status)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 
@@ -320,6 +320,7 @@ warnings.simplefilter("error")
 
 def test_no_warning_of_keras_is_shown_or_ends_a_run(small_npz, tmp_path):
     """It warns of weights that NumPy asks it for, and that it goes on without XLA."""
+    pytest.importorskip("tensorflow")
     options = f"--data {small_npz} --epochs 1 --hidden-dim 8 --evidence-images 0 --output run"
     status, _, err = Command(options, tmp_path, WARNED, xla=True).end()
     assert (status, err) == (0, "")

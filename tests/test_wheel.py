@@ -72,7 +72,7 @@ class Environment:
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
             environment.pop(name, None)
         command = [str(word) for word in (program, *arguments)]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=1800)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 

@@ -5,13 +5,13 @@
 Its layers are found in Keras models, or given; either way they must give what the network gives, in numbers.
 """
 
+import sys
+from collections.abc import Mapping
 from itertools import permutations
 
-import keras
 import numpy as np
-from keras import ops
 
-from seevae.diagnosis import findings
+from seevae.diagnosis.network import DECODED
 from seevae.images import data
 from seevae.images.converting import to_numpy
 
@@ -33,35 +33,56 @@ def find(network, given, x):
     if given is None:
         halves = [keras_layers(function) for function in network.functions.values()]
         tried = [[*first, *second] for first in permutations(halves[0]) for second in permutations(halves[1])]
-    elif {*given} != {*LAYERS}:
-        raise NotDenseError(f"layers= must hold {', '.join(LAYERS)}")
+    elif isinstance(given, Mapping) and {*given} == {*LAYERS}:
+        tried = [[pair for name in LAYERS for pair in pairs_in(given[name])]]
     else:
-        tried = [[given[name] for name in LAYERS]]
-    try:
-        tried = [[tuple(to_numpy(part).astype("float32") for part in layer) for layer in layers] for layers in tried]
-        chained = [layers for layers in tried if chain(layers, network.latent_dim)]
-    except (TypeError, ValueError) as error:
-        raise NotDenseError("layers= must hold a kernel (in, out) and a bias (out,) each") from error
+        tried = permutations(pairs_in(given)[:6])
+    chained = [layers for layers in tried if chain(layers, network.latent_dim)]
     if given is not None and not chained:
-        shapes = ", ".join(f"{name} {layer[0].shape}" for name, layer in zip(LAYERS, tried[0], strict=True))
-        raise NotDenseError(f"the kernels do not chain as (in, out): {shapes}; PyTorch's weights want .T")
+        shapes = ", ".join(str(kernel.shape) for kernel, _ in pairs_in(given)) or "none"
+        words = "layers= must hold five layers, a kernel (in, out) and a bias (out,) each, which chain"
+        raise NotDenseError(f"{words}: those found are {shapes}; PyTorch's weights want .T")
     for layers in chained:
         if reproduce(layers, network, x):
             return dict(zip(LAYERS, layers, strict=True))
     raise NotDenseError("its dense layers, with relu between them, do not give what encode and decode give")
 
 
+def pairs_in(thing):
+    """All (kernel, bias) inside nested dicts, lists and tuples, as Flax and PyTorch's state_dict hold them."""
+    if isinstance(thing, Mapping):
+        for kernel, turn in (("kernel", lambda k: k), ("weight", lambda k: k.T)):
+            names = [name for name in thing if str(name).split(".")[-1] == kernel]
+            both = [(thing[name], thing.get(str(name)[: -len(kernel)] + "bias")) for name in names]
+            if names:
+                return [(turn(k), b) for k, b in (floats(k, b) for k, b in both) if k.ndim == 2 and b.ndim == 1]
+        return [pair for part in thing.values() for pair in pairs_in(part)]
+    if isinstance(thing, list | tuple):
+        if len(thing) == 2 and [getattr(part, "ndim", None) for part in thing] == [2, 1]:
+            return [floats(*thing)]
+        return [pair for part in thing for pair in pairs_in(part)]
+    return []
+
+
+def floats(kernel, bias):
+    try:
+        return tuple(to_numpy(part).astype("float32") for part in (kernel, bias))
+    except (TypeError, ValueError):
+        return np.zeros(0), np.zeros(0)
+
+
 def keras_layers(model):
     """(kernel, bias) of all Dense layers of a Keras model. Raises NotDenseError where it has other weights as well."""
-    if not isinstance(model, keras.Model):
+    keras = sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model):
         raise NotDenseError(f"{SHOWS}; give its layers= where it is no Keras model")
     found = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             found += keras_layers(layer)
         elif isinstance(layer, keras.layers.Dense):
-            bias = np.zeros(layer.units) if layer.bias is None else ops.convert_to_numpy(layer.bias)
-            found.append((ops.convert_to_numpy(layer.kernel), bias))
+            bias = np.zeros(layer.units, "float32") if layer.bias is None else to_numpy(layer.bias)
+            found.append((to_numpy(layer.kernel), bias))
         elif layer.weights:
             raise NotDenseError(f"{SHOWS}, and here is a {type(layer).__name__}")
     if len(found) > 3:
@@ -90,5 +111,5 @@ def reproduce(layers, network, x):
     z_mean, z_log_var = network.encode(x)
     logits = dense(np.maximum(dense(z_mean, decoder_h), 0), decoder_output)
     pairs = ((dense(h, to_mean), z_mean), (dense(h, to_log_var), z_log_var))
-    pairs += ((findings.sigmoid(logits), network.decode(z_mean)),)
+    pairs += ((DECODED["logits"](logits), network.decode(z_mean)),)
     return all(np.allclose(ours, theirs, rtol=1e-3, atol=1e-3) for ours, theirs in pairs)

@@ -17,11 +17,11 @@ def some(names, most=6):
 class Account:
     """By unit, how much was found and taken, and what was left out: {reason: [how many, the first name]}.
 
-    What is lost, such as a damaged picture, is left out too; where it is more than a tenth, `check` refuses.
+    lost: how many pictures, or files that may have been some, could not be read; see check.
     """
 
     def __init__(self):
-        self.found, self.taken, self.lost = (dict.fromkeys(UNITS, 0) for _ in range(3))
+        self.found, self.taken, self.lost = dict.fromkeys(UNITS, 0), dict.fromkeys(UNITS, 0), 0
         self.left_out = {unit: defaultdict(lambda: [0, ""]) for unit in UNITS}
 
     def find(self, unit, n=1):
@@ -31,23 +31,21 @@ class Account:
         self.taken[unit] += n
 
     def leave(self, unit, reason, source, n=1, lost=False):
-        """Leave n of a unit out; source: the first of them, a Source or a name; lost: nobody could want that."""
+        """Leave n of a unit out; source: the first of them, a Source or a name; lost: it could not be read."""
         entry = self.left_out[unit][reason]
         name = source if isinstance(source, str) else source.path.name + f" ({source.reason})" * bool(source.reason)
         entry[:] = entry[0] + n, entry[1] or some([name])
-        self.lost[unit] += n if lost else 0
+        self.lost += n if lost else 0
 
     def check(self, source):
-        """Raise UserError where more than a tenth of the files or images of a source was lost."""
-        for unit in UNITS:
-            if self.lost[unit] * 10 > self.lost[unit] + self.taken[unit]:
-                raise UserError(
-                    f"{self.words(unit)} of {source}, and more than a tenth is lost: mend what is named, or move it away."
-                )
+        """Raise UserError where more than a tenth of the pictures of a source is lost."""
+        if self.lost * 10 > self.lost + self.taken["images"]:
+            told = "; ".join(self.sentences())
+            raise UserError(f"More than a tenth of {source} is lost: {told}; mend what is named, or move it away.")
 
     def words(self, unit):
         """The account of a unit as a clause."""
-        reasons = [f"{n:,} {why}: {first}{', ...' * (n > 1)}" for why, (n, first) in self.left_out[unit].items()]
+        reasons = [f"{why}: {f'{n:,}, such as ' * (n > 1)}{first}" for why, (n, first) in self.left_out[unit].items()]
         out = sum(n for n, _ in self.left_out[unit].values())
         told = f"{self.found[unit]:,} {unit} found: {self.taken[unit]:,} taken, {out:,} left out"
         return told + (f" ({'; '.join(reasons)})" if reasons else "")

@@ -9,7 +9,7 @@ import math
 import os
 import re
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -20,14 +20,14 @@ from seevae.images.sources import FORMATS
 
 SIDE = 28
 MOST_CLASSES = 62
-LARGEST_PICTURE = 2**25  # pixels; of a JPEG, which is read at a fraction of its size, four times as many
+LARGEST_PICTURE = 2**26  # bytes, unpacked; of a JPEG, which is read at a fraction of its size, four times as many
 WHITE = 255
 PAGED = ("TIFF", "GIF", "PNG", "WEBP", "AVIF")  # formats of which each page is a picture
 BLOCK = 10_000  # images that are looked at, or converted, at a time
 SHAPES = {560: (28, 20)}  # of flat images that are not square: Frey's faces
 
 
-def to_numpy(value):
+def to_numpy(value: Any) -> np.ndarray:
     """An array of any library as a NumPy array."""
     if hasattr(value, "detach"):  # PyTorch
         value = value.detach().cpu()
@@ -70,13 +70,36 @@ def span_of(parts):
     return Span(low, high, whole, floats, all(x.dtype == np.uint16 for x in parts))
 
 
+def common_span(spans):
+    """The Span of several."""
+    low, high = np.min([span.low for span in spans]), np.max([span.high for span in spans])  # NaN, if one is
+    whole, floats, deep = all(s.whole for s in spans), any(s.floats for s in spans), all(s.deep for s in spans)
+    return Span(low, high, whole, floats, deep)
+
+
 def full_scale(span, what):
     """The value that is white, and the words that say so, a list. Raises UserError where it cannot be known.
 
     It is 1 or 255, or of whole numbers the largest of 10, 12, 14 or 16 bits, where they reach its upper half; the type
     of 16-bit pictures says it from the values that 12 bits do not hold.
     """
-    low, high = span.low, span.high
+    check_values(span.low, span.high, what)
+    high = span.high
+    if high <= 1:
+        return 1, [] if span.floats or span.deep else ["0 and 1 made 0 and 255"]
+    if high <= WHITE and span.whole:
+        hint = [f"the largest value is {high:.4g} of 255: they may want a scale"] if high < 64 else []
+        return WHITE, ["floats from 0 to 255 taken as whole grey values"] if span.floats else hint
+    for full in (2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1):
+        upper = full // 2 if full < 2**16 - 1 or not span.deep else 2**12
+        if span.whole and upper < high <= full:
+            return full, [f"values to {high:,.0f} taken as 0 to {full:,}"]
+    why = "" if span.whole else ", not whole"
+    raise UserError(f"{what} have values from {span.low:.4g} to {high:.4g}{why}: scale with `x = x / {high:.6g}`.")
+
+
+def check_values(low, high, what):
+    """Raise UserError for values that can be read in more than one way, or in none."""
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UserError(f"{what} hold NaN or infinite values: replace them by numbers from 0 to 1.")
     if low == high == 0:
@@ -86,17 +109,6 @@ def full_scale(span, what):
             f"{what} have values from {low:.4g} to {high:.4g}, which have two readings: if they go from -1 to 1, take"
             " `x = (x + 1) / 2`; if a mean was taken off and a deviation divided out, `x = x * deviation + mean`."
         )
-    if high <= 1:
-        return 1, [] if span.floats else ["0 and 1 made 0 and 255"]
-    if high <= WHITE and span.whole:
-        hint = [f"the largest value is {high} of 255: they may want a scale"] if high < 64 else []
-        return WHITE, ["floats from 0 to 255 taken as whole grey values"] if span.floats else hint
-    for full in (2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1):
-        known = high > full / 2 or (span.deep and full == 2**16 - 1 and high > 2**12)
-        if span.whole and high <= full and known:
-            return full, [f"values to {high:,.0f} taken as 0 to {full:,}"]
-    why = "" if span.whole else ", not whole"
-    raise UserError(f"{what} have values from {low:.4g} to {high:.4g}{why}: scale with `x = x / {high:.6g}`.")
 
 
 def to_bytes(values, full):
@@ -110,7 +122,7 @@ def to_bytes(values, full):
 
 
 class Page(NamedTuple):
-    """A picture as (28, 28): uint8, or float32 in the units of its file; the grey of its paper; and what was done to it.
+    """A picture as (28, 28): uint8, or float32 in the units of its file; the grey of its paper; what was done to it.
 
     span: of the float32 ones, that of all pixels in the file; else None.
     """
@@ -128,12 +140,8 @@ def read_pages(path):
     """
     with open_file(path) as file, warnings.catch_warnings(action="ignore"):
         picture = Image.open(file, formats=FORMATS)
-        pixels, count = math.prod(picture.size), getattr(picture, "n_frames", 1) if picture.format in PAGED else 1
-        most = LARGEST_PICTURE * (4 if picture.format in ("JPEG", "MPO") else 1)
-        if pixels > most:
-            raise ValueError(f"more than {most / 1e6:.0f} million pixels")
-        if pixels * count > most + 1000 * os.fstat(file.fileno()).st_size:
-            raise ValueError("pages that unpack to far more than the file holds")
+        count = getattr(picture, "n_frames", 1) if picture.format in PAGED else 1
+        check_size(picture, count, os.fstat(file.fileno()).st_size)
         pages = []
         try:
             for number in range(count):
@@ -146,6 +154,16 @@ def read_pages(path):
                 raise
             return pages, count, reason_of(error)
         return pages, count, ""
+
+
+def check_size(picture, pages, size):
+    """Raise ValueError for a picture file of `size` bytes that would unpack to far more than pictures have."""
+    length = math.prod(picture.size) * (4 if picture.mode in ("P", "PA", "I", "F") else len(picture.getbands()))
+    most = LARGEST_PICTURE * (4 if picture.format in ("JPEG", "MPO") else 1)
+    if length >= most:
+        raise ValueError(f"too large, {picture.width:,} x {picture.height:,} pixels")
+    if length * pages > most + 1000 * size:
+        raise ValueError("its pages unpack to far more than the file holds")
 
 
 def reason_of(error):
@@ -190,7 +208,7 @@ def paper_of(grey):
 
 
 def small(grey):
-    """A Pillow image of mode L or F as one of 28 x 28, averaged over areas, and centred on paper if it is not square."""
+    """A Pillow image of mode L or F as one of 28 x 28, averaged over areas, and centred on paper if not square."""
     if grey.size == (SIDE, SIDE):
         return grey
     way = Image.Resampling.BOX if max(grey.size) > SIDE else Image.Resampling.BILINEAR
@@ -203,17 +221,12 @@ def finish_pages(pages, source):
 
     Ink is 1 in our images, as in MNIST: a picture on light paper is inverted.
     """
-    spans, done = (
-        [page.span for page in pages if page.span],
-        dict.fromkeys(word for page in pages for word in page.done),
-    )
+    done = dict.fromkeys(word for page in pages for word in page.done)
     full = WHITE
-    if spans:
-        whole, floats, deep = all(s.whole for s in spans), any(s.floats for s in spans), all(s.deep for s in spans)
-        lows, highs = [span.low for span in spans], [span.high for span in spans]
-        span = Span(np.min(lows), np.max(highs), whole and np.max(highs) > 1, floats, deep)
+    if spans := [page.span for page in pages if page.span]:
+        span = common_span(spans)
         full, words = full_scale(span, f"The pictures of {source}")
-        done |= dict.fromkeys([f"floats from 0 to {full}" if floats else "16 bits made 8", *words])
+        done |= dict.fromkeys(words or [f"values to {span.high:.4g} taken as 0 to {full}"])
     images = np.stack([to_bytes(page.values, full if page.span else WHITE) for page in pages])
     light = np.array([page.paper * (WHITE / full if page.span else 1) > WHITE // 2 for page in pages])
     if light.any():
@@ -246,7 +259,7 @@ def is_images(shape, dtype):
 
 
 def counts_last(shape, labels=None):
-    """Whether the last axis of an array counts the images, as in MATLAB's files; labels: how many there are, or None."""
+    """Whether the last axis of an array counts the images, as in MATLAB's files; labels: their number, or None."""
     if labels is not None and labels in (shape[0], shape[-1]) and shape[0] != shape[-1]:
         return labels == shape[-1]
     if len(shape) == 2:
@@ -269,8 +282,11 @@ def convert_images(parts, source):
     if not {x.dtype.kind for x in shaped} <= set("biuf"):
         dtype = parts[0].dtype
         raise UserError(f"{what} have dtype {dtype}: they must be integers from 0 to 255 or floats from 0 to 1.")
-    span = span_of(shaped)
-    full, said = full_scale(span, what)
+    return shrunk(shaped, *full_scale(span_of(shaped), what))
+
+
+def shrunk(shaped, full, said):
+    """Arrays (n, height, width[, colours]) with `full` as white as convert_images gives them."""
     height, width, *colours = shaped[0].shape[1:]
     if colours:
         said.append("colour made grey")
@@ -278,7 +294,7 @@ def convert_images(parts, source):
         said.append(f"{height} x {width} made 28 x 28")
     if colours or (height, width) != (SIDE, SIDE):
         return [in_blocks(lambda rows: made_small(to_bytes(rows, full)), x) for x in shaped], said
-    if span.floats and full == 1:
+    if full == 1 and shaped[0].dtype.kind == "f":
         return [x.astype("float32", copy=False) for x in shaped], said
     return [
         x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in shaped
@@ -294,8 +310,8 @@ def with_channel_last(x, source):
     if len(flat) == 2:
         one, other = flat
         raise UserError(
-            f"The images of {source} have {shape[0]:,} values each, which have two readings: `x = x.reshape(-1, *{one})`"
-            f" if the red ones come first (CIFAR), `x = x.reshape(-1, *{other})` if the colours of a pixel stand together."
+            f"The images of {source} have {shape[0]:,} values each, with two readings: `x = x.reshape(-1, *{one})`"
+            f" if the reds come first (CIFAR), `x = x.reshape(-1, *{other})` if the colours of a pixel do."
         )
     if flat:
         return x.reshape(n, *flat[0])
@@ -307,6 +323,15 @@ def with_channel_last(x, source):
         return x[:, 0] if shape[0] == 1 else np.moveaxis(x, 1, -1)
     advice = "images must have shape (n, height, width), perhaps with 1 or 3 channels, or (n, 784)"
     raise UserError(f"The images of {source} have shape {x.shape}: {advice}.")
+
+
+def turned(x, known, said):
+    """Images (n, height, width), or flat, with rows and columns exchanged if a data set is known to have them so."""
+    if not known:
+        return x
+    side = math.isqrt(x.shape[1])
+    said[f"{known.upper() if known == 'emnist' else known}'s transposed images turned"] = None
+    return (x.reshape(-1, side, side) if x.ndim == 2 else x).swapaxes(1, 2)
 
 
 def check_unit(x, what, divide="divide them by 255"):
@@ -342,7 +367,7 @@ class NoClassesError(UserError):
 def convert_labels(parts, lengths, source):
     """Labels in any form as whole numbers from 0 on, int64 (n,), and the names of the classes, a tuple.
 
-    parts: the labels of one data set: (n,), (n, 1) or (1, n) numbers, truths, dates or text, or one-hot (n, classes); or
+    parts: the labels of one data set: (n,), (n, 1) or (1, n) numbers, truths, dates, text, or one-hot (n, classes); or
     None for all, which gives zeros and no names. lengths: how many images each part has; source: where they are from,
     for the sentences. Raises UserError, and NoClassesError for labels that are not the name of one class each.
     """
@@ -356,6 +381,11 @@ def convert_labels(parts, lengths, source):
             f"{len(y):,} labels for {length:,} images" for y, length in zip(flat, lengths, strict=True)
         )
         raise UserError(f"There are {there} in {source}: give one label for each.")
+    return numbered(flat, source)
+
+
+def numbered(flat, source):
+    """Labels (n,) of the parts as whole numbers from 0 on, and the names of the classes."""
     found = [np.unique(y, return_inverse=True) for y in flat]
     plain = [[plain_label(value) for value in values.tolist()] for values, _ in found]
     values = {value for own in plain for value in own}

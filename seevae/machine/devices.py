@@ -23,7 +23,7 @@ from seevae.basics import UserError
 from seevae.machine import processes, startup
 
 
-def describe():
+def describe() -> dict:
     """The backend, its device and the versions that decide the numbers: {"backend", "device", "versions"}."""
     backend = keras.backend.backend()
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
@@ -79,7 +79,7 @@ def chosen(recipe, trains):
     return described, recipe
 
 
-def is_out_of_memory(error):
+def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an exception is that of Python or of a backend that finds no memory."""
     words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "can't allocate memory")
     text = f"{type(error).__name__} {error}"
@@ -89,7 +89,7 @@ def is_out_of_memory(error):
 # -- Several devices -------------------------------------------------------------------------------------------------
 
 
-def available():
+def available() -> int:
     """How many devices a training takes here: all of the kind that the backend prefers, in all processes."""
     match keras.backend.backend():
         case "tensorflow":
@@ -107,7 +107,7 @@ def tensorflow_devices():
     return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
 
 
-def round_up(batch_size, number):
+def round_up(batch_size: int, number: int) -> int:
     """The smallest multiple of `number` that is at least `batch_size`."""
     return number * math.ceil(batch_size / number)
 
@@ -125,7 +125,7 @@ def all_devices():
     else:
         with keras.distribution.DataParallel(auto_shard_dataset=False).scope():  # each process feeds its own share
             yield
-        processes.part()
+        processes.let_go()
 
 
 def sharing():

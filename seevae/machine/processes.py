@@ -20,7 +20,7 @@ PATIENCE = 240  # seconds to wait for the others
 MAY_DIFFER = ("device", "version of python", "version of matplotlib")  # in the plans of machines that train together
 
 
-def place():
+def rank_and_size():
     """The number of this process, from 0, and how many there are."""
     if keras.backend.backend() != "jax" or not any(name in os.environ for name in NAMES):
         return 0, 1
@@ -40,12 +40,12 @@ def together(args):
     os.environ.setdefault("no_grpc_proxy", ",".join(name.rpartition(":")[0] for name in addresses.split(",")))
     say(f"Waiting for the other processes ({addresses}).")
     if failure := in_thread(keras.distribution.initialize, PATIENCE):
-        complain(f"The processes did not come together ({str(failure)[:200]}): check {VARIABLES}.")
+        complain(f"The processes did not come together ({' '.join(str(failure).split())[:200]}): check {VARIABLES}.")
         os._exit(2)  # JAX would wait longer, and then end without a sentence
     owners = [device.process_index for device in importlib.import_module("jax").devices()]
     if len({owners.count(owner) for owner in owners}) > 1:
         raise UserError("The processes have different numbers of devices: hide some, with CUDA_VISIBLE_DEVICES.")
-    if number := place()[0]:
+    if number := rank_and_size()[0]:
         say(f"This is process {number}: process 0 prints all there is.")
         args.output = os.path.join(args.output or "figures", f"process-{number}")
     try:
@@ -53,25 +53,25 @@ def together(args):
             yield
     except Exception as error:
         complain(" ".join(str(error).split())[:1000])
-        part(10)  # what all find, all should have the time to say
+        let_go(10)  # what all find, all should have the time to say
         os._exit(2)
 
 
-def part(patience=PATIENCE):
+def let_go(patience=PATIENCE):
     """Let the other processes go, which would end when this one does."""
-    if place()[1] > 1:
+    if rank_and_size()[1] > 1:
         in_thread(importlib.import_module("jax").distributed.shutdown, patience)
 
 
 def own_share(rows):
     """The part of a batch's rows that this process feeds to its devices; all of them where it is the only one."""
-    number, count = place()
+    number, count = rank_and_size()
     return rows[number * (len(rows) // count) :][: len(rows) // count]
 
 
 def agreed(plan, file=None):
     """The first process's plan, a dict, in all of them; and its `file`, where it has one with which they go on."""
-    number, count = place()
+    number, count = rank_and_size()
     if count == 1:
         return plan
     first = json.loads(from_first(json.dumps(plan).encode()))

@@ -15,6 +15,7 @@ from pathlib import Path
 from seevae.basics import UserError, complain, say
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+TOO_MANY_FILES, MORE_FILES = "Too many open files", "let this process open more, as with `ulimit -n 1024`"
 OLDEST_KERAS = (3, 14)  # older ones cannot load a model safely (see requirements.txt)
 INSTALL = (
     "install what is needed with `pip install -r requirements.txt` or `pip install 'seevae[tensorflow]'`, "
@@ -22,7 +23,7 @@ INSTALL = (
 )
 
 
-def import_keras(announce=False):
+def import_keras(announce: bool = False) -> None:
     """Import Keras on the backend that is chosen (see chosen_backend), without the lines that its libraries print.
 
     announce: this is the command: say on stdout what it is waiting for, and see calm_warnings. Where the import fails,
@@ -51,6 +52,8 @@ def import_keras(announce=False):
 def what_to_mend(reason):
     """What a failed start of Keras, for some reason in words, is to be blamed on: its backend, or another setting."""
     backend = os.environ.get("KERAS_BACKEND")
+    if TOO_MANY_FILES in reason:
+        return MORE_FILES
     if backend not in BACKENDS or not importlib.util.find_spec(backend):
         return f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed"
     others = {
@@ -83,7 +86,7 @@ def chosen_backend():
         return installed[0]
 
 
-def check_settings():
+def check_settings() -> None:
     """Raise UserError where Keras is set to other numbers than ours: its losses, and log p(x), would be others."""
     config = sys.modules["keras"].config
     ours = {"floatx": "float32", "epsilon": 1e-7, "dtype_policy": "float32"}

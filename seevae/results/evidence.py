@@ -16,6 +16,8 @@ they are made and used block by block.
 
 import contextlib
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +31,7 @@ class ResolutionError(Exception):
     """No grid that is tried gives log p(x) as exactly as asked for: the posterior is too narrow, or too far out."""
 
 
-def batches(x, batch_size=1000):
+def batches(x: np.ndarray, batch_size: int = 1000) -> list:
     """Cut an array (n, ...) into consecutive pieces of at most `batch_size` rows."""
     return [x[start : start + batch_size] for start in range(0, len(x), batch_size)]
 
@@ -48,37 +50,44 @@ def in_batches(function, *arrays):
 # -- The ELBO ----------------------------------------------------------------------------------------------------------
 
 
-def reconstruction_loss(x, x_hat):
+def reconstruction_loss(x: np.ndarray, x_hat: Any) -> np.ndarray:
     """-log p(x|z) of Bernoulli pixels, x and probabilities x_hat (n, pixels): (n,) float64, nats."""
     x_hat = np.clip(to_numpy(x_hat), EPSILON, 1 - EPSILON)
     return -(x * np.log(x_hat) + (1 - x) * np.log1p(-x_hat)).sum(axis=-1, dtype="float64")
 
 
-def kl_of_latents(z_mean, z_log_var):
+def kl_of_latents(z_mean: Any, z_log_var: Any) -> np.ndarray:
     """KL(q(z|x) || N(0, 1)) of each image and latent: (n, latent_dim) float64, nats. Their sum is that of the image."""
     z_mean, z_log_var = (to_numpy(part).astype("float64") for part in (z_mean, z_log_var))
     return 0.5 * (z_mean**2 + np.exp(z_log_var) - 1 - z_log_var)
 
 
-def elbo_terms(encode, decode, x, samples=10, seed=0):
+def elbo_terms(
+    encode: Callable,
+    decode: Callable,
+    x: np.ndarray,
+    samples: int = 10,
+    seed: int = 0,
+    loss: Callable = reconstruction_loss,
+) -> tuple[np.ndarray, np.ndarray]:
     """The two terms of the loss of images x (n, ...), float64, nats: the ELBO is minus their sum.
 
     Returns the reconstruction loss of so many draws of z (samples, n), and the KL of each latent (n, latent_dim).
     """
     rng, losses, kl = np.random.default_rng(seed), [], []
     for images in batches(x):
-        q = [to_numpy(part) for part in encode(images)]
-        losses.append(losses_of_draws(decode, images, *q, samples, rng))
-        kl.append(kl_of_latents(*q))
+        z_mean, z_log_var = (to_numpy(part) for part in encode(images))
+        losses.append(losses_of_draws(decode, images, z_mean, z_log_var, samples, rng, loss))
+        kl.append(kl_of_latents(z_mean, z_log_var))
     return np.concatenate(losses, axis=1), np.concatenate(kl)
 
 
-def losses_of_draws(decode, x, z_mean, z_log_var, samples, rng):
+def losses_of_draws(decode, x, z_mean, z_log_var, samples, rng, loss=reconstruction_loss):
     """-log p(x|z) of images x (n, ...), for so many draws of z from q of each: (samples, n) float64, nats."""
     flat, sigma, losses = x.reshape(len(x), -1), np.exp(z_log_var / 2), []
     for _ in range(samples):
         z = z_mean + sigma * rng.standard_normal(z_mean.shape, "float32")
-        losses.append(in_batches(lambda rows, codes: reconstruction_loss(rows, decode(codes)), flat, z))
+        losses.append(in_batches(lambda rows, codes: loss(rows, decode(codes)), flat, z))
     return np.stack(losses)
 
 
@@ -103,29 +112,13 @@ def mean_and_error(values):
 # -- log p(x) ----------------------------------------------------------------------------------------------------------
 
 
-def evaluate(encode, decode, x, samples=100, seed=0):
-    """Both estimates of log p(x) for images x (n, ...): means over the images, nats per image.
-
-    Returns {"importance_weighted", "importance_samples", "exact", "exact_error"}. The last two are None for another
-    number of latents than two, and for a model so poor that no grid resolves it: the rest of a run still counts.
-    """
-    weighted = importance_weighted(encode, decode, x, samples, seed)
-    report = {"importance_weighted": float(weighted.mean()), "importance_samples": samples}
-    report |= {"exact": None, "exact_error": None}
-    if in_batches(encode, x[:1])[0].shape[-1] == 2:
-        with contextlib.suppress(ResolutionError):
-            log_p, change = exact_log_evidence(decode, x.reshape(len(x), -1))
-            report |= {"exact": float(log_p.mean()), "exact_error": float(change.mean())}
-    return report
-
-
-def log_sum_exp(values):
+def log_sum_exp(values: np.ndarray) -> np.ndarray:
     """log of the sum of exp(values) over the last axis, without overflow."""
     top = values.max(axis=-1, keepdims=True)
     return np.log(np.exp(values - top).sum(axis=-1, dtype="float64")) + top[..., 0]
 
 
-def bernoulli_log_likelihood(x, x_hat):
+def bernoulli_log_likelihood(x: np.ndarray, x_hat: Any) -> np.ndarray:
     """log p(x|z) of every image under every code: x (n, pixels) in [0, 1], x_hat (m, pixels) -> (n, m), nats.
 
     The sum over pixels of x log x_hat + (1 - x) log(1 - x_hat), as one matrix product. Probabilities are clipped
@@ -136,7 +129,66 @@ def bernoulli_log_likelihood(x, x_hat):
     return x @ (np.log(x_hat) - log_0).T + log_0.sum(axis=-1)
 
 
-def importance_weighted(encode, decode, x, samples=100, seed=0):
+class Likelihood(NamedTuple):
+    """What decode's output says of pixels. loss(x, output): -log p(x|z) of each, (n,); pairs(x, output): log p(x|z) of
+    every image under every code, (n, m); sigma: that of a Gaussian."""
+
+    name: str
+    loss: Callable
+    pairs: Callable
+    sigma: float | None = None
+
+
+BERNOULLI = Likelihood("bernoulli", reconstruction_loss, bernoulli_log_likelihood)
+
+
+def gaussian(sigma):
+    """The Likelihood of pixels N(mean, sigma^2), with the decoder's output as the mean."""
+
+    def loss(x, mean):
+        squares = np.square((x - to_numpy(mean)) / sigma).sum(axis=-1, dtype="float64")
+        return 0.5 * squares + x.shape[-1] * (math.log(sigma) + 0.5 * LOG_2_PI)
+
+    def pairs(x, mean):
+        mean = to_numpy(mean)
+        squares = (x**2).sum(axis=1)[:, None] + (mean**2).sum(axis=1) - 2 * x @ mean.T
+        return -0.5 * squares / sigma**2 - x.shape[-1] * (math.log(sigma) + 0.5 * LOG_2_PI)
+
+    return Likelihood("gaussian", loss, pairs, sigma)
+
+
+def evaluate(
+    encode: Callable,
+    decode: Callable,
+    x: np.ndarray,
+    samples: int = 100,
+    seed: int = 0,
+    likelihood: Likelihood = BERNOULLI,
+) -> dict:
+    """Both estimates of log p(x) for images x (n, ...): means over the images, nats per image.
+
+    Returns {"importance_weighted", "importance_samples", "exact", "exact_error"}. The last two are None for another
+    number of latents than two, and for a model so poor that no grid resolves it: the rest of a run still counts.
+    """
+    weighted = importance_weighted(encode, decode, x, samples, seed, likelihood.loss)
+    report: dict = {"importance_weighted": float(weighted.mean()), "importance_samples": samples}
+    report |= {"exact": None, "exact_error": None}
+    if in_batches(encode, x[:1])[0].shape[-1] == 2:
+        with contextlib.suppress(ResolutionError):
+            flat = x.reshape(len(x), -1)
+            log_p, change = exact_log_evidence(decode, flat, log_likelihood=likelihood.pairs)
+            report |= {"exact": float(log_p.mean()), "exact_error": float(change.mean())}
+    return report
+
+
+def importance_weighted(
+    encode: Callable,
+    decode: Callable,
+    x: np.ndarray,
+    samples: int = 100,
+    seed: int = 0,
+    loss: Callable = reconstruction_loss,
+) -> np.ndarray:
     """Estimate log p(x) of images x (n, ...) as log mean_k p(x, z_k) / q(z_k|x), with z_k drawn from q(z|x).
 
     Works for any number of samples and any latent size. Returns (n,), nats; in expectation a lower bound that
@@ -150,7 +202,7 @@ def importance_weighted(encode, decode, x, samples=100, seed=0):
         epsilon = rng.standard_normal(z_mean.shape, "float32")
         z = z_mean + np.exp(z_log_var / 2) * epsilon
         images = np.repeat(batch.reshape(len(batch), -1), samples, axis=0)  # (batch * samples, pixels)
-        losses = in_batches(lambda rows, codes: reconstruction_loss(rows, decode(codes)), images, z)
+        losses = in_batches(lambda rows, codes: loss(rows, decode(codes)), images, z)
         log_prior = -0.5 * (z.astype("float64") ** 2 + LOG_2_PI).sum(axis=-1)
         log_q = -0.5 * (epsilon.astype("float64") ** 2 + z_log_var + LOG_2_PI).sum(axis=-1)
         log_weight = (log_prior - losses - log_q).reshape(len(batch), samples)
@@ -166,7 +218,9 @@ def grid_codes(spacing, half_width, offset=(0.0, 0.0)):
     return np.stack([z1.ravel(), z2.ravel()], axis=-1).astype("float32")
 
 
-def log_sum_over(codes, decode, x, log_likelihood=bernoulli_log_likelihood):
+def log_sum_over(
+    codes: np.ndarray, decode: Callable, x: np.ndarray, log_likelihood: Callable = bernoulli_log_likelihood
+) -> np.ndarray:
     """log sum_j p(x|z_j) N(z_j; 0, I) over codes z_j (points, 2), for images x (n, pixels). Returns (n,), float64.
 
     Memory is bounded: 4,096 codes by 1,000 images at a time, whatever the numbers of both.
@@ -180,7 +234,9 @@ def log_sum_over(codes, decode, x, log_likelihood=bernoulli_log_likelihood):
     return total
 
 
-def exact_log_evidence(decode, x, tolerance=0.01, log_likelihood=bernoulli_log_likelihood):
+def exact_log_evidence(
+    decode: Callable, x: np.ndarray, tolerance: float = 0.01, log_likelihood: Callable = bernoulli_log_likelihood
+) -> tuple[np.ndarray, np.ndarray]:
     """log p(x) = log of the integral of p(x|z) N(z; 0, I) over both latents, summed over a grid that refines itself.
 
     decode: codes (m, 2) -> what log_likelihood(x, output) needs; x: images (n, pixels).
@@ -220,3 +276,22 @@ def exact_log_evidence(decode, x, tolerance=0.01, log_likelihood=bernoulli_log_l
         change[unsettled] = np.abs(refined - log_p[unsettled])
         log_p[unsettled] = refined
     return log_p, change
+
+
+def numbers(record):
+    """The held-out ELBO of a record and its parts, and the evidence: a line each, in a list."""
+    held_out, known = record["held_out"], record["evidence"]
+    lines = [
+        f"Held-out ELBO {held_out['elbo']:.2f} nats per image"
+        f" = -(reconstruction loss {held_out['reconstruction_loss']:.2f} + KL loss {held_out['kl_loss']:.2f}),"
+        f" {record['dataset']}" + (f"; {record['stopped']}" if record["stopped"] else "")
+    ]
+    if known:
+        line = f"The first {known['images']:,} of them: ELBO {known['elbo']:.2f}"
+        line += f", importance-weighted log p(x) {known['importance_weighted']:.2f}"
+        line += f" ({known['importance_samples']} samples)"
+        if known["exact"] is not None:
+            gap = known["exact"] - known["elbo"]
+            line += f", exact log p(x) {known['exact']:.2f}; the gap of {gap:.2f} nats is KL(q(z|x) || p(z|x))"
+        lines.append(line)
+    return lines

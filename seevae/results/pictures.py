@@ -4,9 +4,12 @@ Nothing here trains or writes. Each plot function returns a matplotlib Figure of
 that it is given; `caption` is a small line below a figure of its own.
 """
 
+import contextlib
+import functools
 import math
 import statistics
 import textwrap
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib import color_sequences, font_manager, patches, patheffects, style
@@ -15,7 +18,7 @@ from matplotlib.figure import Figure
 
 from seevae.basics import printable
 from seevae.images.converting import MOST_CLASSES
-from seevae.images.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE
+from seevae.images.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE, Dataset
 from seevae.results.evidence import in_batches
 
 # Ten colours, from 0 to 9, that stay apart for colour-blind readers: Petroff's (arXiv:2107.02270). Two of them are at
@@ -37,7 +40,16 @@ class Picture(Figure):
 
 
 @style.context("default")
-def draw(encode, decode, dataset, history=None, origin="", seed=0, stopped="", thing=None):
+def draw(
+    encode: Callable,
+    decode: Callable,
+    dataset: Dataset,
+    history: dict | None = None,
+    origin: str = "",
+    seed: int = 0,
+    stopped: str = "",
+    thing: str | None = None,
+) -> dict[str, Figure]:
     """The pictures of a model: returns {file name: Figure}.
 
     encode: images (n, ...) as dataset.x_test holds them -> z_mean, z_log_var, each (n, latent_dim); decode: z -> images
@@ -113,14 +125,30 @@ def new_figure(width, height, title, caption=""):
     """An empty figure of `width` x `height` inches with a title above it and a small caption below."""
     figure = Picture(figsize=(width, height), dpi=150, layout="constrained")
     figure.suptitle(title, fontsize=15)
-    figure.supxlabel(readable(caption, 10 * width), fontsize=9.5, color="0.35", parse_math=False)
+    below = figure.supxlabel(readable(caption, 10 * width), fontsize=9.5, color="0.35", parse_math=False)
+    below.set_fontfamily(fonts_of(below.get_text()))
     return figure
 
 
+@functools.cache
+def font_with(character):
+    """The family of an installed font that has a character, DejaVu Sans before others; None where none has it."""
+    fonts = (font for font in font_manager.fontManager.ttflist if "resort" not in font.name.lower())  # that has boxes
+    for font in sorted(fonts, key=lambda font: font.name != "DejaVu Sans"):
+        with contextlib.suppress(RuntimeError, OSError):  # a font that was there when matplotlib looked
+            if font_manager.get_font(font.fname).get_char_index(ord(character)):
+                return font.name
+    return None
+
+
+def fonts_of(text):
+    """The families that draw a text, DejaVu Sans first."""
+    return [*dict.fromkeys(["DejaVu Sans", *filter(None, map(font_with, text))])]
+
+
 def readable(text, columns):
-    """`text` in lines of at most so many columns, with an escape for each character that the figures' font lacks."""
-    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
-    known = "".join(c if font.get_char_index(ord(c)) else ascii(c)[1:-1] for c in printable(text))
+    """`text` in lines of at most so many columns, with an escape for each character that no installed font has."""
+    known = "".join(c if c.isspace() or font_with(c) else ascii(c)[1:-1] for c in printable(text))
     return "\n".join(textwrap.wrap(known, int(columns)))
 
 
@@ -148,8 +176,12 @@ def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5, names=DIG
     for label, place in places.items():
         name = readable(names[label], 100)
         fontsize = (19 if len(name) == 1 else 13) if len(places) <= 10 else 11
-        text = axes.text(*place, name, fontsize=fontsize, weight="bold", ha="center", va="center", zorder=5)
-        text.set(color=ink(COLOURS[label]), parse_math=False)
+        fonts = fonts_of(name)
+        weight = (
+            "bold" if len(fonts) == 1 else "normal"
+        )  # other fonts may have no bold one, and matplotlib would say so
+        text = axes.text(*place, name, fontsize=fontsize, weight=weight, ha="center", va="center", zorder=5)
+        text.set(color=ink(COLOURS[label]), parse_math=False, fontfamily=fonts)
         text.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set_xlabel("z1", fontsize=12)

@@ -1,6 +1,7 @@
 """How the latent plane forms while a model trains: recorded by a Keras callback, for the explorer to show again."""
 
 import math
+import os
 from pathlib import Path
 
 import keras
@@ -84,7 +85,7 @@ class Replay(keras.callbacks.Callback):
         return {**packed_codes(np.array(self.z), self.labels), "moments": self.moments, "losses": self.loss}
 
 
-def load_replay(model_path):
+def load_replay(model_path: str | os.PathLike) -> Replay | None:
     """The Replay in the folder of a trained model, or None where there is none that can be read."""
     try:
         return Replay.load(Path(model_path).with_name("replay.npz"))

@@ -2,10 +2,12 @@
 
 import contextlib
 import sys
+from collections.abc import Sequence
 
 from seevae.basics import UserError, complain
-from seevae.machine import devices, processes
-from seevae.run.early import steady
+from seevae.machine import devices, processes, startup
+from seevae.results.evidence import numbers
+from seevae.run.early import status_with, steady
 from seevae.training.callbacks import DIVERGED
 
 
@@ -35,15 +37,13 @@ def exit_status(run, args):
             status = stop.code
         finally:
             out.flush()
-        if out.error and not isinstance(out.error, BrokenPipeError):
-            what = "the lines of this run could not all be written"
-            complain(f"{what} ({out.error.strerror}); its files are not affected.")
-            status = status or 2
-    return status
+        return status_with(out, status)
 
 
 def what_to_do(error):
     """What the user can do about an exception, in one sentence, or None."""
+    if startup.TOO_MANY_FILES in str(error):
+        return f"{startup.TOO_MANY_FILES}: {startup.MORE_FILES}."
     if isinstance(error, UserError):
         return str(error)
     if devices.is_out_of_memory(error):
@@ -63,26 +63,7 @@ def opening(device, dataset):
     return lines
 
 
-def numbers(record):
-    """The held-out ELBO of a record and its parts, and the evidence: a line each, in a list."""
-    held_out, known = record["held_out"], record["evidence"]
-    lines = [
-        f"Held-out ELBO {held_out['elbo']:.2f} nats per image"
-        f" = -(reconstruction loss {held_out['reconstruction_loss']:.2f} + KL loss {held_out['kl_loss']:.2f}),"
-        f" {record['dataset']}" + (f"; {record['stopped']}" if record["stopped"] else "")
-    ]
-    if known:
-        line = f"The first {known['images']:,} of them: ELBO {known['elbo']:.2f}"
-        line += f", importance-weighted log p(x) {known['importance_weighted']:.2f}"
-        line += f" ({known['importance_samples']} samples)"
-        if known["exact"] is not None:
-            gap = known["exact"] - known["elbo"]
-            line += f", exact log p(x) {known['exact']:.2f}; the gap of {gap:.2f} nats is KL(q(z|x) || p(z|x))"
-        lines.append(line)
-    return lines
-
-
-def summary(record, files):
+def summary(record: dict, files: Sequence) -> list[str]:
     """The last lines of a run: the held-out ELBO and its parts, the evidence, and the files (paths) written."""
     lines = numbers(record)
     if not any(path.name == "manifold.png" for path in files):

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 
+from seevae.basics import complain
 from seevae.run import options, stopping
 
 
@@ -44,8 +45,23 @@ def steady(stream):
     return stream if isinstance(stream, SteadyOutput) else SteadyOutput(stream)
 
 
+def status_with(out, status=0):
+    """The exit status of a command whose lines went to a SteadyOutput: 2 where they could not all be written.
+
+    Where the reader closed the pipe, it wanted no more of them.
+    """
+    out.flush()
+    if out.error and not isinstance(out.error, BrokenPipeError):
+        complain(f"its lines could not all be written ({out.error.strerror}); files are not affected.")
+        return status or 2
+    return status
+
+
 def begin(argv):
     """Begin the command: no output device stops it from now on, Ctrl-C does, and so does a mistake in its options."""
     sys.stdout, sys.stderr = steady(sys.stdout), steady(sys.stderr)
     stopping.Signals().listen_early()
-    options.parse_args(argv)
+    try:
+        options.parse_args(argv)
+    except SystemExit as stop:  # of --help, too
+        sys.exit(status_with(sys.stdout, stop.code))

@@ -20,11 +20,12 @@ from seevae.run.files import ASIDE, AllOrNothing, reason
 try:
     import fcntl
 except ImportError:  # Windows has none: two runs at once are not told apart there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 MODEL, RECORD, EXPLORER, REPLAY = "vae.keras", "metrics.json", "explorer.html", "replay.npz"
+REPORT = "report.html"  # of examine
 PICTURES = ("latent_scatter.png", "manifold.png", "prior_samples.png", "reconstructions.png", "training_curves.png")
-FILES = (MODEL, RECORD, EXPLORER, REPLAY, *PICTURES)
+FILES = (MODEL, RECORD, EXPLORER, REPORT, REPLAY, *PICTURES)
 UNFINISHED = "unfinished.npz"  # a training after its last finished epoch (see seevae/run/resume.py)
 
 
@@ -209,18 +210,20 @@ def finish(folder):
                 time.sleep(0.02)
 
 
-def save(folder, figures, page, vae, replay, record, together=contextlib.nullcontext):
+def save(folder, figures, page, vae, replay, record, together=contextlib.nullcontext, report=None):
     """Put the files of a run into its folder, all at once; those that an earlier run had beyond them go.
 
-    figures: {file name: Figure}; page: the explorer's HTML, or None; vae and replay: the model and its
-    Replay, which are written if they were trained in this run; record: a dict, as session.Session makes it.
+    figures: {file name: Figure}; page, report: the HTML of the explorer and of examine's page, or None; vae and replay:
+    the model and its Replay, which are written if they were trained in this run; record: a dict, as session.Session
+    makes it.
     The state of a training goes when that training has ended. together: see AllOrNothing.replace. Returns the paths of
     the files. Raises UserError when the disk refuses; the earlier files are then still there.
     """
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     writers = {name: figure.savefig for name, figure in figures.items()}
-    if page is not None:
-        writers[EXPLORER] = lambda path: path.write_text(page, encoding="utf-8")
+    for name, html in ((EXPLORER, page), (REPORT, report)):
+        if html is not None:
+            writers[name] = lambda path, html=html: path.write_text(html, encoding="utf-8")
     writers[RECORD] = lambda path: path.write_text(text, encoding="utf-8")
     if record["model"] is None:
         writers |= {MODEL: vae.save, REPLAY: replay.save}

@@ -5,6 +5,7 @@ import contextlib
 import importlib.metadata
 import math
 import sys
+from collections.abc import Sequence
 
 from seevae import __version__
 from seevae.basics import printable
@@ -17,7 +18,7 @@ LARGEST |= {"seed": 2**31 - 1, "evidence_images": 10**9}
 SIZES, TRAINING_OPTIONS = ("latent_dim", "hidden_dim"), ("recipe", "batch_size", "learning_rate", "resume")
 
 
-def parse_args(argv):
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the options, a list of strings; exits with status 2 and one sentence for what is wrong in them.
 
     Returns the options as attributes. `recipe` is a whole Recipe, with the epochs, batch size and learning rate that

@@ -27,7 +27,7 @@ def running(args):
     with session.signals.answered(), session.closing:
         try:
             startup.check_settings()
-            session.device, session.recipe = devices.chosen(session.recipe, args.trains)
+            session.choose_devices()
             yield session
         except Exception as error:
             advice, learned = console.what_to_do(error), session.what_was_learned()
@@ -56,6 +56,10 @@ class Session:
         self.closing = contextlib.ExitStack()  # what ends with the run
         self.device = self.dataset = self.place = self.replay = self.started_from = None
         self.settings, self.progress, self.is_saved = {}, resume.NO_TRAINING, False
+
+    def choose_devices(self):
+        """Find what computes, and let the recipe have a batch that it can share."""
+        self.device, self.recipe = devices.chosen(self.recipe, self.args.trains)
 
     def begin(self, dataset):
         """Open the folder of the run, say what computes and on which images, and seed the weights; returns dataset."""
@@ -95,7 +99,9 @@ class Session:
         plan = resume.plan_of(self.settings, args.seed, self.device, dataset, self.started_from)
         plan = processes.agreed(plan, file if args.resume else None)
         self.replay = Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate)
-        signals = self.signals if processes.place() == (0, 1) else None  # others could not know that this one stops
+        signals = (
+            self.signals if processes.rank_and_size() == (0, 1) else None
+        )  # others could not know that this one stops
         self.progress = resume.Progress(self.place, plan, self.replay, signals)
         epochs_done = self.progress.restore(vae) if args.resume else 0
         return {"callbacks": [self.replay, self.progress], "initial_epoch": epochs_done}

@@ -75,7 +75,7 @@ class Signals:
 
     @contextlib.contextmanager
     def answered(self):
-        """Answer the signals in this context; afterwards they mean what they meant before."""
+        """Answer the signals in this context; in a program that goes on, they then mean what they meant before."""
         if threading.current_thread() is not threading.main_thread():  # only there may a program answer them
             yield
             return
@@ -83,10 +83,11 @@ class Signals:
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            if self.stderr != 2:
-                os.close(self.stderr)
+            if not Signals.ends_the_process:  # else this run alone knows until the end what it has written
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+                if self.stderr != 2:
+                    os.close(self.stderr)
 
     @contextlib.contextmanager
     def wait(self):

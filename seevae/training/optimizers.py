@@ -5,6 +5,7 @@ from keras import ops
 
 from seevae.basics import UserError
 from seevae.machine import devices, startup
+from seevae.training.recipes import Recipe
 
 HEADS = ("z_mean", "z_log_var")  # the encoder's two output layers
 
@@ -54,11 +55,11 @@ class HeadStep:
 
 
 @keras.saving.register_keras_serializable(package="vae_mnist")
-class NadamWithHeadStep(HeadStep, nadam_class()):
+class NadamWithHeadStep(HeadStep, nadam_class()):  # type: ignore[misc]
     """Adam with Nesterov momentum (Dozat, 2016), with steps of their own for the heads."""
 
 
-def make_optimizer(recipe, steps):
+def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """The recipe's optimizer, for a training of `steps` steps in all. Raises ValueError for an unknown one."""
     learning_rate = recipe.learning_rate
     if recipe.linear_decay:
@@ -92,7 +93,7 @@ def check_learning_rate(optimizer, steps, callbacks=()):
             raise UserError(f"{type(callback).__name__} cannot set a learning rate that falls by itself: {advice}.")
 
 
-def compile_options(steps):
+def compile_options(steps: int) -> dict:
     """How to compile a model that trains `steps` steps an epoch: keyword arguments of `keras.Model.compile`.
 
     XLA compiles the training step, and one call runs a tenth of an epoch. On PyTorch, and where several TensorFlow

@@ -13,7 +13,7 @@ function digitPanel(state) {
   byId("undo").addEventListener("click", () => paper.undo());
   state.panel({ place: "digit-panel", needs: ["image", "pen", "theme"], draw: () => paper.draw() });
   state.panel({ place: "pick-panel", needs: ["data", "theme"], draw: () => shelf.fill() });
-  state.panel({ place: "pick-panel", needs: ["image", "data"], draw: () => shelf.show() });
+  state.panel({ place: "pick-panel", needs: ["image", "data", "theme"], draw: () => shelf.show() });
   return paper;
 }
 

@@ -103,22 +103,24 @@ function formatted(value, digits = 2) {
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
 
-/** Make a group of buttons one stop of the Tab key: inside it, arrows move on. Call it again for new buttons. */
+/** Make a group of buttons one stop of the Tab key: inside it, arrows move on. Call it again when they change. */
 function oneStop(group) {
   const stop = (chosen) => {
     for (const button of group.children) button.tabIndex = button === chosen ? 0 : -1;
   };
-  const buttons = [...group.children];
-  stop(buttons.find((button) => button.ariaPressed === "true") ?? buttons[0]);
-  group.onfocusin = ({ target }) => stop(target);
-  group.onkeydown = (event) => {
+  stop([...group.children].find((button) => button.ariaPressed === "true") ?? group.children[0]);
+  if (group.dataset.stop) return; // it listens already
+  group.dataset.stop = "one";
+  group.addEventListener("focusin", ({ target }) => stop(target));
+  group.addEventListener("keydown", (event) => {
+    const buttons = [...group.children];
     const place = buttons.indexOf(document.activeElement);
     const goals = { ArrowRight: place + 1, ArrowDown: place + 1, ArrowLeft: place - 1, ArrowUp: place - 1 };
     const goal = { ...goals, Home: 0, End: buttons.length - 1 }[event.key];
     if (place < 0 || goal === undefined) return;
     event.preventDefault();
     buttons.at(goal % buttons.length).focus();
-  };
+  });
 }
 
 /** A code as "(0.12, −1.30)". */

@@ -1,4 +1,4 @@
-// needs: packing, posterior, state, digit, network, sample, loss, plane, lens, training, faults, slow, replay, axes, latents, tabs, address, tour
+// needs: packing, posterior, state, digit, network, sample, loss, plane, lens, training, faults, slow, replay, axes, latents, tabs, address, tour, own
 "use strict";
 // Reads what the page was given, makes the state, and builds the panels. Where one cannot work, it says so itself.
 
@@ -123,6 +123,7 @@ function startExplorer() {
   if (state.training) {
     build("tab-faults", faultsPanel);
     build("tab-axes", axesPanel);
+    build("tab-own", ownPanel);
     build("stage", slowPanel);
   }
   build("more", addressPanel);

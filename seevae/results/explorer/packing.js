@@ -7,8 +7,14 @@ function unpack(text, Type) {
   return new Type(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
 }
 
+/** The layers of a model; a large kernel is kept as roots in 16 bits: a number is unit * root * |root|. */
 function unpackLayers(layers) {
-  const parts = ({ kernel, bias }) => ({ kernel: unpack(kernel, Float32Array), bias: unpack(bias, Float32Array) });
+  const kernelOf = (kernel) => {
+    if (typeof kernel === "string") return unpack(kernel, Float32Array);
+    const units = unpack(kernel.units, Float32Array);
+    return Float32Array.from(unpack(kernel.roots, Int16Array), (root, i) => units[i % units.length] * root * Math.abs(root));
+  };
+  const parts = ({ kernel, bias }) => ({ kernel: kernelOf(kernel), bias: unpack(bias, Float32Array) });
   return Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, parts(layer)]));
 }
 
@@ -45,4 +51,35 @@ async function through({ readable, writable }, bytes) {
   writer.write(bytes).catch(() => {}); // what is damaged is told where it is read
   writer.close().catch(() => {});
   return new Uint8Array(await new Response(readable).arrayBuffer());
+}
+
+/** A typed array as base64 text: what unpack reads. */
+function pack(/** @type {any} */ array) {
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 2 ** 15) text += String.fromCharCode(...bytes.subarray(i, i + 2 ** 15));
+  return btoa(text);
+}
+
+/** Layers as unpackLayers reads them, and explorer/__init__.py (packed_kernel) writes them. */
+function packLayers(/** @type {Layers} */ layers) {
+  const packed = ({ kernel, bias }) => {
+    if (kernel.length <= 2 ** 16) return pack(kernel);
+    const units = new Float32Array(bias.length).fill(1e-30);
+    kernel.forEach((value, i) => (units[i % bias.length] = Math.max(units[i % bias.length], Math.abs(value) / 32767 ** 2)));
+    const root = (value, i) => Math.max(-32767, Math.min(32767, Math.round(Math.sign(value) * Math.sqrt(Math.abs(value) / units[i % bias.length]))));
+    return { units: pack(units), roots: pack(Int16Array.from(kernel, root)) };
+  };
+  return Object.fromEntries(LAYERS.map((name) => [name, { kernel: packed(layers[name]), bias: pack(layers[name].bias) }]));
+}
+
+/** Codes as unpackCodes reads them. */
+function packCodes({ z, labels }) {
+  const unit = z.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6) / 32767;
+  return { unit, z: pack(Int16Array.from(z, (value) => Math.round(value / unit))), labels: pack(Uint8Array.from(labels)) };
+}
+
+/** Bytes as the text that unpackDeflated reads. */
+async function packDeflated(/** @type {Uint8Array} */ bytes) {
+  return pack(await through(new CompressionStream("deflate"), bytes));
 }

@@ -121,6 +121,7 @@ class View {
 function followPointers(view, { grips, grab = () => {}, drag = () => {}, tap = () => {} }) {
   const canvas = view.canvases.at(-1);
   const down = new Map(); // pointer -> where it is now
+  let scrolls = false; // whether the finger has nothing to hold, and may scroll the page
   let start = null; // where a single pointer went down; null once it moved, or a second came
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -130,6 +131,7 @@ function followPointers(view, { grips, grab = () => {}, drag = () => {}, tap = (
     canvas.setPointerCapture(event.pointerId);
     down.set(event.pointerId, at(event));
     start = down.size === 1 ? at(event) : null;
+    scrolls = event.pointerType === "touch" && !grips(at(event));
     if (down.size === 1) grab(at(event), event);
   });
   canvas.addEventListener("pointermove", (event) => {
@@ -143,7 +145,7 @@ function followPointers(view, { grips, grab = () => {}, drag = () => {}, tap = (
       const distance = (a) => Math.hypot(a[0] - other[0], a[1] - other[1]);
       view.pan((now[0] - before[0]) / 2, (now[1] - before[1]) / 2);
       view.zoom(distance(now) / Math.max(1, distance(before)), [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2]);
-    } else {
+    } else if (!scrolls) {
       drag(now, before, event);
     }
     down.set(event.pointerId, now);

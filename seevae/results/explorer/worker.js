@@ -60,7 +60,7 @@ function startWorker(file, service, listen, fail = (sentence) => console.error(s
     setTimeout(here); // answers come later than the call, either way
   }
   return {
-    postMessage: (message) => send(message),
+    postMessage: (message) => void send(message),
     terminate: () => {
       ended = true;
       stop();

@@ -1,0 +1,312 @@
+"""Two functions that somebody wrote, as encode and decode on NumPy arrays: called, understood, and left as they were.
+
+What they give is used where its meaning is sure; where it is not, one sentence says what came.
+"""
+
+import contextlib
+import functools
+import inspect
+import math
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+
+from seevae.basics import UserError
+from seevae.images.converting import to_numpy
+from seevae.results.evidence import batches
+
+ROWS = 1000  # that a function is given at a time
+LARGEST_LOG_VAR, LARGEST_CODE = 60, 1e5
+MEANS = ("z_mean", "mu", "loc", "mean", "embedding", "latent_mean", "means", "z_mu")
+LOG_VARS = ("z_log_var", "log_var", "logvar", "log_covariance", "log_variance", "z_logvar", "lv")
+DEVIATIONS = ("scale", "sigma", "std", "stddev", "z_scale", "z_std")
+IMAGES = ("reconstruction", "recon_x", "recon", "x_hat", "x_recon", "sample", "probs", "mean", "logits", "output")
+AS_GIVEN = "a log variance"
+READINGS = {  # what z_log_var may be, and the log variance that it then means
+    AS_GIVEN: lambda given: given,
+    "a variance": lambda given: np.log(np.maximum(given, 1e-12)),
+    "a standard deviation": lambda given: 2 * np.log(np.maximum(given, 1e-6)),
+    "the log of a standard deviation": lambda given: 2 * given,
+}
+DECODED = {  # what decode may give, and the probabilities, or means, that it then means
+    "as it is": lambda given: given,
+    "logits": lambda given: 0.5 * (1 + np.tanh(0.5 * given)),
+    "from -1 to 1": lambda given: (given + 1) / 2,
+    "from 0 to 255": lambda given: given / 255,
+    "a sigmoid too many": lambda given: -np.log(1 / np.clip(given, 1e-6, 1 - 1e-6) - 1),
+}
+
+
+class Network:
+    """encode: images (m, ...) -> z_mean, z_log_var, and decode: z -> (m, pixels), NumPy float32, checked.
+
+    shape: that of an image; in_shape: of what encode is given. meaning: what the outputs are taken for. order: which of
+    encode's outputs is which. condition: rows (n, ...) that go to both functions as well, or None; `of` says which.
+    """
+
+    def __init__(self, encode, decode, shape, condition=None, clips=True, in_shape=None):
+        self.functions, self.shape, self.pixels = {"encode": encode, "decode": decode}, shape, math.prod(shape)
+        self.meaning = {"encode": "z_mean, z_log_var", "z_log_var": AS_GIVEN, "decode": "as it is", "inputs": "x"}
+        self.condition, self.clips, self.latent_dim, self.in_shape = condition, clips, None, in_shape or shape
+        self.order, self.inputs = (0, 1, 2), lambda rows: rows
+
+    def encode(self, rows, of=None):
+        """z_mean and z_log_var of images (m, ...), (m, latent_dim) each, with z_log_var as it is meant."""
+        z_mean, given = self.outputs(rows, of)[:2]
+        return z_mean, self.log_var(given)
+
+    def log_var(self, given):
+        z_log_var = READINGS[self.meaning["z_log_var"]](given)
+        if (largest := float(np.abs(z_log_var).max())) > LARGEST_LOG_VAR:
+            why = "the KL loss has the wrong sign, or the training diverged"
+            raise UserError(f"z_log_var reaches {largest:.3g}, which no sound q does: look whether {why}.")
+        return z_log_var
+
+    def decode(self, z, of=None):
+        """Probabilities (m, pixels) of codes z (m, latent_dim); means, where the likelihood is Gaussian."""
+        given = DECODED[self.meaning["decode"]](self.decoded(z, of))
+        return np.clip(given, 0, 1) if self.clips else given
+
+    def outputs(self, rows, of=None):
+        """What encode gives for images (m, ...): z_mean, z_log_var and perhaps z, checked, in the order found."""
+        rows, parts = to_numpy(rows).reshape(-1, *self.in_shape), []
+        of = self.rows_of(of, len(rows))
+        for some, which in zip(batches(rows, ROWS), batches(of, ROWS), strict=True):
+            given = called(self.functions["encode"], "encode", self.inputs(some), self.conditions(which))
+            part, self.meaning["encode"], kind = codes_of(given, len(some))
+            if kind and self.meaning["z_log_var"] == AS_GIVEN:
+                self.meaning["z_log_var"] = kind
+            self.latent_dim = self.latent_dim or part[0].shape[-1]
+            for name, output in zip(("z_mean", "z_log_var", "z"), part, strict=False):
+                check(output, f"encode's {name}", (len(some), self.latent_dim))
+            parts.append(part)
+        joined = [np.concatenate(output).astype("float32") for output in zip(*parts, strict=True)]
+        joined = [joined[i] for i in self.order if i < len(joined)]
+        if (largest := float(np.abs(joined[0]).max())) > LARGEST_CODE:
+            why = "the KL loss has the wrong sign, the training diverged, or encode is given other inputs than its own"
+            raise UserError(f"z_mean reaches {largest:.3g}, where N(0, 1) is meant: look whether {why}.")
+        return joined
+
+    def decoded(self, z, of=None):
+        """What decode gives for codes z (m, latent_dim), as it gives it, (m, pixels), checked."""
+        z, parts = to_numpy(z).astype("float32"), []
+        of = self.rows_of(of, len(z))
+        for some, which in zip(batches(z, ROWS), batches(of, ROWS), strict=True):
+            given = called(self.functions["decode"], "decode", some, self.conditions(which))
+            part = image_of(given, len(some) * self.pixels)
+            if part.shape[:1] != (len(some),) or part.size != len(some) * self.pixels or part.ndim < 2:
+                check(part, "decode's output", (len(some), *self.shape))
+            check(part, "decode's output", part.shape)
+            parts.append(part.reshape(len(some), self.pixels).astype("float32"))
+        return np.concatenate(parts)
+
+    def rows_of(self, of, count):
+        """Which rows of the condition belong to `count` rows: those asked for, their own, or the first one's."""
+        if of is not None:
+            return np.asarray(of)
+        own = self.condition is not None and count == len(self.condition)
+        return np.arange(count) if own else np.zeros(count, int)
+
+    def conditions(self, which):
+        return () if self.condition is None else (self.condition[which],)
+
+
+# -- Calling -----------------------------------------------------------------------------------------------------------
+
+
+def called(function, name, rows, more=()):
+    """What a function gives for rows, a NumPy array of its own; a PyTorch module, or a method of one, gets a tensor.
+
+    So does another function for which the array is of the wrong type, where PyTorch is there.
+    """
+    torch, owner = sys.modules.get("torch"), getattr(function, "__self__", function)
+    modules = torch is not None and isinstance(owner, torch.nn.Module)
+    for tensors in (True,) if modules else (False, True) if torch else (False,):
+        given = [np.array(each) for each in (rows, *more)]
+        if tensors:
+            given = as_tensors(given, next(owner.parameters(), None) if modules else None)
+        try:
+            with torch.no_grad() if torch else contextlib.nullcontext():
+                return function(*given)
+        except Exception as error:
+            if torch and not tensors and isinstance(error, TypeError | AttributeError):
+                continue
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            kind = "a tensor" if tensors else "a NumPy array"
+            what = " and ".join(f"{kind} {tuple(each.shape)}" for each in given)
+            raise UserError(f"{name} fails on {what} of float32 ({reason}): give a function that takes it.") from error
+
+
+def as_tensors(arrays, like=None):
+    """NumPy arrays as PyTorch's tensors, floats as those of `like`."""
+    tensors = [sys.modules["torch"].from_numpy(array) for array in arrays]
+    if like is None:
+        return tensors
+    return [each.to(like.device, like.dtype if each.is_floating_point() else each.dtype) for each in tensors]
+
+
+def check(output, what, shape):
+    """Raise UserError unless an output has a shape and is finite."""
+    if output.shape != tuple(shape):
+        raise UserError(f"{what} has shape {output.shape} and not {tuple(shape)}: give it in that shape.")
+    if not np.isfinite(output).all():
+        raise UserError(f"{what} holds values that are NaN or infinite: the training diverged, or a logarithm met 0.")
+
+
+def array_of(output, what):
+    """An output as a NumPy array of real numbers, a copy."""
+    try:
+        array = np.array(to_numpy(output))
+    except Exception as error:
+        raise UserError(f"{what} is {kind_of(output)}, which is no array: give one of numbers.") from error
+    if array.dtype.kind not in "fiub":
+        raise UserError(f"{what} is {kind_of(output)} of dtype {array.dtype}: give an array of real numbers.")
+    return array
+
+
+def kind_of(thing):
+    """What came, in words: its type, and what it holds."""
+    if inspect.iscoroutine(thing):
+        thing.close()
+        return "a coroutine (of an async function)"
+    if fields := fields_of(thing):
+        return f"{type(thing).__name__} with the fields {', '.join(map(str, fields))}"
+    if isinstance(thing, list | tuple):
+        shapes = ", ".join(str(tuple(getattr(part, "shape", ()))) or "?" for part in thing[:6])
+        return f"a {type(thing).__name__} of {len(thing)}, of shapes {shapes}"
+    shape = getattr(thing, "shape", None)
+    return type(thing).__name__ + ("" if shape is None else f" of shape {tuple(shape)}")
+
+
+def fields_of(thing):
+    """{name: value} of a mapping, a named tuple, a dataclass or a plain object; empty for all else."""
+    if isinstance(thing, Mapping):
+        return dict(thing)
+    if hasattr(thing, "_asdict"):
+        return thing._asdict()
+    if hasattr(thing, "shape") or isinstance(thing, list | tuple | str | bytes | int | float | complex):
+        return {}
+    names = [*getattr(thing, "__dict__", {}), *(n for n in (*MEANS, *DEVIATIONS, "probs") if hasattr(type(thing), n))]
+    return {name: getattr(thing, name, None) for name in names if not name.startswith("_")}
+
+
+def codes_of(given, n):
+    """z_mean, z_log_var and perhaps z from what encode gave for n images; what it was, and the reading, if it says."""
+    if fields := fields_of(given):
+        mean = next((name for name in MEANS if name in fields), None)
+        for names, reading in ((LOG_VARS, AS_GIVEN), (DEVIATIONS, "a standard deviation")):
+            second = next((name for name in names if name in fields), None)
+            if mean and second:
+                parts = [array_of(fields[name], f"encode's {name}") for name in (mean, second)]
+                return parts, f"fields {mean} and {second}", None if reading == AS_GIVEN else reading
+        raise UserError(f"encode gives {kind_of(given)}: give z_mean, z_log_var and perhaps z, as a tuple.")
+    wanted = "give z_mean, z_log_var and perhaps z, as a tuple"
+    if isinstance(given, list | tuple) and len(given) in (2, 3):
+        parts = [
+            array_of(part, f"encode's {name}") for part, name in zip(given, ("z_mean", "z_log_var", "z"), strict=False)
+        ]
+        if parts[0].ndim != 2:
+            raise UserError(
+                f"encode's z_mean has shape {parts[0].shape} and not ({n}, latent_dim): give it in that shape."
+            )
+        return parts, "z_mean, z_log_var" + (", z" if len(parts) == 3 else ""), None
+    if hasattr(given, "shape") and len(given.shape) == 2 and len(given) == n and given.shape[1] % 2 == 0:
+        array = array_of(given, "encode's output")
+        return np.split(array, 2, axis=1), f"one array {array.shape}", None
+    raise UserError(f"encode gives {kind_of(given)}, and must give z_mean, z_log_var and perhaps z: {wanted}.")
+
+
+def image_of(given, size):
+    """The images in what decode gave, an array: itself, or the one part that has their size."""
+    fields = fields_of(given)
+    if not fields and isinstance(given, list | tuple) and any(hasattr(part, "shape") for part in given):
+        fields = dict(enumerate(given))
+    if not fields:
+        return array_of(given, "decode's output")
+    fits = [name for name, part in fields.items() if math.prod(getattr(part, "shape", ()) or (0,)) == size]
+    named = [name for name in fits if name in IMAGES]
+    if len(fits) != 1 and len(named) != 1:
+        raise UserError(f"decode gives {kind_of(given)}: give the probabilities of the pixels alone.")
+    return array_of(fields[(fits if len(fits) == 1 else named)[0]], "decode's output")
+
+
+# -- Left as it was ----------------------------------------------------------------------------------------------------
+
+
+def parts_behind(*functions):
+    """The PyTorch modules and Keras models that functions use, as far as can be seen: a list."""
+    torch, keras = sys.modules.get("torch"), sys.modules.get("keras")
+    kinds = tuple(filter(None, (torch and torch.nn.Module, getattr(keras, "Model", None))))
+    found, seen, ahead = [], set(), [(function, 0) for function in functions]
+    while ahead:
+        thing, depth = ahead.pop()
+        if id(thing) in seen or depth > 4:
+            continue
+        seen.add(id(thing))
+        if kinds and isinstance(thing, kinds):
+            found.append(thing)
+        else:
+            ahead += [(part, depth + 1) for part in parts_of(thing)]
+    return found
+
+
+def parts_of(thing):
+    """What a function closes over, is bound to, or names; what an object of somebody's own holds."""
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, *thing.keywords.values()]
+    if inspect.ismethod(thing):
+        return [thing.__self__, thing.__func__]
+    if inspect.isfunction(thing):
+        cells = [cell.cell_contents for cell in thing.__closure__ or () if cell_is_full(cell)]
+        named = [thing.__globals__[name] for name in thing.__code__.co_names if name in thing.__globals__]
+        return [part for part in [*cells, *named, *(thing.__defaults__ or ())] if not inspect.ismodule(part)]
+    if isinstance(thing, list | tuple):
+        return thing[:20]
+    if isinstance(thing, type) or inspect.isbuiltin(thing) or isinstance(thing, np.ndarray):
+        return []
+    return [*getattr(thing, "__dict__", {}).values()][:50]
+
+
+def cell_is_full(cell):
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+class Kept:
+    """A context that puts networks into evaluation, and leaves them as they were: modes, buffers, moving statistics.
+
+    training: kinds of layers that were in training and behave otherwise there; changed: what was put back.
+    """
+
+    def __init__(self, *functions):
+        self.parts, self.training, self.changed, self.modes, self.kept = parts_behind(*functions), [], [], [], []
+
+    def __enter__(self):
+        for part in self.parts:
+            if hasattr(part, "named_buffers"):
+                self.modes += [(module, module.training) for module in part.modules()]
+                self.kept += [(name, buffer, buffer.detach().clone()) for name, buffer in part.named_buffers()]
+                apart = [type(m).__name__ for m in part.modules() if m.training and differs_in_training(m)]
+                self.training += [name for name in dict.fromkeys(apart) if name not in self.training]
+                part.eval()
+            else:
+                weights = [w for w in part.non_trainable_variables if w.dtype.startswith("float")]
+                self.kept += [(weight.path, weight, to_numpy(weight).copy()) for weight in weights]
+        return self
+
+    def __exit__(self, *error):
+        for name, now, before in self.kept:
+            if np.array_equal(to_numpy(now), to_numpy(before), equal_nan=True):
+                continue
+            self.changed.append(name)
+            now.assign(before) if hasattr(now, "assign") else now.data.copy_(before)
+        for module, training in self.modes:
+            module.training = training
+
+
+def differs_in_training(module):
+    kind = type(module).__name__
+    return "Dropout" in kind or getattr(module, "running_mean", None) is not None
