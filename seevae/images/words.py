@@ -1,6 +1,7 @@
 """What a name says of images: "x_train", "seg_train" and "emnist-letters-train-images" by their words."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from seevae.basics import UserError
@@ -27,8 +28,8 @@ class Found(NamedTuple):
     """
 
     pairs: list
-    said: list = ()
-    labels: list = ()
+    said: Sequence = ()
+    labels: Sequence = ()
 
 
 class Role(NamedTuple):
