@@ -16,8 +16,7 @@ Training maximises the ELBO, a lower bound on log p(x), the evidence. Its negati
 
 Run it:
 
-    python vae_mnist.py            # trains on MNIST; pictures, model and record go to figures/
-    python vae_mnist.py --help
+    python vae_mnist.py            # trains on MNIST; pictures, model and record go to figures/; --help has more
 
 Sources: the post; Kingma & Welling, "Auto-Encoding Variational Bayes" (arXiv:1312.6114), called AEVB below.
 The model is plain Keras 3 and runs unchanged on TensorFlow, JAX and PyTorch (KERAS_BACKEND=jax or torch).
@@ -26,12 +25,11 @@ What a reader of the post may skip is in the folder seevae/; seevae/__init__.py 
 
 import math
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-if __name__ == "__main__" and (here := str(Path(__file__).resolve().parent)) not in sys.path:
-    sys.path.insert(0, here)  # through a link, or with python -P, Python does not look beside this script
-if find_spec("seevae") is None:
+if (here := Path(__file__).resolve().parent) not in map(Path, sys.path):
+    sys.path.insert(0, str(here))  # through a link, or with python -P, Python does not look beside this script
+if not (here / "seevae").is_dir():
     print("vae_mnist: the folder seevae/ is missing beside this script: fetch the whole project.", file=sys.stderr)
     sys.exit(2)
 
@@ -98,9 +96,8 @@ def build_decoder(latent_dim=2, hidden_dim=256):
 
 
 def build_vae(recipe=RECIPES["default"], latent_dim=2, hidden_dim=256, seed=0):
-    """The whole network: x (batch, 784) -> x_hat (batch, 784), by way of a random z.
+    """The whole network: x (batch, 784) -> x_hat (batch, 784), by way of a random z. `halves` gives its two halves.
 
-    `halves` gives its encoder and its decoder.
     The recipe (see seevae/training/recipes.py) chooses the initial weights, and whether the encoder learns from
     noisy images: each pixel 1 or 0, with its grey level as the probability of 1. `seed` seeds all noise; for the
     initial weights call keras.utils.set_random_seed.
@@ -219,8 +216,7 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose=
 def elbo_terms(vae, x, samples=1, seed=0):
     """The two terms of the loss of each image of x (n, 784), NumPy float64, nats: the ELBO is minus their sum.
 
-    Returns reconstruction_loss (samples, n), for as many draws of z from q(z|x), and kl_loss (n,). The seed
-    alone decides the draws.
+    Returns reconstruction_loss (samples, n), of draws of z from q(z|x) that the seed decides, and kl_loss (n,).
     """
     encoder, decoder = halves(vae)
     epsilon_seed = keras.random.SeedGenerator(seed)
@@ -234,9 +230,8 @@ def elbo_terms(vae, x, samples=1, seed=0):
 
 
 def evaluate_elbo(vae, x, samples=1, seed=0):
-    """The ELBO of images x (n, 784) and its two parts: a sum over all images divided by their number.
+    """The ELBO of images x (n, 784) and its two parts: means over all images, and over `samples` draws of z for each.
 
-    The expectation over q(z|x) is a mean over `samples` draws of z an image.
     Returns {"elbo", "reconstruction_loss", "kl_loss", "standard_error"}, nats per image;
     elbo = -(reconstruction_loss + kl_loss) is negative. standard_error is that of drawing z, not of the choice of
     images; None for one sample.
