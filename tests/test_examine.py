@@ -169,7 +169,8 @@ def test_the_kl_of_each_latent_by_hand(examined, trained, sample):
 def test_its_files_are_pictures_a_record_and_the_explorer(examined):
     record, place = examined
     pictures = ["latent_scatter.png", "manifold.png", "prior_samples.png", "reconstructions.png"]
-    assert sorted(path.name for path in place.iterdir()) == sorted([folder.EXPLORER, *pictures, folder.RECORD])
+    pages = [folder.EXPLORER, folder.REPORT]
+    assert sorted(path.name for path in place.iterdir()) == sorted([*pages, *pictures, folder.RECORD])
     assert json.loads((place / folder.RECORD).read_text()) == record
     assert record["left_out"] == []
 
@@ -320,9 +321,10 @@ def test_means_that_leave_the_unit_interval_are_no_logits(sound, held_out):
 @pytest.mark.parametrize(("beta", "latent_dim"), [(4, 2), (0.2, 10)])
 def test_two_scales_are_read_off_a_trained_network(beta, latent_dim, digits, held_out):
     vae = Numpy(digits, latent_dim, beta=beta, steps=1200)
-    found, measured, _ = seen(vae.encode, vae.decode, held_out)
+    found, measured, _ = diagnose(Network(vae.encode, vae.decode, held_out.shape[1:]), held_out, evidence.BERNOULLI)
     assert measured["beta"] == pytest.approx(beta, rel=0.35)
-    assert f"The KL loss weighs {measured['beta']:.3g} ± {measured['beta_error']:.2g} times" in found[-1]
+    weighs = f"The KL loss weighs {measured['beta']:.3g} ± {measured['beta_error']:.2g} times"
+    assert any(weighs in finding for finding in found), "a note, where a squared error would weigh so too"
 
 
 def templates(n, seed=0):
@@ -339,24 +341,28 @@ def test_the_kl_summed_over_a_batch_of_100():
     assert any(sentence.startswith("The KL loss weighs") for sentence in found)
 
 
-def test_a_weight_is_wrong_where_both_readings_say_so():
+def test_a_weight_is_wrong_where_both_readings_say_so(monkeypatch):
     """By more than four errors, on the same side; a negative one is of a network that is not there yet."""
     sound = [(1.0, 0.1), (1.9, 0.01), (-2.7, 0.2), (0.6, 0.01)]
     wrong = {"sum the": [(2.5, 0.1), (101, 8)], "add the": [(0.2, 0.01), (0.0, 0.01), (-0.02, 0.001)]}
+    monkeypatch.setattr(findings, "squared_error", lambda subject: None)
+    row = np.zeros((1, 784), "float32")
+    subject = findings.Subject(row, row[:, :2], row[:, :2], None)
     for reading in (*sound, (2.5, 0.2), (0.4, 0.03)):
-        assert findings.two_scales(reading, reading, 784) == []
+        assert findings.two_scales(reading, reading, subject) == []
     for advice, readings in wrong.items():
         for reading in readings:
-            assert advice in findings.two_scales(reading, reading, 784)[0]
+            assert advice in findings.two_scales(reading, reading, subject)[0]
             for other in sound:
-                assert findings.two_scales(reading, other, 784) == findings.two_scales(other, reading, 784) == []
+                for pair in ((reading, other), (other, reading)):
+                    assert findings.two_scales(*pair, subject) == []
 
 
 def test_no_kl_loss_at_all(digits, held_out):
     """The codes leave the prior, and the weight of the KL loss reads 0."""
     vae = Numpy(digits, beta=0)
     found, measured, _ = seen(vae.encode, vae.decode, held_out)
-    assert [sentence[:22] for sentence in found] == ["The codes leave the pr", "The KL loss weighs 0.0"]
+    assert sorted(sentence[:22] for sentence in found) == ["The KL loss weighs 0.0", "The codes leave the pr"]
     z_mean, z_log_var = vae.encode(held_out)
     v, m = np.exp(z_log_var).mean(axis=0) + z_mean.var(axis=0), z_mean.mean(axis=0)
     assert measured["prior_mismatch"] == pytest.approx(np.max(0.5 * (v + m**2 - 1 - np.log(v))), rel=1e-3)
@@ -382,12 +388,11 @@ def test_one_epsilon_in_all_the_training(latent_dim, digits, held_out):
 
 
 def test_a_network_that_knows_next_to_nothing_yet(digits, held_out):
-    """Slopes say nothing before the code saves anything: as in a training with one epsilon, another place is better."""
+    """After 50 steps it draws worse than the average image: that is all that is said of it."""
     vae = Numpy(digits, steps=50)
-    found, measured, _ = seen(vae.encode, vae.decode, held_out)
-    assert found == []
-    assert measured["exchange_cost"] < 1
-    assert measured["shared_epsilon_gain"] > measured["exchange_cost"]
+    found, _, _ = seen(vae.encode, vae.decode, held_out)
+    assert [finding.name for finding in found] == ["untrained"]
+    assert "the network is not trained" in found[0]
 
 
 def test_draws_that_repeat(sound, held_out):
@@ -524,7 +529,7 @@ def test_the_channels_of_a_picture_come_last():
 def test_a_word_where_there_are_no_pictures(quick, sound, held_out, tmp_path, capsys):
     record = examine(sound.encode, sound.decode, held_out[:20], folder=tmp_path)
     assert record["left_out"][0].startswith("No pictures: x of shape (20, 196) is not image-shaped")
-    assert [path.name for path in tmp_path.iterdir()] == [folder.RECORD]
+    assert {path.name for path in tmp_path.iterdir()} == {folder.RECORD, folder.REPORT}
     assert record["left_out"][0] in capsys.readouterr().out
 
 
@@ -532,16 +537,14 @@ def test_the_report_names_what_looks_wrong(quick, digits, held_out, tmp_path, ca
     vae = Numpy(digits, 3, steps=300, beta=0)
     record = examine(vae.encode, vae.logits, held_out, folder=tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.startswith("Looks wrong: ")] == [
-        f"Looks wrong: {f}" for f in record["findings"]
-    ]
-    assert len(record["findings"]) == 3
-    held, measured = record["held_out"], record["measured"]
-    assert all(line.startswith("Looks wrong: ") for line in lines[:3]), "before the numbers of the network so read"
-    assert lines[3].startswith(f"Held-out ELBO {held['elbo']:.2f} nats per image")
-    assert f"{held['standard_error_of_images']:.2f} of the choice of images" in lines[3]
-    assert f"{measured['beta']:.2f} ± {measured['beta_error']:.2f}" in lines[6]
-    assert lines[-1] == f"Wrote {tmp_path / 'metrics.json'}"
+    count, held, measured = len(record["findings"]), record["held_out"], record["measured"]
+    assert count >= 3
+    for line, sentence in zip(lines, record["findings"], strict=False):  # before the numbers of the network so read
+        assert line.endswith(sentence)
+    assert lines[count].startswith(f"Held-out ELBO {held['elbo']:.2f} nats per image")
+    assert f"{held['standard_error_of_images']:.2f} of the choice of images" in lines[count]
+    assert any(f"{measured['beta']:.2f} ± {measured['beta_error']:.2f}" in line for line in lines[count:])
+    assert lines[-1].startswith(f"Wrote {tmp_path / 'metrics.json'}")
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -589,7 +592,7 @@ def test_the_explorer_of_layers_that_are_given(big, sample):
     x = sample.x_test[:50]
     assert made(vae, layers, x) == list(dense.LAYERS)
     assert "784 pixels" in made(vae, None, x)
-    assert made(vae, {"z_mean": ()}, x) == "layers= must hold encoder_h, z_mean, z_log_var, decoder_h, decoder_output"
+    assert made(vae, {"z_mean": ()}, x).startswith("layers= must hold five layers, a kernel (in, out)")
     transposed = layers | {"encoder_h": (layers["encoder_h"][0].T, layers["encoder_h"][1])}
     assert "encoder_h (16, 784)" in made(vae, transposed, x)
     assert "PyTorch's weights want .T" in made(vae, transposed, x)
@@ -688,7 +691,7 @@ def test_outputs_that_are_refused(sound, tmp_path):
         (lambda x: (mean[:, 0], log_var), None, r"z_mean has shape \(10,\) and not \(10, latent_dim\)"),
         (lambda x: (mean, log_var, mean[:, :1]), None, r"encode's z has shape \(10, 1\)"),
         (lambda x: (mean * np.nan, log_var), None, "encode's z_mean holds values that are NaN"),
-        (lambda x: (mean, 0 * log_var - 100), None, "z_log_var reaches 100"),
+        (lambda x: (mean[: len(x)], 0 * log_var[: len(x)] - 100), None, "z_log_var reaches 100"),
         (
             lambda x: 1 / 0,
             None,
@@ -731,7 +734,7 @@ def test_a_second_call_replaces_the_first_and_keeps_other_files(quick, sound, he
     examine(encode, decode, x, folder=tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     examine(sound.encode, sound.decode, held_out, folder=tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", folder.RECORD}
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", folder.RECORD, folder.REPORT}
     (tmp_path / folder.MODEL).write_text("a model that somebody put there")
     with pytest.raises(UserError, match="give another folder"):
         examine(sound.encode, sound.decode, held_out, folder=tmp_path)

@@ -261,7 +261,7 @@ def reading_by_elbo(subject, given, only=None):
         return best, []
     if only is not None:
         return best, []
-    others = [better(-elbo[name], -elbo[best], 2.0) for name in elbo if name != best]
+    others = [better(-elbo[name], -elbo[best], 2.0 * (name == AS_GIVEN)) for name in elbo if name != best]
     if not all(is_better for is_better, _, _ in others):
         return AS_GIVEN, []
     if "log" in best:
@@ -483,8 +483,9 @@ def floors(subject, collapsed=False):
     soft = low > -0.01 and used.any() and not collapsed
     if (pile > 0.02 and low > -6 and (low == 0 or not collapsed)) or soft:
         at = f"{pile:.0%} of it are {low:.3g} exactly" if pile > 0.02 else f"it goes from {low:.3g} up"
-        why = "a relu, softplus or clip on it, which keeps sigma large; let it be the layer's own output"
-        words = f"z_log_var never goes below {low:.3g} ({at}): most often {why}."
+        why = "a relu, softplus or clip on it, which keeps sigma large: let it be the layer's own output"
+        other = "; or it is a variance or a standard deviation: give its logarithm" if low > 0 else ""
+        words = f"z_log_var never goes below {low:.3g} ({at}): most often {why}{other}."
         found.append(Finding("log-var-floor", "look", words, low=low, share=pile))
     low = float(subject.z_mean.min())
     pile = float((subject.z_mean == low).mean())
