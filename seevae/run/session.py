@@ -27,7 +27,7 @@ def running(args):
     with session.signals.answered(), session.closing:
         try:
             startup.check_settings()
-            session.choose_devices()
+            session.device, session.recipe = devices.chosen(session.recipe, session.args.trains)
             yield session
         except Exception as error:
             advice, learned = console.what_to_do(error), session.what_was_learned()
@@ -57,10 +57,6 @@ class Session:
         self.device = self.dataset = self.place = self.replay = self.started_from = None
         self.settings, self.progress, self.is_saved = {}, resume.NO_TRAINING, False
 
-    def choose_devices(self):
-        """Find what computes, and let the recipe have a batch that it can share."""
-        self.device, self.recipe = devices.chosen(self.recipe, self.args.trains)
-
     def begin(self, dataset):
         """Open the folder of the run, say what computes and on which images, and seed the weights; returns dataset."""
         self.dataset = dataset
@@ -72,7 +68,7 @@ class Session:
         say(*console.opening(self.device, self.dataset))
         with startup.quiet():  # on each backend, Keras imports TensorFlow here, if it is installed
             keras.utils.set_random_seed(self.args.seed)
-        return dataset
+        return self.dataset
 
     def open(self, output):
         """Choose the folder of this run, and keep it for itself until the end."""
