@@ -330,7 +330,7 @@ def test_a_picture_of_ones_own_goes_through_the_network(asked, sample, tmp_path)
     pictures_of_it = {
         "dark on light inverted": Image.fromarray(255 - values),
         "transparent places made white": Image.fromarray(np.stack([black, black, black, values], axis=-1)),
-        "16 bits made 8": Image.fromarray(257 * values.astype("uint16")),
+        "values to 65,535 taken as 0 to 65,535": Image.fromarray(257 * values.astype("uint16")),
     }
     for what, picture in pictures_of_it.items():
         picture.save(tmp_path / "my_picture.png")

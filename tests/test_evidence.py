@@ -211,7 +211,7 @@ def test_report_holds_the_means_of_both_estimates(trained, some):
 def test_report_survives_a_model_that_no_grid_resolves_and_hides_no_other_error(error, survives, some, monkeypatch):
     """A trained model must not be lost to its evaluation; but Keras reports wrong shapes as a ValueError too."""
 
-    def fail(decoder, x):
+    def fail(decoder, x, **options):
         raise error("it says why")
 
     monkeypatch.setattr(evidence, "exact_log_evidence", fail)

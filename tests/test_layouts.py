@@ -15,7 +15,8 @@ from PIL import Image
 
 import vae_mnist
 from seevae.basics import UserError
-from seevae.images import converting, tables, words
+from seevae.images import tables, words
+from seevae.images.converting import read_picture
 from seevae.images.data import DIGITS, load_data
 from seevae.images.words import Role
 
@@ -310,12 +311,6 @@ def test_pictures_of_every_kind_show_ink_on_paper(tmp_path):
     ]
 
 
-def read_picture(path):
-    """A picture file of one page as an image, and what was done to it."""
-    images, done = converting.finish_pages(converting.read_pages(path)[0], path)
-    return images[0], [*done]
-
-
 def exif_turned(picture):
     exif = picture.getexif()
     exif[0x0112] = 6  # the camera was turned
@@ -493,7 +488,7 @@ REFUSED = {
     "one picture": (lambda a, p: Image.fromarray(a["x_train"][0]).save(p / "a.png"), "a.png", "is one picture"),
     "one image": (lambda a, p: np.save(p / "a.npy", a["x_train"][:1]), "a.npy", "holds one image"),
     "one picture in a folder": (lambda a, p: Image.fromarray(a["x_train"][0]).save(p / "a.png"), "", "holds one image"),
-    "an empty folder": (lambda a, p: None, "", "holds no data file and no picture, but nothing"),
+    "an empty folder": (lambda a, p: None, "", "is empty: give another one"),
     "a folder of texts": (lambda a, p: (p / "a.txt").write_text("x"), "", "but a.txt"),
     "a zip": (lambda a, p: shutil.make_archive(p / "a", "zip", p), "a.zip", "is an archive: unpack it"),
     "latents alone": (

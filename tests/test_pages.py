@@ -81,7 +81,6 @@ def test_every_link_leads_somewhere_and_every_picture_is_there(site, visit):
     assert seen == {"index.html", "figures/explorer.html", "notebooks/intuition.html", "notebooks/side_notes.html"}
     assert elsewhere == {
         f"https://github.com/{ADDRESS}",
-        f"https://github.com/{ADDRESS}/blob/main/vae_mnist.py",
         f"https://github.com/{ADDRESS}/blob/main/notebooks/README.md",
         "https://hsaghir.github.io/data_science/denoising-vs-variational-autoencoder/",
     }

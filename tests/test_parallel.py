@@ -297,10 +297,10 @@ def test_a_process_that_waits_in_vain_says_so(small_npz, tmp_path):
 @pytest.mark.parametrize(
     ("backend", "options", "environment", "sentence"),
     [
-        ("tensorflow", "", {"PROCESS_ID": "0"}, "Several processes train, on JAX alone: "),
+        ("tensorflow", "", {"PROCESS_ID": "0"}, "Several processes can only train, and on JAX: "),
         ("jax", "", {"PROCESS_ID": "0"}, "The processes did not come together (coordinator_address"),
         ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:9", "NUM_PROCESSES": "two"}, "The processes did not come together"),
-        ("jax", "--load vae.keras", {"NUM_PROCESSES": "2"}, "Several processes train, on JAX alone: "),
+        ("jax", "--load vae.keras", {"NUM_PROCESSES": "2"}, "Several processes can only train, and on JAX: "),
     ],
 )
 def test_what_is_wrong_with_the_environment_is_said_in_one_sentence(

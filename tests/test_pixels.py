@@ -50,6 +50,7 @@ def in_mode(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.filterwarnings("ignore:IM image format is deprecated:DeprecationWarning")
 def test_the_mean_grey_of_a_picture_arrives_from_every_mode_and_format(mode, tmp_path):
     tried = []
     for name in LOSSLESS:

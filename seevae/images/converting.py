@@ -9,6 +9,7 @@ import math
 import os
 import re
 import warnings
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -233,6 +234,16 @@ def finish_pages(pages, source):
         images[light] = WHITE - images[light]
         done["dark on light inverted"] = None
     return images, done
+
+
+def read_picture(path: str | Path) -> tuple[np.ndarray, list]:
+    """A picture file of one page as `load_data` would take it: uint8 (28, 28), and what was done to it, in words.
+
+    Raises UserError, OSError or ValueError where it holds no picture.
+    """
+    pages, _ = read_pages(Path(path))
+    images, done = finish_pages(pages, path)
+    return images[0], [*done]
 
 
 # -- Arrays of images --------------------------------------------------------------------------------------------------

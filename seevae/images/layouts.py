@@ -109,8 +109,9 @@ def say_what_is_there(path, sources):
     for source in sources:
         if source.kind in ("foreign", "archive"):
             refuse(source)
-    inside = some([str(source.path.relative_to(path)) for source in sources]) or "nothing"
-    raise UserError(f"The folder {path} holds nothing that is read here, but {inside}: give another one.")
+    inside = some([str(source.path.relative_to(path)) for source in sources])
+    holds = f"holds nothing that is read here, but {inside}" if inside else "is empty"
+    raise UserError(f"The folder {path} {holds}: give another one.")
 
 
 # -- The walk ----------------------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ def together(args):
     os.environ.setdefault("no_grpc_proxy", ",".join(name.rpartition(":")[0] for name in addresses.split(",")))
     say(f"Waiting for the other processes ({addresses}).")
     if failure := in_thread(keras.distribution.initialize, PATIENCE):
-        complain(f"The processes did not come together ({' '.join(str(failure).split())[:200]}): check {VARIABLES}.")
+        why = " ".join(str(failure).split())[:200] or type(failure).__name__
+        complain(f"The processes did not come together ({why}): check {VARIABLES}.")
         os._exit(2)  # JAX would wait longer, and then end without a sentence
     owners = [device.process_index for device in importlib.import_module("jax").devices()]
     if len({owners.count(owner) for owner in owners}) > 1:

@@ -229,7 +229,7 @@ def log_sum_over(
     for block in batches(codes, 4096):
         log_prior = -0.5 * np.sum(block.astype("float64") ** 2 + LOG_2_PI, axis=-1).astype("float32")
         x_hat = decode(block)
-        sums = [log_sum_exp(log_likelihood(images, x_hat) + log_prior) for images in batches(x)]
+        sums = [log_sum_exp(to_numpy(log_likelihood(images, x_hat)) + log_prior) for images in batches(x)]
         total = np.logaddexp(total, np.concatenate(sums))
     return total
 

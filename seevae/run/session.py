@@ -66,6 +66,8 @@ class Session:
             self.dataset = folder.held_out_anew(self.args.load, dataset, self.args.seed)
         self.open(self.args.output)
         say(*console.opening(self.device, self.dataset))
+        alike = {name: str(value) for name, value in vars(self.args).items() if name not in ("data", "output", "load")}
+        processes.agreed(alike)  # before a model is built: JAX would only say that its weights differ
         with startup.quiet():  # on each backend, Keras imports TensorFlow here, if it is installed
             keras.utils.set_random_seed(self.args.seed)
         return self.dataset
