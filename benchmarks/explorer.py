@@ -1,11 +1,9 @@
 """How fast the explorer is: its frames while someone paints, its opening, its training, and what the replay costs.
 
     python benchmarks/explorer.py [--data FILE.npz] [--epochs N]
-    python benchmarks/explorer.py --steps figures/explorer.html
 
 Trains a default model with a Replay, opens its page in headless Chromium, paints five digits with the mouse, and writes
-benchmarks/explorer.json. Needs playwright and Chromium or Chrome. A few minutes on two cores. The steps of the training
-are timed alone as well, in the kernel and in JavaScript, and in Firefox too where it is installed.
+benchmarks/explorer.json. Needs playwright and Chromium or Chrome. A few minutes on two cores.
 
 A frame is timed in the page, from the browser's call for it until it has drawn, laid out and painted: that is when a
 message posted in the frame arrives. Everything is on the page: all panels, the exact loss, and the true posterior.
@@ -13,17 +11,12 @@ While the page trains, what counts is how long a reader waits from one frame to 
 """
 
 import argparse
-import http.server
 import itertools
 import json
-import queue
-import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -38,8 +31,6 @@ from seevae.machine import devices
 from seevae.results import explorer, pictures
 from seevae.results.replay import Replay
 from seevae.training.recipes import RECIPES
-
-HEADLESS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
 
 FRAME_TIMES = """
   window.frames_taken = [];
@@ -179,86 +170,6 @@ def measure_page(html):
     }
 
 
-# One step of 100 images, in the kernel and in JavaScript, from the page's weights and from new ones.
-TIME_STEPS = """
-  const median = (times) => ({ median_ms: times[times.length >> 1], smallest_ms: times[0] });
-  const time = (layers, bytes, arithmetic, count) => {
-    const heldOut = bytes.subarray(0, 784);
-    const server = new TrainingServer({ images: bytes, heldOut, layers }, undefined, arithmetic);
-    const times = Array.from({ length: count }, () => {
-      const start = performance.now();
-      server.learner.step(server.batch());
-      return performance.now() - start;
-    });
-    return median(times.sort((a, b) => a - b));
-  };
-  (async () => {
-    const contents = JSON.parse(document.getElementById("contents").textContent);
-    const bytes = await unpackDeflated(contents.training.images);
-    const own = unpackLayers(contents.layers);
-    const anew = newLayers(own.decoder_h.bias.length, own.z_mean.bias.length, true);
-    const found = { browser: /(Chrome|Firefox)[/][0-9.]+/.exec(navigator.userAgent)[0] };
-    for (const [name, layers] of [["from the page's weights", own], ["from new weights", anew]]) {
-      const kernel = time(layers, bytes, await loadKernel(roomOf(layers)), 100);
-      found[name] = { kernel, javascript: time(layers, bytes, new PlainArithmetic(), 20) };
-    }
-    await fetch("/found", { method: "POST", body: JSON.stringify(found) });
-  })();
-"""
-
-
-def measure_steps(html, command):
-    """Time steps of the training in a browser, started by a command that takes a profile's folder and an address.
-
-    The page is given over HTTP without its policy, as it posts what it found. Returns a dict.
-    """
-    contents = re.search(r'<script type="application/json" id="contents">.*?</script>', html, re.DOTALL)[0]
-    wanted = ("model", "learning", "kernel_bytes", "kernel", "worker", "packing")
-    scripts = "".join(f"<script>{text}</script>" for name, text in explorer.scripts().items() if name[:-3] in wanted)
-    body = f'<!doctype html><meta charset="utf-8">{contents}{scripts}<script>{TIME_STEPS}</script>'.encode()
-    found = queue.Queue()
-
-    class Host(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.answer(body)
-
-        def do_POST(self):
-            found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.answer(b"")
-
-        def answer(self, content):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *words):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        address = f"http://127.0.0.1:{server.server_port}/"
-        browser = subprocess.Popen(command(profile, address), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            return found.get(timeout=300)
-        finally:
-            browser.terminate()
-            browser.wait()
-            server.shutdown()
-
-
-def step_times(html):
-    """What measure_steps finds in each browser that is installed."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    firefox = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
-    commands = [lambda profile, address: [chromium, *HEADLESS, f"--user-data-dir={profile}", address]]
-    if firefox:
-        commands.append(lambda profile, address: [firefox, "--headless", "--no-remote", "--profile", profile, address])
-    return [measure_steps(html, command) for command in commands]
-
-
 def table(record):
     """The table of benchmarks/README.md, as Markdown lines."""
     page = record["page"]
@@ -272,20 +183,9 @@ def table(record):
         f"| a frame while painting, ms, median | {page['painting']['median_ms']:.1f} |",
         f"| a frame while painting, ms, 95th percentile | {page['painting']['percentile_95_ms']:.1f} |",
         f"| training in the page: a step, ms | {1000 / page['training']['steps_per_s']:.0f} |",
-        *step_rows(record["steps"]),
         f"| from frame to frame while it trains, ms, median | {page['training']['between_frames']['median_ms']:.1f} |",
         f"| the same, 95th percentile | {page['training']['between_frames']['percentile_95_ms']:.1f} |",
         f"| recording the replay, share of the training time | {100 * record['recording']['share']:.1f} % |",
-    ]
-
-
-def step_rows(browsers):
-    """The rows of the table for the steps alone, in each browser."""
-    return [
-        f"| a step {start}, {found['browser']}: kernel, JavaScript, ms | {kernel:.1f}, {javascript:.0f} |"
-        for found in browsers
-        for start in ("from the page's weights", "from new weights")
-        for kernel, javascript in [(found[start][way]["median_ms"] for way in ("kernel", "javascript"))]
     ]
 
 
@@ -294,19 +194,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument(
-        "--steps", metavar="PAGE.html", help="only time steps of the training, with the model of a page"
-    )
     args = parser.parse_args()
-    if args.steps:
-        print(json.dumps(step_times(Path(args.steps).read_text(encoding="utf-8")), indent=1))
-        return
     dataset = data.load_data(args.data)
     vae, replay, recording = train(dataset, args.epochs)
     html = explorer.page(*vae_mnist.halves(vae), dataset, pictures.CLASS_COLOURS, replay, f"trained on {dataset.name}")
     record = {"device": devices.describe()["device"], "dataset": dataset.name, "recording": recording}
     record["page"] = measure_page(html)
-    record["steps"] = step_times(html)
     (HERE / "explorer.json").write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
 

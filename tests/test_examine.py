@@ -594,7 +594,7 @@ def test_the_explorer_of_layers_that_are_given(big, sample):
     assert "784 pixels" in made(vae, None, x)
     assert made(vae, {"z_mean": ()}, x).startswith("layers= must hold five layers, a kernel")
     transposed = layers | {"encoder_h": (layers["encoder_h"][0].T, layers["encoder_h"][1])}
-    assert "encoder_h (16, 784)" in made(vae, transposed, x)
+    assert "those found are (16, 784)" in made(vae, transposed, x)
     assert "PyTorch's weights want .T" in made(vae, transposed, x)
     for name in dense.LAYERS:
         other = layers | {name: (layers[name][0], layers[name][1] + 0.1)}

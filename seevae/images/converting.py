@@ -241,8 +241,7 @@ def read_picture(path: str | Path) -> tuple[np.ndarray, list]:
 
     Raises UserError, OSError or ValueError where it holds no picture.
     """
-    pages, _ = read_pages(Path(path))
-    images, done = finish_pages(pages, path)
+    images, done = finish_pages(read_pages(Path(path))[0], path)
     return images[0], [*done]
 
 
