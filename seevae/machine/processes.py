@@ -39,13 +39,15 @@ def together(args):
     addresses = os.environ.get(NAMES[0], "")
     os.environ.setdefault("no_grpc_proxy", ",".join(name.rpartition(":")[0] for name in addresses.split(",")))
     say(f"Waiting for the other processes ({addresses}).")
-    if failure := in_thread(keras.distribution.initialize, PATIENCE):
+    failure = in_thread(keras.distribution.initialize, PATIENCE)
+    if not isinstance(failure, TimeoutError):  # Keras fails without a word where their devices are not as many
+        owners = [device.process_index for device in importlib.import_module("jax").devices()]
+        if len({owners.count(owner) for owner in owners}) > 1:
+            raise UserError("The processes have different numbers of devices: hide some, with CUDA_VISIBLE_DEVICES.")
+    if failure:
         why = " ".join(str(failure).split())[:200] or type(failure).__name__
         complain(f"The processes did not come together ({why}): check {VARIABLES}.")
         os._exit(2)  # JAX would wait longer, and then end without a sentence
-    owners = [device.process_index for device in importlib.import_module("jax").devices()]
-    if len({owners.count(owner) for owner in owners}) > 1:
-        raise UserError("The processes have different numbers of devices: hide some, with CUDA_VISIBLE_DEVICES.")
     if number := rank_and_size()[0]:
         say(f"This is process {number}: process 0 prints all there is.")
         args.output = os.path.join(args.output or "figures", f"process-{number}")
