@@ -189,7 +189,7 @@ def test_a_member_that_is_no_array_is_refused(small_arrays, tmp_path):
     np.savez(tmp_path / "bad.npz", **{key: a for key, a in small_arrays.items() if key != "y_test"})
     with zipfile.ZipFile(tmp_path / "bad.npz", "a") as archive:
         archive.writestr("y_test", b"no array")
-    assert load_data(tmp_path / "bad.npz").account["images"]["left_out"] == {"not of the images that are taken": 60}
+    assert load_data(tmp_path / "bad.npz").account["images"]["left_out"] == {"a part without labels": 60}
 
 
 def test_an_archive_that_claims_more_than_the_memory_is_refused(small_npz, small_arrays, tmp_path, monkeypatch):

@@ -246,9 +246,8 @@ def test_kaggles_test_table_without_labels_is_left_out(arrays, tmp_path):
 )
 def test_the_column_of_labels_without_a_name(first, last, chosen):
     first, last = first.split(), last.split()
-    rows = [(k, f"{first[k % len(first)]},5,{last[k % len(last)]}") for k in range(200)]
-    columns = tables.Columns(",", 3, None, [0, 1, 2], 3, None)
-    assert tables.first_or_last(rows, columns, [0, 1, 2]) == bool(chosen)
+    rows = [[first[k % len(first)], "5", last[k % len(last)]] for k in range(200)]
+    assert tables.first_or_last(rows, [0, 1, 2]) == (2 if chosen else 0)
 
 
 def test_names_of_classes_are_those_of_folders_or_labels(arrays, tmp_path):

@@ -16,10 +16,8 @@ import numpy as np
 
 from seevae.basics import UserError, in_thread, printable, say
 from seevae.images import layouts
-from seevae.images.account import Account
 from seevae.images.converting import NoClassesError, convert_images, convert_labels
 from seevae.images.reading import read_idx
-from seevae.images.words import Found
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -138,7 +136,7 @@ def load_fashion_mnist() -> Dataset:
             arrays.append(read_idx(path, 2**26))  # more than the 47 MB of the largest
         except (OSError, ValueError, MemoryError) as error:
             raise UserError(f"{path} is damaged: move it away, and it is downloaded again.") from error
-    return make_dataset(FASHION_MNIST, [arrays[:2], arrays[2:]], classes=GARMENTS)
+    return make_dataset(FASHION_MNIST, layouts.Found([arrays[:2], arrays[2:]]), classes=GARMENTS)
 
 
 def fetch(dataset, place, known_hash):
@@ -204,7 +202,7 @@ def load_sample() -> Dataset:
     images, labels = mnist_data()  # sorted by class
     order = np.arange(5000).reshape(10, 500).T.ravel()  # one of each class in turn
     x, y = images[order].reshape(-1, *IMAGE_SHAPE).astype("uint8"), labels[order]
-    return make_dataset(MNIST_SAMPLE, [(x[:4000], y[:4000]), (x[4000:], y[4000:])])
+    return make_dataset(MNIST_SAMPLE, layouts.Found([(x[:4000], y[:4000]), (x[4000:], y[4000:])]))
 
 
 def load_path(path: str | os.PathLike, seed: int = 0) -> Dataset:
@@ -213,27 +211,24 @@ def load_path(path: str | os.PathLike, seed: int = 0) -> Dataset:
     Returns a Dataset named "MNIST", or after the path. Raises UserError for anything else. Never unpickles.
     """
     try:
-        found = layouts.find(path, account := Account())
+        found = layouts.find(path)
         name = printable(Path(os.path.abspath(os.path.expanduser(path))).name)
-        return make_dataset(name, found.pairs, str(path), seed, found=found, account=account)
+        return make_dataset(name, found, str(path), seed)
     except MemoryError as error:
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 
 
-def make_dataset(name, pairs, source="the data set", seed=0, classes=None, found=None, account=None):
-    """The Dataset of pairs of images and labels in any form, one for each part; labels may be None.
+def make_dataset(name, found, source="the data set", seed=0, classes=None):
+    """The Dataset of a layouts.Found: pairs of images and labels in any form, one for each part; labels may be None.
 
     Without a second part, some of the images are held out. classes: the names of labels from 0 on, if they have names
-    of their own. found, account: of a path, what layouts.find gives. Raises UserError for what cannot be taken.
+    of their own. Raises UserError for what cannot be taken.
     """
-    found, account = found or Found(pairs), account or Account()
-    x, done = convert_images([images for images, _ in pairs], source)
-    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*found.said, *done]
-    y, names, words = labels_of(pairs, [len(images) for images in x], source)
-    for unit, title in found.labels:
-        account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
-    account.check(source)
-    said = [*account.sentences(), *said, *words]
+    x, done = convert_images([images for images, _ in found.pairs], source)
+    x = [images.reshape(len(images), IMAGE_DIM) for images in x]
+    y, names, words = labels_of(found.pairs, [len(images) for images in x], source)
+    account = found.account(classes=bool(names))
+    said = [*account.sentences(), *found.said, *done, *words]
     if len(x) == 1:
         x, y, how = in_parts(x[0], y[0], bool(names), seed, source)
         said += how

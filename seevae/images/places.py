@@ -1,0 +1,209 @@
+"""Where each Item belongs: its part and its class, by the names of folders, files and arrays, or by a table beside it.
+
+Each function writes into the Items what it finds: part, label, labels, and out for what is not taken.
+"""
+
+from seevae.basics import UserError
+from seevae.images.account import some
+from seevae.images.tables import labels_by_file
+from seevae.images.words import NO_ROLE, Role, role
+
+OTHERS = "not of the images that are taken"
+
+
+def only_set(sets, holds):
+    """Raise UserError where names are those of several sets."""
+    if len({*sets}) > 1:
+        told = some(sorted({name or "one without a name" for name in sets}))
+        raise UserError(f"{holds}: it cannot be told which of {told} to take; give one alone.")
+
+
+# -- Folders -----------------------------------------------------------------------------------------------------------
+
+
+def by_folders(items, holds, said):
+    """Parts and classes by the names of the folders that Items are in.
+
+    The first level of folders that is not for parts, for masks or for nothing (see what_level) is that of the classes.
+    """
+    rest, depth = {item: [*item.folders] for item in items}, 0
+    while (live := [item for item in items if not item.out]) and all(len(rest[item]) > depth for item in live):
+        level = what_level({name: role(name) for name in {rest[item][depth]: None for item in live}}, holds, said)
+        if level is None:
+            depth += 1
+            continue
+        for item in live:
+            part, item.out = level[rest[item].pop(depth)]
+            item.part = item.part or part
+    if any(len(names) > 1 for names in rest.values()):
+        said["folders lie in folders: the upper ones are the classes"] = None
+    for item, names in rest.items():
+        item.label = names[0] if names else None
+
+
+def what_level(roles, holds, said):
+    """What a level of folders is for: {name: (part, why its pictures are left out)}, or None for classes.
+
+    It is for parts if several parts are named, or parts alone; for nothing if there is one name.
+    """
+    parts = {name: r.part for name, r in roles.items() if r.part}
+    if len({*parts.values()}) > 1 or len(parts) == len(roles):
+        only_set({roles[name].set for name in parts}, f"{holds} {some(roles)}")
+        if several := [name for name, part in parts.items() if [*parts.values()].count(part) > 1]:
+            said[f"{some(several)} taken together"] = None
+        return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
+    if {r.kind for r in roles.values()} == {"images", "labels"}:
+        return {name: ("", "" if r.kind == "images" else "masks beside the images") for name, r in roles.items()}
+    return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
+
+
+# -- Tables beside pictures --------------------------------------------------------------------------------------------
+
+
+def by_lists(items, lists):
+    """The classes of pictures by the tables beside them, where the folders name none."""
+    in_folders = any(item.label for item in items)
+    for table in lists:
+        reason = "beside folders of classes" if in_folders else by_list(items, table)
+        table.out, table.is_labels = f"a table {reason}" if reason else "", not reason
+
+
+def by_list(items, table):
+    """The classes and parts of pictures by a table. Returns why it is not used, or ""."""
+    part = role(table.path.name).part or ""
+    items = [item for item in items if not item.out]
+    own = [item for item in items if item.part == part] or items
+    labels, reason = labels_by_file(table.path, file_names(own))
+    named = {own[place]: label for place, label in labels.items()}
+    train = [item for item in items if (item.part or (part if item in named else "")) in ("", "train")]
+    enough = part in ("test", "val") or mostly(item in named or item.label for item in train)
+    if not named or not enough:
+        return f"that {reason or f'names {len(named):,} of {len(items):,} pictures'}"
+    for item, label in named.items():
+        item.label, item.part = label, item.part or part
+    return ""
+
+
+def file_names(items):
+    """What each picture may be called, {name: its place, or None for a name of two}."""
+    names = {}
+    for number, item in enumerate(items):
+        for name in {"/".join([*item.folders, item.path.name]), item.path.name, item.path.stem}:
+            names[name] = None if name in names else number
+    return names
+
+
+def mostly(truths):
+    """Whether at least nine of ten are true."""
+    truths = [*map(bool, truths)]
+    return 10 * sum(truths) >= 9 * len(truths)
+
+
+# -- Arrays ------------------------------------------------------------------------------------------------------------
+
+
+def by_names(path, items, said):
+    """What arrays are by their names and those of their files: images, with labels or each file a class, and others."""
+    name_roles(items)
+    images, labels = images_and_labels(path, items)
+    for item in items:
+        if item not in images:
+            reason = "a validation part" if item.part == "val" else OTHERS
+            item.out = "Python objects, which are not read" if item.dtype.kind == "O" else reason
+    bare = not labels and not any(item.columns and item.columns.label is not None for item in images)
+    if bare and all(item.label for item in images):
+        return
+    if bare and each_file_a_class(images, items):
+        name_classes(images)
+        said["each file is a class"] = None
+        return
+    only_set({"-".join(filter(None, (item.label, item.role.set))) for item in images}, what_holds(path, items))
+    first = {item.part: item for item in reversed(images)}
+    for item in images:
+        item.out = "" if item.single or item is first[item.part] else OTHERS
+        item.label, item.labels = None, item.labels or labels_for(item, labels)
+
+
+def name_roles(items):
+    """Write what the names of arrays and of their files say into them."""
+    several = len({item.path for item in items}) > 1
+    for item in items:
+        of_file = role(item.path.name) if several or item.unit == "files" else NO_ROLE
+        own = role(item.name)
+        first, second = (of_file, own) if item.unit == "files" else (own, of_file)
+        names = [of_file.set if several else "", own.set if item.unit == "arrays" else ""]
+        if not item.single:
+            item.part = item.part or own.part or of_file.part or ""
+            item.role = Role("-".join(filter(None, names)), item.part, first.kind or second.kind)
+
+
+def images_and_labels(path, items):
+    """The arrays of images (those named so, or else those that can be nothing else), and those of labels.
+
+    Raises UserError where there are no images.
+    """
+    labels = [item for item in items if item.role.kind == "labels" and item.dtype.kind != "O"]
+    called = [item for item in items if item.role.kind == "images"]
+    images = [item for item in called if item.fits]
+    sets = {item.role.set for item in images or called}
+    if not called:
+        images = [item for item in items if item.role.kind is None and item.fits]
+    if not images or any(not item.fits and item.role.set in sets for item in called):
+        advice = "images are numbers from 0 to 255, or from 0 to 1, in an array (n, 28, 28), such as x_train"
+        raise UserError(f"{what_holds(path, items)}: {advice} (beside y_train, x_test and y_test).")
+    if images[0].name == "arr_0" and not labels:  # numpy.savez(file, images, labels)
+        labels = [item for item in items if item.name == "arr_1"]
+        images = images[:1] if labels else images
+        for item in labels:
+            item.role = images[0].role
+    return images, labels
+
+
+def what_holds(path, items):
+    told = [f"{item.title} {item.shape} {item.dtype}" if item.kind == "array" else item.title for item in items]
+    return f"{path} holds {some(told, 12)}"
+
+
+def labels_for(images, labels):
+    """Those of some arrays of labels that belong to an array of images, or None."""
+    same = [item for item in labels if item.part == images.part and item.role.set in (images.role.set, "")]
+    return max(same, key=lambda item: item.role.set == images.role.set, default=None)
+
+
+def each_file_a_class(images, items):
+    """Whether the names of files with one array each are those of classes."""
+    sets = {item.role.set for item in images}
+    alone = all(item.unit == "files" for item in items) and not any(item.role.kind for item in images)
+    return alone and len(sets) > 1 and "" not in sets
+
+
+def name_classes(images):
+    """Make of each file a class, named by what its name alone has."""
+    words = {item: item.role.set.split("-") for item in images}
+    shared = next(k for k in range(99) if len({tuple(of[k : k + 1]) for of in words.values()}) > 1)
+    for item, of in words.items():
+        item.label = "-".join(of[shared:])
+
+
+# -- Parts -------------------------------------------------------------------------------------------------------------
+
+
+def choose_parts(items):
+    """The Items of the part that trains and of that held out, if there is one; those of other parts are left out.
+
+    The validation part is held out where there is no test part, or where that one lacks the labels of the training.
+    """
+    parts = {}
+    for item in items:
+        if not item.out:
+            parts.setdefault(item.part, []).append(item)
+    labelled = {part: mostly(item.labelled for item in of) for part, of in parts.items()}
+    train = next(part for part in ("train", "", "val", "test") if part in parts)
+    others = [part for part in ("test", "val") if part in parts and part != train]
+    chosen = [train, *[part for part in others if labelled[part] or not labelled[train]][:1]]
+    for part in parts.keys() - {*chosen}:
+        for item in parts[part]:
+            item.out = {"val": "a validation part", "test": "a part without labels"}.get(part, "beside the parts")
+    for item in [item for part in chosen for item in parts[part] if item.labels]:
+        item.labels.out, item.labels.is_labels = "", True
+    return [parts[part] for part in chosen]
