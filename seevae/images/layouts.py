@@ -19,6 +19,7 @@ from seevae.images.sources import Item, look, refuse
 from seevae.images.taking import take_arrays, take_pictures
 from seevae.images.words import role
 
+FAMILIES = {"picture": "pictures", "table": "tables"}
 UNREAD = {"unreadable": "cannot be opened", "archive": "an archive", "foreign": "of a format that is not read here"}
 
 
@@ -151,6 +152,9 @@ def choose_family(path, items):
         told = " and ".join(told)
         raise UserError(f"{path} holds {told}, and it cannot be told which to take: give one, or move the others away.")
     for item in [item for of in files for item in of if item.family != most]:
+        if most == "tables" and item.kind == "list" and item.named_labels:
+            item.family = most
+            continue
         item.out = f"beside the {most}" if item.family else UNREAD.get(item.kind, "of no format that is read here")
     return most
 
@@ -158,17 +162,12 @@ def choose_family(path, items):
 def family_of(of, alone):
     """Which family the Items of a file belong to, or None. One that is given alone is read for what it says it is."""
     kind = of[0].kind
-    if kind == "picture":
-        return "pictures"
-    if kind == "table" or (alone and kind == "list"):
-        of[0].kind = "table"
-        return "tables"
     if kind == "array":
-        labels = len(of) == 1 and role(of[0].path.name).kind == "labels"
+        labels = len(of) == 1 and of[0].named_labels
         return "arrays" if labels or alone or any(item.fits for item in of) else None
-    if alone:
+    if alone and kind not in FAMILIES:
         refuse(of[0])
-    return None
+    return FAMILIES.get(kind)
 
 
 def single_images(items):

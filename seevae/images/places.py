@@ -9,6 +9,7 @@ from seevae.images.tables import labels_by_file
 from seevae.images.words import NO_ROLE, Role, role
 
 OTHERS = "not of the images that are taken"
+MASKS = "masks beside the images"
 
 
 def only_set(sets, holds):
@@ -25,20 +26,34 @@ def by_folders(items, holds, said):
     """Parts and classes by the names of the folders that Items are in.
 
     The first level of folders that is not for parts, for masks or for nothing (see what_level) is that of the classes.
+    Folders called "images", alone in theirs, tell nothing; so does a level that less than nine of ten Items have.
     """
-    rest, depth = {item: [*item.folders] for item in items}, 0
-    while (live := [item for item in items if not item.out]) and all(len(rest[item]) > depth for item in live):
+    rest, depth = told_by_folders(items), 0
+    while live := [item for item in items if not item.out and len(rest[item]) > depth]:
+        if 10 * len(live) < 9 * sum(not item.out for item in items):
+            break
         level = what_level({name: role(name) for name in {rest[item][depth]: None for item in live}}, holds, said)
         if level is None:
             depth += 1
             continue
         for item in live:
-            part, item.out = level[rest[item].pop(depth)]
+            part, reason = level[rest[item].pop(depth)]
             item.part = item.part or part
+            item.out = "" if reason == MASKS and item.kind != "picture" else reason
     if any(len(names) > 1 for names in rest.values()):
         said["folders lie in folders: the upper ones are the classes"] = None
     for item, names in rest.items():
         item.label = names[0] if names else None
+
+
+def told_by_folders(items):
+    """The names of the folders of each Item that may tell something: {item: list}."""
+    beside = {}
+    for item in items:
+        for k, name in enumerate(item.folders):
+            beside.setdefault(item.folders[:k], set()).add(name)
+    idle = {upper for upper, names in beside.items() if len(names) == 1 and role(*names) == Role("", None, "images")}
+    return {item: [name for k, name in enumerate(item.folders) if item.folders[:k] not in idle] for item in items}
 
 
 def what_level(roles, holds, said):
@@ -53,7 +68,7 @@ def what_level(roles, holds, said):
             said[f"{some(several)} taken together"] = None
         return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
     if {r.kind for r in roles.values()} == {"images", "labels"}:
-        return {name: ("", "" if r.kind == "images" else "masks beside the images") for name, r in roles.items()}
+        return {name: ("", "" if r.kind == "images" else MASKS) for name, r in roles.items()}
     return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
 
 
@@ -61,8 +76,8 @@ def what_level(roles, holds, said):
 
 
 def by_lists(items, lists):
-    """The classes of pictures by the tables beside them, where the folders name none."""
-    in_folders = any(item.label for item in items)
+    """The classes of pictures by the tables beside them, where their folders name none."""
+    in_folders = all(item.label or item.out for item in items)
     for table in lists:
         reason = "beside folders of classes" if in_folders else by_list(items, table)
         table.out, table.is_labels = f"a table {reason}" if reason else "", not reason
@@ -72,7 +87,8 @@ def by_list(items, table):
     """The classes and parts of pictures by a table. Returns why it is not used, or ""."""
     part = role(table.path.name).part or ""
     items = [item for item in items if not item.out]
-    own = [item for item in items if item.part == part] or items
+    bare = [item for item in items if not item.label]
+    own = [item for item in bare if item.part == part] or bare
     labels, reason = labels_by_file(table.path, file_names(own))
     named = {own[place]: label for place, label in labels.items()}
     train = [item for item in items if (item.part or (part if item in named else "")) in ("", "train")]
@@ -130,11 +146,12 @@ def name_roles(items):
     for item in items:
         of_file = role(item.path.name) if several or item.unit == "files" else NO_ROLE
         own = role(item.name)
-        first, second = (of_file, own) if item.unit == "files" else (own, of_file)
+        kinds = [of_file.kind, own.kind] if item.unit == "files" else [own.kind, of_file.kind]
+        kinds += [role(name).kind for name in item.folders]
         names = [of_file.set if several else "", own.set if item.unit == "arrays" else ""]
         if not item.single:
             item.part = item.part or own.part or of_file.part or ""
-            item.role = Role("-".join(filter(None, names)), item.part, first.kind or second.kind)
+            item.role = Role("-".join(filter(None, names)), item.part, next(filter(None, kinds), None))
 
 
 def images_and_labels(path, items):

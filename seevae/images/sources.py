@@ -26,7 +26,7 @@ from seevae.images.reading import (
     read_idx,
     read_npy,
 )
-from seevae.images.words import NO_ROLE, Role
+from seevae.images.words import NO_ROLE, Role, role
 
 TEXT = (".csv", ".tsv", ".txt", ".amat")
 BYTES = np.dtype("uint8")
@@ -71,7 +71,8 @@ class Item:
     @property
     def title(self):
         """Its name in the account."""
-        return self.name if self.unit == "arrays" else self.path.name + f" ({self.reason})" * bool(self.reason)
+        why = f" ({self.reason})" if self.kind == "unreadable" else ""
+        return self.name if self.unit == "arrays" else self.path.name + why
 
     @property
     def size(self):
@@ -82,6 +83,11 @@ class Item:
     def fits(self):
         """Whether it may hold images."""
         return self.kind in ("picture", "table") or (self.kind == "array" and is_images(self.shape, self.dtype))
+
+    @property
+    def named_labels(self):
+        """Whether a file or one of its folders is called so."""
+        return any(role(name).kind == "labels" for name in (*self.folders, self.path.name))
 
     @property
     def labelled(self):
@@ -164,8 +170,9 @@ def table(path):
     """A table as an Item: of images, or a list of something else."""
     try:
         columns = tables.columns_of(path)
-    except ValueError:
-        return Item(path, "list", "table", read=partial(tables.read_table, path))
+    except ValueError as error:
+        read = partial(tables.read_labels, path)
+        return Item(path, "list", "table", dtype=np.dtype("U"), read=read, reason=str(error))
     about = 1 + path.stat().st_size // 2000  # rows
     read = partial(tables.read_table, path)
     return Item(path, "table", "table", shape=(about, columns.length), read=read, columns=columns)
@@ -265,7 +272,7 @@ def refuse(item):
         lines = f"`{first}` and `{second}`".replace("FILE", path.as_posix()).replace("FOLDER", path.parent.as_posix())
         trust = ", if you trust it, as a pickle can run any program" if "pickle." in first or "torch." in first else ""
         raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give {made}.")
-    if item.kind == "table":
+    if item.form == "table":
         what, advice = "table", "give one row an image"
     reason = item.reason or "it is of no format that is known here"
     raise UserError(f"{path} is not a readable {what} of images ({reason}): {advice}.")

@@ -83,6 +83,14 @@ def read_table(path):
     return np.concatenate(pixels), np.array(labels) if labels else None
 
 
+def read_labels(path):
+    """The labels (n,), text, in the last column of a table of a few columns."""
+    with opened_unpacked(path) as file:
+        labels = [cells[-1].strip("' ") for _, cells in rows_of(file)]
+    number = [*map(is_number, labels[:2])]
+    return np.array(labels[1:] if number == [False, True] or role(labels[0]).kind == "labels" else labels)
+
+
 def rows_of(file):
     """The rows of a table, lists of text, with the number of each line, without empty ones.
 

@@ -32,8 +32,8 @@ def take_pictures(path, parts, said, items):
     for own, (pages, labels) in zip(classes, read, strict=True):
         lost = own - {*labels} if labels else ()
         if not pages or lost:
-            what = f"the class {some(sorted(lost))}" if pages else "a part"
-            raise UserError(f"No picture of {what} in {path} can be read: {account}.")
+            what = f" of the class {some(sorted(lost))}" if pages else " of a part" if len(parts) > 1 else ""
+            raise UserError(f"No picture{what} in {path} can be read: {account}.")
     account.check(path)
     images = finish_pages([page for pages, _ in read for page in pages], path, said)
     if len(images) == 1 and path == parts[0][0].path:
@@ -97,7 +97,7 @@ def read_part(items, said):
         if item.kind == "table":
             x, y = x
             item.shape = (len(x), *item.shape[1:])
-        elif item.labels:
+        if item.labels:
             y = read(item.labels)
         if item.kind == "array" and counts_last(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0)):
             said["the last axis counts the images"] = None

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test"}
+PARTS |= {"evaluation": "test", "eval": "test"}
 PARTS |= dict.fromkeys("val valid validation dev".split(), "val")  # noqa: SIM905
 KINDS = dict.fromkeys("x image images img imgs data pixels picture pictures photos".split(), "images")  # noqa: SIM905
 LABELS = "y label labels target targets class classes emotion digit letter character category species"
@@ -25,12 +26,13 @@ NO_ROLE = Role("", None, None)
 def role(name):
     """The Role that the words of a name give it."""
     name = re.sub(r"[-.]idx\d-ubyte|\.(gz|npz|npy|csv|tsv|txt|amat|h5|hdf5|mat)$", "", name.removesuffix(".gz"))
+    name = name.replace("images_background", "images_train")  # Omniglot's
     part = kind = None
     words = []
     for word in re.findall(r"[A-Z]?[^\W_A-Z]+|[A-Z]+", name):
         start, end = halves(word.lower())
         part, kind = part or PARTS.get(start) or PARTS.get(end), kind or KINDS.get(start) or KINDS.get(end)
-        if not {start, end} & {*PARTS, *KINDS, *PLAIN}:
+        if not {start, end} & {*PARTS, *KINDS, *PLAIN} and not re.fullmatch(r"\d+x\d+", word):
             words.append(word)
     return Role("-".join(words), part, kind)
 
