@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from written import WHOLE, colour, idx, strokes, write_idx, write_npz, write_pictures, write_tables, write_tables_apart
 
 import vae_mnist
 from seevae.basics import UserError
@@ -23,133 +24,10 @@ from seevae.images.words import Role
 
 @pytest.fixture
 def arrays():
-    """Strokes in ten classes: x_train (40, 28, 28), y_train (40,), x_test (20, 28, 28), y_test (20,), all uint8."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 10
-    images = np.zeros((60, 28, 28), "uint8")
-    for image, label in zip(images, labels, strict=True):
-        image[4 + label : 8 + label, 6:22] = rng.integers(100, 256, (4, 16))
-    images[:, 5, 5] = 255
-    return {"x_train": images[:40], "y_train": labels[:40], "x_test": images[40:], "y_test": labels[40:]}
+    return strokes()
 
 
-def colour(x):
-    return np.repeat(x[..., None], 3, axis=-1)
-
-
-def idx(array):
-    sizes = b"".join(struct.pack(">I", size) for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype("uint8").tobytes()
-
-
-def write_npz(change):
-    def write(a, place):
-        np.savez(place / "mine.npz", **change(a))
-        return place / "mine.npz"
-
-    return write
-
-
-def write_idx(prefix="", pack=bytes, ending="", dash="-"):
-    def write(a, place):
-        turn = 1 if prefix else 0  # EMNIST's columns come first
-        for part, name in (("train", "train"), ("test", "t10k" if not prefix else "test")):
-            x = a[f"x_{part}"].swapaxes(1, 2) if turn else a[f"x_{part}"]
-            (place / f"{prefix}{name}-images{dash}idx3-ubyte{ending}").write_bytes(pack(idx(x)))
-            (place / f"{prefix}{name}-labels{dash}idx1-ubyte{ending}").write_bytes(pack(idx(a[f"y_{part}"])))
-        return place
-
-    return write
-
-
-def write_four_npz(a, place):
-    for part in ("train", "test"):
-        np.savez(place / f"k49-{part}-imgs.npz", a[f"x_{part}"])
-        np.savez(place / f"k49-{part}-labels.npz", a[f"y_{part}"])
-    return place
-
-
-def write_four_npy(a, place):
-    for key, array in a.items():
-        np.save(place / f"{key}.npy", array)
-    return place
-
-
-def write_pictures(suffix, **how):
-    def write(a, place):
-        for part in ("train", "test"):
-            for number, (x, y) in enumerate(zip(a[f"x_{part}"], a[f"y_{part}"], strict=True)):
-                folder = place / ("training" if part == "train" else "testing") / str(y)
-                folder.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(x).save(folder / f"{number}{suffix}", **how)
-        return place
-
-    return write
-
-
-def write_tables(a, place, separator=",", titled=True, last=False):
-    for part in ("train", "test"):
-        x, y = a[f"x_{part}"].reshape(-1, 784), a[f"y_{part}"][:, None]
-        rows = np.concatenate([x, y] if last else [y, x], axis=1)
-        pixels = [f"pixel{i}" for i in range(784)]
-        names = separator.join([*pixels, '"label"'] if last else ['"label"', *pixels])
-        np.savetxt(place / f"{part}.csv", rows, "%d", separator, header=names if titled else "", comments="")
-    return place
-
-
-def medmnist(a):
-    x, y = {"train": a["x_train"], "test": a["x_test"]}, {"train": a["y_train"], "test": a["y_test"]}
-    parts = {"train": "train", "val": "test", "test": "test"}
-    return {f"{part}_images": colour(x[of]) for part, of in parts.items()} | {
-        f"{part}_labels": y[of][:, None] for part, of in parts.items()
-    }
-
-
-WHOLE = {  # how each writes the four arrays, and what is said of it
-    "Keras": (write_npz(lambda a: a), ""),
-    "flat": (write_npz(lambda a: {k: v.reshape(len(v), -1) if k[0] == "x" else v for k, v in a.items()}), ""),
-    "channel last": (write_npz(lambda a: {k: v[..., None] if k[0] == "x" else v for k, v in a.items()}), ""),
-    "channel first": (write_npz(lambda a: {k: v[:, None] if k[0] == "x" else v for k, v in a.items()}), ""),
-    "capitals": (write_npz(lambda a: {k.replace("x_", "X_"): v for k, v in a.items()}), ""),
-    "words joined": (write_npz(lambda a: {f"{k[2:]}{k[0].upper()}": v for k, v in a.items()}), ""),
-    "colour": (
-        write_npz(lambda a: {k: colour(v) if k[0] == "x" else v for k, v in a.items()}),
-        "colour made grey",
-    ),
-    "MedMNIST": (
-        write_npz(medmnist),
-        "6 arrays found: 4 taken, 2 left out (a validation part: 2, such as val_images);"
-        " 80 images found: 60 taken, 20 left out (a validation part: 20, such as val_images); colour made grey",
-    ),
-    "labels in a column": (write_npz(lambda a: {k: v[:, None] if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels one-hot": (write_npz(lambda a: {k: np.eye(10)[v] if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels as floats": (write_npz(lambda a: {k: v.astype("f4") if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels as text": (write_npz(lambda a: {k: v.astype(str) if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels as bytes": (write_npz(lambda a: {k: v.astype("S") if k[0] == "y" else v for k, v in a.items()}), ""),
-    "floats to 255": (
-        write_npz(lambda a: {k: v.astype("f4") for k, v in a.items()}),
-        "floats from 0 to 255 taken as whole grey values",
-    ),
-    "IDX": (write_idx(), ""),
-    "IDX packed": (write_idx(pack=gzip.compress, ending=".gz"), ""),
-    "IDX with a dot": (write_idx(dash="."), ""),
-    "EMNIST": (
-        write_idx("emnist-digits-", gzip.compress, ".gz"),
-        "EMNIST's transposed images turned",
-    ),
-    "Kuzushiji-49": (write_four_npz, ""),
-    "four npy": (write_four_npy, ""),
-    "PNG in folders": (write_pictures(".png"), ""),
-    "BMP in folders": (write_pictures(".bmp"), ""),
-    "tables": (write_tables, ""),
-    "tables without names": (lambda a, place: write_tables(a, place, titled=False), ""),
-    "tables, label last": (lambda a, place: write_tables(a, place, ";", last=True), ""),
-    "tables, label last, no names": (lambda a, place: write_tables(a, place, "\t", titled=False, last=True), ""),
-    "tables cut by spaces": (lambda a, place: write_tables(a, place, " ", titled=False), ""),
-}
-
-
-@pytest.mark.parametrize(("write", "said"), WHOLE.values(), ids=WHOLE)
+@pytest.mark.parametrize(("write", "said"), [*WHOLE.values(), (write_tables_apart, "")], ids=[*WHOLE, "tables apart"])
 def test_a_whole_data_set_is_read_in_every_layout(write, said, arrays, tmp_path):
     dataset = load_data(write(arrays, tmp_path))
     assert (dataset.classes, "; ".join(dataset.said)) == (DIGITS, said)

@@ -5,6 +5,7 @@ colours become their brightness (ITU-R 601), and what is not square is centred o
 by `full_scale` alone, for both.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -139,10 +140,8 @@ def read_pages(path):
 
     Raises Exception of many kinds for a damaged file.
     """
-    with open_file(path) as file, warnings.catch_warnings(action="ignore"):
-        picture = Image.open(file, formats=FORMATS)
-        count, views, pages = getattr(picture, "n_frames", 1), VIEWS.get(picture.format), []
-        check_size(picture, 1 if views else count, os.fstat(file.fileno()).st_size)
+    with opened_picture(path) as (picture, count, views):
+        pages = []
         try:
             for number in range(1 if views else count):
                 if number:
@@ -153,8 +152,24 @@ def read_pages(path):
             if not pages:
                 raise
             return pages, [(count - len(pages), reason_of(error), True)]
-        rest = count - (picture.format == "MPO") if views else 0  # of a PSD, the whole picture is none of its layers
-        return pages, [(rest, views, False)] if rest else []
+        return pages, [(count - 1, views, False)] if views else []
+
+
+def count_pages(path):
+    """How many pages a picture file has."""
+    with opened_picture(path) as (_, count, _):
+        return count
+
+
+@contextlib.contextmanager
+def opened_picture(path):
+    """A context that opens a picture file: the picture, how many pages it has, and what they are if no pictures."""
+    with open_file(path) as file, warnings.catch_warnings(action="ignore"):
+        picture = Image.open(file, formats=FORMATS)
+        layers = picture.format == "PSD"  # which come beside the picture as a whole
+        count, views = getattr(picture, "n_frames", 1) + layers, VIEWS.get(picture.format, "")
+        check_size(picture, 1 if views else count, os.fstat(file.fileno()).st_size)
+        yield picture, count, views
 
 
 def check_size(picture, pages, size):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from seevae.basics import UserError
 from seevae.images import tables
-from seevae.images.converting import FORMATS, STRONG, counts_last, is_images, read_pages
+from seevae.images.converting import FORMATS, STRONG, count_pages, counts_last, is_images, read_pages
 from seevae.images.reading import (
     header,
     hold_in_memory,
@@ -29,6 +29,7 @@ from seevae.images.reading import (
 from seevae.images.words import NO_ROLE, Role, role
 
 TEXT = (".csv", ".tsv", ".txt", ".amat")
+COUNTS = {"picture": count_pages, "table": tables.count_rows}  # of images in a file that is left out
 BYTES = np.dtype("uint8")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
@@ -97,10 +98,12 @@ class Item:
 
     def images(self):
         """What became of the images in it: (how many, why they are left out, whether they are lost) each."""
-        if self.kind == "table" and self.out:
-            return [(tables.count_rows(self.path), self.out, False)]
-        if self.kind == "picture" or not self.fits or self.role.kind == "labels":
+        if self.pages is not None or self.lost or not self.fits or self.role.kind == "labels":
             return self.pages or []
+        if self.out and self.kind in COUNTS:
+            with contextlib.suppress(Exception):  # a damaged file fails in many ways
+                return [(COUNTS[self.kind](self.path), self.out, False)]
+            return []
         return [(self.shape[-1 if counts_last(self.shape) else 0], self.out, False)]
 
 
