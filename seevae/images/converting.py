@@ -26,7 +26,7 @@ WHITE = 255
 STRONG = "AVIF BLP BMP DDS GIF ICNS ICO JPEG JPEG2000 MSP PCX PNG PPM PSD QOI SGI SUN TIFF WEBP".split()  # noqa: SIM905
 FORMATS = (*STRONG, "DIB", "IM", "SPIDER", "TGA", "XBM")  # of Pillow's formats, those that run nothing
 VIEWS = {"MPO": "another view of a photo", "PSD": "a layer of a picture"}  # what pages are that are no pictures
-BLOCK = 10_000  # images that are looked at, or converted, at a time
+BLOCK = 2**23  # values that are looked at, or converted, at a time
 SHAPES = {560: (28, 20)}  # of flat images that are not square: Frey's faces
 
 
@@ -65,12 +65,11 @@ class Span(NamedTuple):
     deep: bool = False
 
 
-def span_of(parts):
-    """The Span of arrays of numbers, looked at block by block."""
-    low, high = min(x.min() for x in parts), max(x.max() for x in parts)
-    floats = any(x.dtype.kind == "f" for x in parts)
-    whole = not floats or (high > 1 and all(np.array_equal(rows, np.round(rows)) for x in parts for rows in blocks(x)))
-    return Span(low, high, whole, floats, all(x.dtype.kind == "u" and x.dtype.itemsize == 2 for x in parts))
+def span_of(x):
+    """The Span of an array of numbers, looked at block by block."""
+    low, high, floats = x.min(), x.max(), x.dtype.kind == "f"
+    whole = not floats or (high > 1 and all(np.array_equal(rows, np.round(rows)) for rows in blocks(x)))
+    return Span(low, high, whole, floats, x.dtype.kind == "u" and x.dtype.itemsize == 2)
 
 
 def common_span(spans):
@@ -195,7 +194,7 @@ def page_of(picture):
         picture = ImageOps.exif_transpose(picture)
     if math.prod(picture.size) > LARGEST_PICTURE // 8 and picture.mode not in ("1", "P", "PA", "I;16", "I;16B"):
         picture = picture.reduce(max(1, min(picture.size) // (4 * SIDE)))  # less memory for what follows
-    span = span_of([np.asarray(picture)[None]]) if picture.mode[0] in "IF" else None  # 16 or 32 bits
+    span = span_of(np.asarray(picture)[None]) if picture.mode[0] in "IF" else None  # 16 or 32 bits
     grey, done = as_grey(picture)
     if grey.size != (SIDE, SIDE):
         done = [*done, "pictures of other sizes made 28 x 28"]
@@ -301,29 +300,22 @@ def convert_images(parts, source):
     list of arrays, and what was done, a list of words. Nothing is copied that is as it should be. Raises UserError.
     """
     what = f"The images of {source}"
-    shaped = [with_channel_last(x, source) for x in parts]
-    if len({x.shape[1:] for x in shaped}) > 1:
-        one, other = (x.shape[1:] for x in shaped)
+    parts = [with_channel_last(x, source) for x in parts]
+    if len({x.shape[1:] for x in parts}) > 1:
+        one, other = (x.shape[1:] for x in parts)
         raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
-    if not {x.dtype.kind for x in shaped} <= set("biuf"):
-        dtype = parts[0].dtype
-        raise UserError(f"{what} have dtype {dtype}: they must be integers from 0 to 255 or floats from 0 to 1.")
-    return shrunk(shaped, *full_scale(span_of(shaped), what))
-
-
-def shrunk(shaped, full, said):
-    """Arrays (n, height, width[, colours]) with `full` as white as convert_images gives them."""
-    height, width, *colours = shaped[0].shape[1:]
-    if colours:
-        said.append("colour made grey")
-    if (height, width) != (SIDE, SIDE):
-        said.append(f"{height} x {width} made 28 x 28")
-    if colours or (height, width) != (SIDE, SIDE):
-        return [in_blocks(lambda rows: made_small(to_bytes(rows, full)), x) for x in shaped], said
-    if full == 1 and shaped[0].dtype.kind == "f":
-        return [x.astype("float32", copy=False) for x in shaped], said
+    if wrong := [x.dtype for x in parts if x.dtype.kind not in "biuf"]:
+        raise UserError(f"{what} have dtype {wrong[0]}: they must be integers from 0 to 255 or floats from 0 to 1.")
+    full, said = full_scale(common_span(map(span_of, parts)), what)
+    (height, width, *colours), small = parts[0].shape[1:], parts[0].shape[1:] == (SIDE, SIDE)
+    said += ["colour made grey"] * bool(colours)
+    if not small:
+        said += [f"{height} x {width} made 28 x 28"] * ((height, width) != (SIDE, SIDE))
+        return [in_blocks(lambda rows: made_small(to_bytes(rows, full)), x) for x in parts], said
+    if full == 1 and parts[0].dtype.kind == "f":
+        return [x.astype("float32", copy=False) for x in parts], said
     return [
-        x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in shaped
+        x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in parts
     ], said
 
 
@@ -341,12 +333,10 @@ def with_channel_last(x, source):
         )
     if flat:
         return x.reshape(n, *flat[0])
-    if len(shape) == 2:
-        return x
-    if len(shape) == 3 and shape[-1] in (1, 3, 4):
-        return x[..., 0] if shape[-1] == 1 else x
-    if len(shape) == 3 and shape[0] in (1, 3):
-        return x[:, 0] if shape[0] == 1 else np.moveaxis(x, 1, -1)
+    if len(shape) == 3 and shape[-1] not in (1, 3, 4) and shape[0] in (1, 3):
+        x = np.moveaxis(x, 1, -1)
+    if len(shape) == 2 or (len(shape) == 3 and x.shape[-1] in (1, 3, 4)):
+        return x[..., 0] if len(shape) == 3 and x.shape[-1] == 1 else x
     advice = "images must have shape (n, height, width), perhaps with 1 or 3 channels, or (n, 784)"
     raise UserError(f"The images of {source} have shape {x.shape}: {advice}.")
 
@@ -362,7 +352,9 @@ def check_unit(x, what, divide="divide them by 255"):
 
 
 def blocks(x):
-    return (x[start : start + BLOCK] for start in range(0, len(x), BLOCK))
+    """Views of some images each, of 8 million values together, so that what is made of them stays small."""
+    step = max(1, BLOCK // x[0].size)
+    return (x[start : start + step] for start in range(0, len(x), step))
 
 
 def in_blocks(function, x):
@@ -394,30 +386,23 @@ def convert_labels(parts, lengths, source):
         raise UserError(f"{source} has labels of one part alone, training or test: give those of the other, or none.")
     flat = [flat_labels(y, source) for y in parts]
     if [*map(len, flat)] != lengths:
-        there = " and ".join(
-            f"{len(y):,} labels for {length:,} images" for y, length in zip(flat, lengths, strict=True)
-        )
+        pairs = zip(flat, lengths, strict=True)
+        there = " and ".join(f"{len(y):,} labels for {length:,} images" for y, length in pairs)
         raise UserError(f"There are {there} in {source}: give one label for each.")
     return numbered(flat, source)
 
 
 def numbered(flat, source):
     """Labels (n,) of the parts as whole numbers from 0 on, and the names of the classes."""
-    found = [np.unique(y, return_inverse=True) for y in flat]
-    plain = [[plain_label(value) for value in values.tolist()] for values, _ in found]
-    values = {value for own in plain for value in own}
-    texts = sorted((value for value in values if isinstance(value, str)), key=name_order)
-    values = sorted(values - {*texts}) + texts
+    parts = [[plain_label(value) for value in y.tolist()] for y in flat]
+    values = {value for labels in parts for value in labels}
+    texts = {value for value in values if isinstance(value, str)}
     if len(values) > MOST_CLASSES:
-        raise NoClassesError(
-            f"The labels of {source} are {len(values):,} classes: give {MOST_CLASSES} at most, or none."
-        )
+        most = f"give {MOST_CLASSES} at most, or none"
+        raise NoClassesError(f"The labels of {source} are {len(values):,} classes: {most}.")
+    values = [*sorted(values - texts), *sorted(texts, key=name_order)]
     place = {value: number for number, value in enumerate(values)}
-    numbers = [
-        np.array([place[value] for value in own], "int64")[inverse]
-        for own, (_, inverse) in zip(plain, found, strict=True)
-    ]
-    return numbers, names_of(values)
+    return [np.array([place[value] for value in labels], "int64") for labels in parts], names_of(values)
 
 
 def plain_label(value):

@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import ssl
+import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,28 +148,21 @@ def fetch(dataset, place, known_hash):
     path = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"), "datasets", place)
     if os.path.lexists(path):
         return path
-    import pooch  # here, not above: only a download needs them
-    import requests
+    import certifi  # here, not above: only a download needs them
+    import pooch
 
-    class Trusting(requests.adapters.HTTPAdapter):
-        """Trusts what SSL_CERT_FILE or the system's store trusts, beside requests's own list."""
+    trusted = ssl.create_default_context()  # what SSL_CERT_FILE and the system's store trust, and the list of certifi
+    trusted.load_verify_locations(certifi.where())
 
-        def init_poolmanager(self, *sizes, **options):
-            super().init_poolmanager(*sizes, ssl_context=ssl.create_default_context(), **options)
-
-        def proxy_manager_for(self, proxy, **options):
-            return super().proxy_manager_for(proxy, ssl_context=ssl.create_default_context(), **options)
-
-    def download(url, part, _):  # pooch's own downloader does not close the connection
-        plain = {"Accept-Encoding": "identity"}  # else requests unpacks a .gz that the host calls an encoding
-        with requests.Session() as session, open(part, "wb") as file:
-            session.mount("https://", Trusting())
-            with session.get(url, stream=True, timeout=10, headers=plain) as answer:
-                answer.raise_for_status()
-                for piece in answer.iter_content(2**13):
-                    file.write(piece)
-                    if file.tell() > LONGEST:
-                        raise OSError(f"it has more than {LONGEST:,} bytes")
+    def download(url, part, _):  # pooch's own downloader sees neither
+        asked = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
+        with urllib.request.urlopen(asked, timeout=10, context=trusted) as answer, open(part, "wb") as file:
+            while piece := answer.read(2**13):
+                file.write(piece)
+                if file.tell() > LONGEST:
+                    raise OSError(f"it has more than {LONGEST:,} bytes")
+            if answer.length:
+                raise OSError(f"it was cut off, {answer.length:,} bytes before its end")
 
     def retrieve():
         pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)

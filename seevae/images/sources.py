@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import tomllib
 import zipfile
 from collections.abc import Callable
@@ -13,21 +14,13 @@ import numpy as np
 from PIL import Image
 
 from seevae.basics import UserError
-from seevae.images import tables
+from seevae.images import reading, tables
 from seevae.images.converting import FORMATS, STRONG, count_pages, counts_last, is_images, read_pages
-from seevae.images.reading import (
-    header,
-    hold_in_memory,
-    idx_header,
-    list_arrays,
-    open_file,
-    opened_unpacked,
-    read_arrays,
-    read_idx,
-    read_npy,
-)
+from seevae.images.reading import open_file, opened_unpacked
 from seevae.images.words import NO_ROLE, Role, role
 
+STARTS = {rb"\x93NUMPY": "npy", rb"\0\0[\x08\x09\x0b-\x0e][\1-\4]": "idx", rb"MATLAB 5\.0": "mat"}
+STARTS |= {rb"(.{512})?\x89HDF\r\n\x1a\n": "hdf5"}
 TEXT = (".csv", ".tsv", ".txt", ".amat")
 COUNTS = {"picture": count_pages, "table": tables.count_rows}  # of images in a file that is left out
 BYTES = np.dtype("uint8")
@@ -129,13 +122,10 @@ def kind_of(start, path):
     name = path.name.lower()
     if start[:4] == b"PK\3\4":
         return kind_of_zip(path, name)
-    if start[:6] == b"\x93NUMPY":
-        return "npy"
-    if start[:2] == b"\0\0" and start[2:3] in b"\x08\x09\x0b\x0c\x0d\x0e" and 1 <= start[3] <= 4:
-        return "idx"
-    if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
-        return "hdf5"
-    if start[:10] == b"MATLAB 5.0" or name.endswith(".mat"):
+    for pattern, kind in STARTS.items():
+        if re.match(pattern, start, re.DOTALL):
+            return kind
+    if name.endswith(".mat"):
         return "mat"
     if name.endswith(ARCHIVES):
         return "archive"
@@ -143,7 +133,7 @@ def kind_of(start, path):
         return "foreign"
     if is_picture(start, path):
         return "picture"
-    return "table" if Path(name.removesuffix(".gz")).suffix in TEXT else "other"
+    return "table" if name.removesuffix(".gz").endswith(TEXT) else "other"
 
 
 def kind_of_zip(path, name):
@@ -194,18 +184,18 @@ def arrays_in(path, kind):
 
 
 def npz_arrays(path):
-    for name, (shape, dtype) in list_arrays(path).items():
-        yield name, shape, dtype, lambda name=name: read_arrays(path, {name: None}, math.inf)[name]
+    for name, (shape, dtype) in reading.list_arrays(path).items():
+        yield name, shape, dtype, lambda name=name: reading.read_arrays(path, {name: None}, math.inf)[name]
 
 
 def npy_array(path):
     with opened_unpacked(path) as file:
-        yield "", *header(file), partial(read_npy, path, math.inf)
+        yield "", *reading.header(file), partial(reading.read_npy, path, math.inf)
 
 
 def idx_array(path):
     with opened_unpacked(path) as file:
-        yield "", *idx_header(file), partial(read_idx, path, math.inf)
+        yield "", *reading.idx_header(file), partial(reading.read_idx, path, math.inf)
 
 
 def hdf5_arrays(path):
@@ -228,7 +218,7 @@ def mat_arrays(path):
     import scipy.io  # here, not above: few have such a file
 
     with open_file(path) as file:
-        hold_in_memory(sum(8 * math.prod(map(float, shape)) for _, shape, _ in scipy.io.whosmat(file)))
+        reading.hold_in_memory(sum(8 * math.prod(map(float, shape)) for _, shape, _ in scipy.io.whosmat(file)))
         file.seek(0)
         found = scipy.io.loadmat(file, simplify_cells=True)
     stack = [(name, value) for name, value in found.items() if not name.startswith("__")]
