@@ -19,7 +19,7 @@ from seevae.images.sources import Item, look, refuse
 from seevae.images.taking import take_arrays, take_pictures
 from seevae.images.words import role
 
-FAMILIES = {"picture": "pictures", "table": "tables"}
+FAMILIES = {"picture": "pictures", "table": "arrays"}
 UNREAD = {"unreadable": "cannot be opened", "archive": "an archive", "foreign": "of a format that is not read here"}
 
 
@@ -131,31 +131,26 @@ def walk(folder, names, seen):
 
 
 def choose_family(path, items):
-    """That of "pictures", "arrays" and "tables" to which most images belong; what is of no other use is left out.
+    """That of "pictures" and "arrays" (or tables) to which most images belong; what is of no other use is left out.
 
-    Raises UserError where there is none, or where another has more than a tenth.
+    Raises UserError where there is none, or where the other has more than a tenth.
     """
     single_images(items)
     files = [[*of] for _, of in groupby((item for item in items if not item.out), key=lambda item: item.path)]
     weights = Counter()
     for of in files:
-        family = family_of(of, len(files) == 1 and of[0].path == path)
+        if family := family_of(of, len(files) == 1 and of[0].path == path):
+            weights[family] += max([1, *(item.shape[0] for item in of if item.fits and item.shape)])
         for item in of:
             item.family = family
-        if family:
-            weights[family] += max([1, *(item.shape[0] for item in of if item.fits and item.shape)])
     if not weights:
         say_what_is_there(path, items)
-    most = max(weights, key=weights.get)
-    if 10 * (weights.total() - weights[most]) > weights.total():
+    (most, _), *others = weights.most_common()
+    if 10 * sum(weight for _, weight in others) > weights.total():
         told = [f"{some([of[0].path.name for of in files if of[0].family == name], 2)} ({name})" for name in weights]
         told = " and ".join(told)
         raise UserError(f"{path} holds {told}, and it cannot be told which to take: give one, or move the others away.")
-    for item in [item for of in files for item in of if item.family != most]:
-        if most == "tables" and item.kind == "list" and item.named_labels:
-            item.family = most
-            continue
-        item.out = f"beside the {most}" if item.family else UNREAD.get(item.kind, "of no format that is read here")
+    leave_others(most, [item for of in files for item in of if item.family != most])
     return most
 
 
@@ -168,6 +163,15 @@ def family_of(of, alone):
     if alone and kind not in FAMILIES:
         refuse(of[0])
     return FAMILIES.get(kind)
+
+
+def leave_others(most, items):
+    """Leave out what is not of the chosen family, but for tables of labels beside tables of images."""
+    for item in items:
+        if most == "arrays" and item.kind == "list" and item.named_labels:
+            item.family = most
+        else:
+            item.out = f"beside the {most}" if item.family else UNREAD.get(item.kind, "of no format that is read here")
 
 
 def single_images(items):

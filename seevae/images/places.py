@@ -5,10 +5,10 @@ Each function writes into the Items what it finds: part, label, labels, and out 
 
 from seevae.basics import UserError
 from seevae.images.account import some
+from seevae.images.converting import name_order
 from seevae.images.tables import labels_by_file
-from seevae.images.words import NO_ROLE, Role, role
+from seevae.images.words import Role, role
 
-OTHERS = "not of the images that are taken"
 MASKS = "masks beside the images"
 
 
@@ -32,14 +32,13 @@ def by_folders(items, holds, said):
     while live := [item for item in items if not item.out and len(rest[item]) > depth]:
         if 10 * len(live) < 9 * sum(not item.out for item in items):
             break
-        level = what_level({name: role(name) for name in {rest[item][depth]: None for item in live}}, holds, said)
-        if level is None:
-            depth += 1
-            continue
-        for item in live:
-            part, reason = level[rest[item].pop(depth)]
-            item.part = item.part or part
-            item.out = "" if reason == MASKS and item.kind != "picture" else reason
+        level = what_level({rest[item][depth] for item in live}, holds, said)
+        if level:
+            for item in live:
+                part, reason = level[rest[item].pop(depth)]
+                item.part = item.part or part
+                item.out = "" if reason == MASKS and item.kind != "picture" else reason
+        depth += not level
     if any(len(names) > 1 for names in rest.values()):
         said["folders lie in folders: the upper ones are the classes"] = None
     for item, names in rest.items():
@@ -56,11 +55,12 @@ def told_by_folders(items):
     return {item: [name for k, name in enumerate(item.folders) if item.folders[:k] not in idle] for item in items}
 
 
-def what_level(roles, holds, said):
+def what_level(names, holds, said):
     """What a level of folders is for: {name: (part, why its pictures are left out)}, or None for classes.
 
     It is for parts if several parts are named, or parts alone; for nothing if there is one name.
     """
+    roles = {name: role(name) for name in sorted(names, key=name_order)}
     parts = {name: r.part for name, r in roles.items() if r.part}
     if len({*parts.values()}) > 1 or len(parts) == len(roles):
         only_set({roles[name].set for name in parts}, f"{holds} {some(roles)}")
@@ -68,7 +68,7 @@ def what_level(roles, holds, said):
             said[f"{some(several)} taken together"] = None
         return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
     if {r.kind for r in roles.values()} == {"images", "labels"}:
-        return {name: ("", "" if r.kind == "images" else MASKS) for name, r in roles.items()}
+        return {name: ("", MASKS if r.kind == "labels" else "") for name, r in roles.items()}
     return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
 
 
@@ -91,9 +91,8 @@ def by_list(items, table):
     own = [item for item in bare if item.part == part] or bare
     labels, reason = labels_by_file(table.path, file_names(own))
     named = {own[place]: label for place, label in labels.items()}
-    train = [item for item in items if (item.part or (part if item in named else "")) in ("", "train")]
-    enough = part in ("test", "val") or mostly(item in named or item.label for item in train)
-    if not named or not enough:
+    train = [item for item in items if (item.part or part * (item in named)) in ("", "train")]
+    if not named or (part in ("", "train") and not mostly(item in named or item.label for item in train)):
         return f"that {reason or f'names {len(named):,} of {len(items):,} pictures'}"
     for item, label in named.items():
         item.label, item.part = label, item.part or part
@@ -124,33 +123,34 @@ def by_names(path, items, said):
     images, labels = images_and_labels(path, items)
     for item in items:
         if item not in images:
-            reason = "a validation part" if item.part == "val" else OTHERS
+            reason = "a validation part" if item.part == "val" else "not of the images that are taken"
             item.out = "Python objects, which are not read" if item.dtype.kind == "O" else reason
-    bare = not labels and not any(item.columns and item.columns.label is not None for item in images)
-    if bare and all(item.label for item in images):
-        return
-    if bare and each_file_a_class(images, items):
-        name_classes(images)
-        said["each file is a class"] = None
-        return
+    if not labels and not any(item.labels_inside for item in images):
+        if all(item.label for item in images):
+            return
+        if each_file_a_class(images, items):
+            said["each file is a class"] = None
+            return
     only_set({"-".join(filter(None, (item.label, item.role.set))) for item in images}, what_holds(path, items))
-    first = {item.part: item for item in reversed(images)}
     for item in images:
-        item.out = "" if item.single or item is first[item.part] else OTHERS
-        item.label, item.labels = None, item.labels or labels_for(item, labels)
+        same = [other for other in images if other.part == item.part and not other.single]
+        names = [f"{other.path.name} {other.name}".strip() for other in same]
+        only_set(names, f"{path} holds several arrays of images")
+        item.label, item.labels = None, labels_for(item, labels)
 
 
 def name_roles(items):
-    """Write what the names of arrays and of their files say into them."""
+    """Write what the names of arrays, of their files and folders say into them."""
     several = len({item.path for item in items}) > 1
     for item in items:
-        of_file = role(item.path.name) if several or item.unit == "files" else NO_ROLE
-        own = role(item.name)
-        kinds = [of_file.kind, own.kind] if item.unit == "files" else [own.kind, of_file.kind]
-        kinds += [role(name).kind for name in item.folders]
-        names = [of_file.set if several else "", own.set if item.unit == "arrays" else ""]
+        of_file, own = role(item.path.name), role(item.name)
+        if item.unit == "files":
+            roles, names = [of_file, own], [of_file.set * several]
+        else:
+            roles, names = [own, of_file][: 1 + several], [of_file.set * several, own.set]
+        kinds = ["images"] if item.kind == "table" else [r.kind for r in [*roles, *map(role, item.folders)]]
         if not item.single:
-            item.part = item.part or own.part or of_file.part or ""
+            item.part = next(filter(None, [item.part, own.part, *(r.part for r in roles)]), "")
             item.role = Role("-".join(filter(None, names)), item.part, next(filter(None, kinds), None))
 
 
@@ -161,10 +161,8 @@ def images_and_labels(path, items):
     """
     labels = [item for item in items if item.role.kind == "labels" and item.dtype.kind != "O"]
     called = [item for item in items if item.role.kind == "images"]
-    images = [item for item in called if item.fits]
+    images = [item for item in called or items if item.fits and item.role.kind != "labels"]
     sets = {item.role.set for item in images or called}
-    if not called:
-        images = [item for item in items if item.role.kind is None and item.fits]
     if not images or any(not item.fits and item.role.set in sets for item in called):
         advice = "images are numbers from 0 to 255, or from 0 to 1, in an array (n, 28, 28), such as x_train"
         raise UserError(f"{what_holds(path, items)}: {advice} (beside y_train, x_test and y_test).")
@@ -188,18 +186,15 @@ def labels_for(images, labels):
 
 
 def each_file_a_class(images, items):
-    """Whether the names of files with one array each are those of classes."""
-    sets = {item.role.set for item in images}
-    alone = all(item.unit == "files" for item in items) and not any(item.role.kind for item in images)
-    return alone and len(sets) > 1 and "" not in sets
-
-
-def name_classes(images):
-    """Make of each file a class, named by what its name alone has."""
+    """Whether files with one array each are classes; each is then named by what its name alone has."""
     words = {item: item.role.set.split("-") for item in images}
+    alone = all(item.unit == "files" for item in items) and not any(item.role.kind == "images" for item in images)
+    if not alone or [""] in words.values() or len({*map(tuple, words.values())}) < 2:
+        return False
     shared = next(k for k in range(99) if len({tuple(of[k : k + 1]) for of in words.values()}) > 1)
     for item, of in words.items():
         item.label = "-".join(of[shared:])
+    return True
 
 
 # -- Parts -------------------------------------------------------------------------------------------------------------
@@ -216,11 +211,11 @@ def choose_parts(items):
             parts.setdefault(item.part, []).append(item)
     labelled = {part: mostly(item.labelled for item in of) for part, of in parts.items()}
     train = next(part for part in ("train", "", "val", "test") if part in parts)
-    others = [part for part in ("test", "val") if part in parts and part != train]
+    others = [part for part in ("test", "val") if part in parts.keys() - {train}]
     chosen = [train, *[part for part in others if labelled[part] or not labelled[train]][:1]]
     for part in parts.keys() - {*chosen}:
         for item in parts[part]:
             item.out = {"val": "a validation part", "test": "a part without labels"}.get(part, "beside the parts")
-    for item in [item for part in chosen for item in parts[part] if item.labels]:
-        item.labels.out, item.labels.is_labels = "", True
+    for item in [item.labels for part in chosen for item in parts[part] if item.labels]:
+        item.out, item.is_labels = "", True
     return [parts[part] for part in chosen]

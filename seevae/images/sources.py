@@ -84,10 +84,14 @@ class Item:
         return any(role(name).kind == "labels" for name in (*self.folders, self.path.name))
 
     @property
+    def labels_inside(self):
+        """Whether it is a table with a column of labels."""
+        return self.columns is not None and self.columns.label is not None
+
+    @property
     def labelled(self):
         """Whether its images have a class, or labels that may become classes."""
-        in_table = self.columns is not None and self.columns.label is not None
-        return in_table or self.label is not None or self.labels is not None
+        return self.labels_inside or self.label is not None or self.labels is not None
 
     def images(self):
         """What became of the images in it: (how many, why they are left out, whether they are lost) each."""

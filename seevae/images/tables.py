@@ -204,37 +204,35 @@ def is_number(text):
 def labels_by_file(path, names):
     """What a table says of picture files: {place in names: label}. names: {what a file may be called: place}.
 
-    The column of files is that in which most names are found, that of labels the one named so, or the only other one,
-    or several of which one alone is 1. Empty where it says nothing, with the reason.
+    The column of files is that in which most names are found. Empty where it says nothing, with the reason.
     """
     try:
         with opened_unpacked(path) as file:
             rows = [[cell.strip("' ") for cell in cells] for _, cells in islice(rows_of(file), LIST)]
     except (OSError, ValueError) as error:
         return {}, f"cannot be read ({error})"
-    titles = rows[0] if rows else []
-    rows = [row for row in rows if len(row) == len(titles)]
-    columns = zip(*rows, strict=True)
+    columns = [*zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)]
     places = [[names.get(cell.removeprefix("./").replace("\\", "/")) for cell in column] for column in columns]
-    hits = [len(found) - found.count(None) for found in places]
-    if len(titles) < 2 or not max(hits):
+    files = min(range(len(places)), key=lambda k: places[k].count(None), default=None)
+    if len(columns) < 2 or not any(place is not None for place in places[files]):
         return {}, "names no pictures here"
-    files = hits.index(max(hits))
-    others = [k for k in range(len(titles)) if k != files]
-    body = [(place, row) for place, row in zip(places[files], rows, strict=True) if place is not None]
-    label = class_of(titles, others, [row for _, row in body])
+    named = {place: k for k, place in enumerate(places.pop(files)) if place is not None}
+    columns.pop(files)
+    label = class_of(columns, named.values())
     if label is None:
-        told = ", ".join(titles[k] for k in others[:6])
+        told = ", ".join(column[0] for column in columns[:6])
         return {}, f"does not tell which of {told} is the class: name it label"
-    return {place: label(row) for place, row in body}, ""
+    return {place: label(k) for place, k in named.items()}, ""
 
 
-def class_of(titles, others, rows):
-    """A function of a row that gives its class, or None: from a column named so, the only one, or the one that is 1."""
-    named = [k for k in others if role(titles[k]).kind == "labels"]
-    if named or len(others) == 1:
-        return itemgetter((named or others)[0])
-    cells = [[row[k] for k in others] for row in rows]
-    if all(all(map(is_number, row)) and sorted(map(float, row)) == [0.0] * (len(row) - 1) + [1.0] for row in cells):
-        return lambda row: next(titles[k] for k in others if float(row[k]) == 1)
-    return None
+def class_of(columns, rows):
+    """A function of a row's number that gives its class, or None where the columns do not tell.
+
+    It is in the column named so, or in the only one, or is the name of the only one that is 1.
+    """
+    if called := [column for column in columns if role(column[0]).kind == "labels"] or columns * (len(columns) == 1):
+        return called[0].__getitem__
+    for k in rows:
+        if sorted(column[k] for column in columns if is_number(column[k]) and float(column[k])) not in (["1"], ["1.0"]):
+            return None
+    return lambda k: next(column[0] for column in columns if float(column[k]))

@@ -26,24 +26,22 @@ def take_pictures(path, parts, said, items):
     """
     if (total := sum(map(len, parts))) > 5000:
         say(f"Reading {total:,} pictures")
-    classes = [{item.label for item in of if item.label is not None} for of in parts]
     read = [read_pictures(of, said) for of in parts]
     account = Account(items)
-    for own, (pages, labels) in zip(classes, read, strict=True):
-        lost = own - {*labels} if labels else ()
-        if not pages or lost:
-            what = f" of the class {some(sorted(lost))}" if pages else " of a part" if len(parts) > 1 else ""
+    for of, (pages, labels) in zip(parts, read, strict=True):
+        lost = {item.label for item in of if item.label is not None} - {*labels} if labels else ()
+        if lost or not pages:
+            what = f" of the class {some(sorted(lost))}" if lost else " of a part" if len(parts) > 1 else ""
             raise UserError(f"No picture{what} in {path} can be read: {account}.")
     account.check(path)
-    images = finish_pages([page for pages, _ in read for page in pages], path, said)
-    if len(images) == 1 and path == parts[0][0].path:
+    if total == 1 == len(read[0][0]) and path == parts[0][0].path:
         raise UserError(
             f"{path} is one picture, and there is nothing to learn from one: give a folder of pictures;"
             " notebooks/README.md shows how a trained model encodes a picture of yours."
         )
+    images = finish_pages([page for pages, _ in read for page in pages], path, said)
     ends = np.cumsum([len(pages) for pages, _ in read])[:-1]
-    own = [np.array(labels) if labels else None for _, labels in read]
-    return [*zip(np.split(images, ends), own, strict=True)]
+    return [*zip(np.split(images, ends), [np.array(labels) if labels else None for _, labels in read], strict=True)]
 
 
 def read_pictures(items, said):
