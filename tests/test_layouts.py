@@ -12,7 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from written import WHOLE, colour, idx, strokes, write_idx, write_npz, write_pictures, write_tables, write_tables_apart
+from written import (
+    WHOLE,
+    colour,
+    idx,
+    strokes,
+    write_idx,
+    write_npz,
+    write_pictures,
+    write_single_arrays,
+    write_tables,
+    write_tables_apart,
+)
 
 import vae_mnist
 from seevae.basics import UserError
@@ -38,6 +49,52 @@ def test_a_whole_data_set_is_read_in_every_layout(write, said, arrays, tmp_path)
         first = np.lexsort((*expected.T.astype(float), arrays[f"y_{part}"]))
         np.testing.assert_array_equal((255 * images[:]).round()[order], expected[first])
         np.testing.assert_array_equal(labels[order], arrays[f"y_{part}"][first])
+
+
+@pytest.mark.parametrize(("columns_first", "said"), [(True, "transposed images turned"), (False, "upright already")])
+@pytest.mark.parametrize("ending", [".npz", ".npy", ".h5"])
+def test_emnist_in_a_file_that_somebody_made_is_turned_if_it_lies(columns_first, said, ending, sample, tmp_path):
+    """Real digits: upright ones are taller than wide."""
+    digits = (255 * sample.x_train[:300]).round().astype("u1").reshape(-1, 28, 28)
+    written = digits.swapaxes(1, 2) if columns_first else digits
+    path = tmp_path / f"emnist-letters{ending}"
+    if ending == ".h5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file["train/images"] = written
+    else:
+        (np.savez if ending == ".npz" else np.save)(path, written)
+    dataset = load_data(path)
+    assert any(said in words for words in dataset.said)
+    taken = np.concatenate([dataset.x_train[:], dataset.x_test])
+    assert {row.tobytes() for row in (255 * taken).round().astype("u1")} == {row.tobytes() for row in digits}
+
+
+def test_letters_are_known_by_the_numbers_of_images(arrays, tmp_path):
+    np.save(tmp_path / "letters.npy", np.resize(arrays["x_train"], (20_800, 784)))
+    assert any("EMNIST" in words for words in load_data(tmp_path / "letters.npy").said)
+    np.save(tmp_path / "letters.npy", np.resize(arrays["x_train"], (20_801, 784)))
+    assert not any("EMNIST" in words for words in load_data(tmp_path / "letters.npy").said)
+
+
+def test_labels_in_folders_and_single_arrays_belong_to_their_images(arrays, tmp_path):
+    for kind, key in (("images", "x"), ("labels", "y")):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for part in ("train", "test"):
+            np.save(tmp_path / "set" / kind / f"{part}.npy", arrays[f"{key}_{part}"])
+    dataset = load_data(tmp_path / "set")
+    assert (dataset.classes, dataset.said) == (DIGITS, ())
+    np.testing.assert_array_equal(dataset.y_test, arrays["y_test"])
+    (tmp_path / "singles").mkdir()
+    dataset = load_data(write_single_arrays(arrays, tmp_path / "singles"))
+    assert (dataset.classes, len(dataset.x_train) + len(dataset.x_test)) == (("a", "b"), 40)
+
+
+def test_a_small_picture_that_unpacks_to_much_is_not_unpacked(tmp_path):
+    Image.new("L", (5000, 5000)).save(tmp_path / "0.png")
+    assert (tmp_path / "0.png").stat().st_size < 2**15
+    with pytest.raises(UserError, match=r"No picture in .* unpacks to far more than the file holds"):
+        load_data(tmp_path)
 
 
 def a_torchvision_root(a, place):
@@ -372,6 +429,11 @@ REFUSED = {
         lambda a, p: np.savez(p / "a.npz", z=np.zeros((3, 2))),
         "a.npz",
         r"holds a\.npz \(3, 2\) float64",
+    ),
+    "two arrays of images": (
+        lambda a, p: np.savez(p / "a.npz", images=a["x_train"], pixels=a["x_test"]),
+        "a.npz",
+        "several arrays of images: it cannot be told which of a.npz images, a.npz pixels to take",
     ),
     "two sets of images": (
         lambda a, p: np.savez(p / "a.npz", cats=a["x_train"], dogs=a["x_test"]),

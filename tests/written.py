@@ -220,6 +220,18 @@ PATHS = {  # relative paths: the parts, the classes, and how many are left out
         "Greek Latin",
         0,
     ),
+    "Omniglot, both parts": (
+        [
+            f"images_{p}/{a}/character0{c}/{i}-{'test' * (p == 'evaluation')}.png"
+            for p in ("background", "evaluation")
+            for a in ("Greek", "Latin")
+            for c, i in ("12", "21")
+        ],
+        "Greek Latin",
+        0,
+    ),
+    "Tiny ImageNet": ([f"train/{c}/images/{i}.png" for c in ("n01", "n02") for i in range(9)], "n01 n02", 0),
+    "a logo beside the folder": (["logo.png", *(f"data/imgs/{i}.png" for i in range(19))], "", 0),
     "Intel's scenes": (
         [f"seg_{p}/seg_{p}/{c}/{i}.png" for p in ("train", "test") for c in ("sea", "street") for i in "12"],
         "sea street",
