@@ -51,7 +51,7 @@ def find(path):
         raise UserError("The path of the data is empty: give a file or a folder of images.")
     path = Path(os.path.expanduser(path))
     items, said = items_at(path), {}
-    family = choose_family(path, items)
+    family = choose_family(path, items, said)
     chosen = [item for item in items if item.family == family]
     by_folders(chosen, f"{path} holds", said)
     if family == "pictures":
@@ -115,42 +115,46 @@ def walk(folder, names, seen):
     for path in inside:
         if path.name.startswith((".", "__MACOSX")) or path.name in ("Thumbs.db", "desktop.ini"):
             yield Item(path, "hidden", out="hidden")
-        elif not os.path.isdir(path):
+        elif os.path.isdir(path):
+            folders.append(path)
+        else:
             for item in look(path):
                 item.folders = names
                 yield item
-        elif (os.stat(path).st_dev, os.stat(path).st_ino) in seen:
+    for path in folders:
+        state = os.stat(path)
+        if (state.st_dev, state.st_ino) in seen:
             yield Item(path, "link", out="a link to a folder that is walked already")
         else:
-            folders.append(path)
-    for path in folders:
-        yield from walk(path, (*names, path.name), seen)
+            yield from walk(path, (*names, path.name), seen)
 
 
 # -- Which kind of file ------------------------------------------------------------------------------------------------
 
 
-def choose_family(path, items):
+def choose_family(path, items, said):
     """That of "pictures" and "arrays" (or tables) to which most images belong; what is of no other use is left out.
 
     Raises UserError where there is none, or where the other has more than a tenth.
     """
-    single_images(items)
-    files = [[*of] for _, of in groupby((item for item in items if not item.out), key=lambda item: item.path)]
+    single_images(items, said)
+    live = [item for item in items if not item.out]
     weights = Counter()
-    for of in files:
-        if family := family_of(of, len(files) == 1 and of[0].path == path):
-            weights[family] += max([1, *(item.shape[0] for item in of if item.fits and item.shape)])
+    for _, of in groupby(live, key=lambda item: item.path):
+        of = [*of]
+        family = family_of(of, len(of) == len(live) and of[0].path == path)
         for item in of:
             item.family = family
+            weights[family] += item.shape[0] if item.fits and item.shape else 1
+    del weights[None]
     if not weights:
         say_what_is_there(path, items)
-    (most, _), *others = weights.most_common()
-    if 10 * sum(weight for _, weight in others) > weights.total():
-        told = [f"{some([of[0].path.name for of in files if of[0].family == name], 2)} ({name})" for name in weights]
-        told = " and ".join(told)
+    most = max(weights, key=weights.get)
+    if 10 * (weights.total() - weights[most]) > weights.total():
+        names = {family: {item.path.name: None for item in live if item.family == family} for family in weights}
+        told = " and ".join(f"{some(of, 2)} ({family})" for family, of in names.items())
         raise UserError(f"{path} holds {told}, and it cannot be told which to take: give one, or move the others away.")
-    leave_others(most, [item for of in files for item in of if item.family != most])
+    leave_others(most, [item for item in live if item.family != most])
     return most
 
 
@@ -174,11 +178,12 @@ def leave_others(most, items):
             item.out = f"beside the {most}" if item.family else UNREAD.get(item.kind, "of no format that is read here")
 
 
-def single_images(items):
+def single_images(items, said):
     """Know files that hold one image each, an array (height, width) or with colours: all are of one square shape."""
-    alone = [item for item in items if item.unit == "files" and len(item.shape) in (2, 3) and item.kind == "array"]
+    alone = [item for item in items if item.unit == "files" and len(item.shape) in (2, 3)]
     square = [item for item in alone if item.shape[0] == item.shape[1] and item.shape[2:] in ((), (1,), (3,), (4,))]
     if len(square) > 2 and len({item.shape for item in square}) == 1:
+        said["each file holds one image"] = None
         for item in square:
             item.single, item.shape = True, (1, *item.shape)
 

@@ -3,6 +3,8 @@
 Each function writes into the Items what it finds: part, label, labels, and out for what is not taken.
 """
 
+from collections import Counter
+
 from seevae.basics import UserError
 from seevae.images.account import some
 from seevae.images.converting import name_order
@@ -10,6 +12,7 @@ from seevae.images.tables import labels_by_file
 from seevae.images.words import Role, role
 
 MASKS = "masks beside the images"
+SAVEZ = {"arr_0": "images", "arr_1": "labels"}  # numpy.savez(file, images, labels)
 
 
 def only_set(sets, holds):
@@ -33,12 +36,11 @@ def by_folders(items, holds, said):
         if 10 * len(live) < 9 * sum(not item.out for item in items):
             break
         level = what_level({rest[item][depth] for item in live}, holds, said)
-        if level:
-            for item in live:
-                part, reason = level[rest[item].pop(depth)]
-                item.part = item.part or part
-                item.out = "" if reason == MASKS and item.kind != "picture" else reason
         depth += not level
+        for item in live if level else ():
+            part, reason = level[rest[item].pop(depth)]
+            item.part = item.part or part
+            item.out = "" if reason == MASKS and item.kind != "picture" else reason
     if any(len(names) > 1 for names in rest.values()):
         said["folders lie in folders: the upper ones are the classes"] = None
     for item, names in rest.items():
@@ -64,7 +66,8 @@ def what_level(names, holds, said):
     parts = {name: r.part for name, r in roles.items() if r.part}
     if len({*parts.values()}) > 1 or len(parts) == len(roles):
         only_set({roles[name].set for name in parts}, f"{holds} {some(roles)}")
-        if several := [name for name, part in parts.items() if [*parts.values()].count(part) > 1]:
+        counts = Counter(parts.values())
+        if several := [name for name, part in parts.items() if counts[part] > 1]:
             said[f"{some(several)} taken together"] = None
         return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
     if {r.kind for r in roles.values()} == {"images", "labels"}:
@@ -77,7 +80,8 @@ def what_level(names, holds, said):
 
 def by_lists(items, lists):
     """The classes of pictures by the tables beside them, where their folders name none."""
-    in_folders = all(item.label or item.out for item in items)
+    items = [item for item in items if not item.out]
+    in_folders = all(item.label for item in items)
     for table in lists:
         reason = "beside folders of classes" if in_folders else by_list(items, table)
         table.out, table.is_labels = f"a table {reason}" if reason else "", not reason
@@ -86,14 +90,15 @@ def by_lists(items, lists):
 def by_list(items, table):
     """The classes and parts of pictures by a table. Returns why it is not used, or ""."""
     part = role(table.path.name).part or ""
-    items = [item for item in items if not item.out]
     bare = [item for item in items if not item.label]
     own = [item for item in bare if item.part == part] or bare
     labels, reason = labels_by_file(table.path, file_names(own))
+    if not labels:
+        return f"that {reason}"
     named = {own[place]: label for place, label in labels.items()}
     train = [item for item in items if (item.part or part * (item in named)) in ("", "train")]
-    if not named or (part in ("", "train") and not mostly(item in named or item.label for item in train)):
-        return f"that {reason or f'names {len(named):,} of {len(items):,} pictures'}"
+    if part in ("", "train") and not mostly(item in named or item.label for item in train):
+        return f"that names {len(named):,} of {len(items):,} pictures"
     for item, label in named.items():
         item.label, item.part = label, item.part or part
     return ""
@@ -120,33 +125,30 @@ def mostly(truths):
 def by_names(path, items, said):
     """What arrays are by their names and those of their files: images, with labels or each file a class, and others."""
     name_roles(items)
-    images, labels = images_and_labels(path, items)
-    for item in items:
-        if item not in images:
-            reason = "a validation part" if item.part == "val" else "not of the images that are taken"
-            item.out = "Python objects, which are not read" if item.dtype.kind == "O" else reason
-    if not labels and not any(item.labels_inside for item in images):
-        if all(item.label for item in images):
-            return
-        if each_file_a_class(images, items):
-            said["each file is a class"] = None
-            return
-    only_set({"-".join(filter(None, (item.label, item.role.set))) for item in images}, what_holds(path, items))
-    for item in images:
-        same = [other for other in images if other.part == item.part and not other.single]
-        names = [f"{other.path.name} {other.name}".strip() for other in same]
-        only_set(names, f"{path} holds several arrays of images")
-        item.label, item.labels = None, labels_for(item, labels)
+    images = images_among(path, items)
+    labels = [item for item in items if item.role.kind == "labels" and item.dtype.kind != "O"]
+    for item in {*items}.difference(images):
+        reason = "a validation part" if item.part == "val" else "not of the images that are taken"
+        item.out = "Python objects, which are not read" if item.dtype.kind == "O" else reason
+    if labels or any(item.labels_inside for item in images) or not have_classes(images, items, said):
+        only_set({"-".join(filter(None, (item.label, item.role.set))) for item in images}, what_holds(path, items))
+        for item in images:
+            same = [other for other in images if other.part == item.part and not other.single]
+            names = [f"{other.path.name} {other.name}".strip() for other in same]
+            only_set(names, f"{path} holds several arrays of images")
+            item.label, item.labels = None, labels_for(item, labels)
 
 
 def name_roles(items):
     """Write what the names of arrays, of their files and folders say into them."""
     several = len({item.path for item in items}) > 1
     for item in items:
-        of_file, own = role(item.path.name), role(item.name)
+        of_file = role(item.path.name)
         if item.unit == "files":
+            own = role(item.name)
             roles, names = [of_file, own], [of_file.set * several]
         else:
+            own = role(SAVEZ.get(item.name, item.name))
             roles, names = [own, of_file][: 1 + several], [of_file.set * several, own.set]
         kinds = ["images"] if item.kind == "table" else [r.kind for r in [*roles, *map(role, item.folders)]]
         if not item.single:
@@ -154,24 +156,15 @@ def name_roles(items):
             item.role = Role("-".join(filter(None, names)), item.part, next(filter(None, kinds), None))
 
 
-def images_and_labels(path, items):
-    """The arrays of images (those named so, or else those that can be nothing else), and those of labels.
-
-    Raises UserError where there are no images.
-    """
-    labels = [item for item in items if item.role.kind == "labels" and item.dtype.kind != "O"]
+def images_among(path, items):
+    """The arrays of images: those named so, or else those that can be nothing else. Raises UserError for none."""
     called = [item for item in items if item.role.kind == "images"]
     images = [item for item in called or items if item.fits and item.role.kind != "labels"]
-    sets = {item.role.set for item in images or called}
+    sets = {item.role.set for item in images}
     if not images or any(not item.fits and item.role.set in sets for item in called):
         advice = "images are numbers from 0 to 255, or from 0 to 1, in an array (n, 28, 28), such as x_train"
         raise UserError(f"{what_holds(path, items)}: {advice} (beside y_train, x_test and y_test).")
-    if images[0].name == "arr_0" and not labels:  # numpy.savez(file, images, labels)
-        labels = [item for item in items if item.name == "arr_1"]
-        images = images[:1] if labels else images
-        for item in labels:
-            item.role = images[0].role
-    return images, labels
+    return images
 
 
 def what_holds(path, items):
@@ -185,8 +178,10 @@ def labels_for(images, labels):
     return max(same, key=lambda item: item.role.set == images.role.set, default=None)
 
 
-def each_file_a_class(images, items):
-    """Whether files with one array each are classes; each is then named by what its name alone has."""
+def have_classes(images, items, said):
+    """Whether the folders are classes, or files with one array each, named by what the names of these alone have."""
+    if all(item.label for item in images):
+        return True
     words = {item: item.role.set.split("-") for item in images}
     alone = all(item.unit == "files" for item in items) and not any(item.role.kind == "images" for item in images)
     if not alone or [""] in words.values() or len({*map(tuple, words.values())}) < 2:
@@ -194,6 +189,7 @@ def each_file_a_class(images, items):
     shared = next(k for k in range(99) if len({tuple(of[k : k + 1]) for of in words.values()}) > 1)
     for item, of in words.items():
         item.label = "-".join(of[shared:])
+    said["each file is a class"] = None
     return True
 
 
@@ -206,16 +202,15 @@ def choose_parts(items):
     The validation part is held out where there is no test part, or where that one lacks the labels of the training.
     """
     parts = {}
-    for item in items:
-        if not item.out:
-            parts.setdefault(item.part, []).append(item)
+    for item in [item for item in items if not item.out]:
+        parts.setdefault(item.part, []).append(item)
     labelled = {part: mostly(item.labelled for item in of) for part, of in parts.items()}
-    train = next(part for part in ("train", "", "val", "test") if part in parts)
-    others = [part for part in ("test", "val") if part in parts.keys() - {train}]
-    chosen = [train, *[part for part in others if labelled[part] or not labelled[train]][:1]]
-    for part in parts.keys() - {*chosen}:
+    train, *others = [part for part in ("train", "", "val", "test") if part in parts]
+    held_out = [part for part in reversed(others) if part and (labelled[part] or not labelled[train])][:1]
+    for part in {*others}.difference(held_out):
         for item in parts[part]:
             item.out = {"val": "a validation part", "test": "a part without labels"}.get(part, "beside the parts")
-    for item in [item.labels for part in chosen for item in parts[part] if item.labels]:
+    chosen = [parts[part] for part in [train, *held_out]]
+    for item in [item.labels for of in chosen for item in of if item.labels]:
         item.out, item.is_labels = "", True
-    return [parts[part] for part in chosen]
+    return chosen
