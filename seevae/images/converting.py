@@ -304,8 +304,6 @@ def convert_images(parts, source):
     if len({x.shape[1:] for x in parts}) > 1:
         one, other = (x.shape[1:] for x in parts)
         raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
-    if wrong := [x.dtype for x in parts if x.dtype.kind not in "biuf"]:
-        raise UserError(f"{what} have dtype {wrong[0]}: they must be integers from 0 to 255 or floats from 0 to 1.")
     full, said = full_scale(common_span(map(span_of, parts)), what)
     (height, width, *colours), small = parts[0].shape[1:], parts[0].shape[1:] == (SIDE, SIDE)
     said += ["colour made grey"] * bool(colours)
@@ -322,6 +320,9 @@ def convert_images(parts, source):
 def with_channel_last(x, source):
     """An array of images as (n, height, width), or with a last axis of 3 or 4 colours, without a copy."""
     n, *shape = x.shape or (0,)
+    if x.dtype.kind not in "biuf":
+        advice = "they must be integers from 0 to 255 or floats from 0 to 1"
+        raise UserError(f"The images of {source} have dtype {x.dtype}: {advice}.")
     if x.size == 0:
         raise UserError(f"{source} has a part without images (its shape is {x.shape}): give it at least one.")
     flat = flat_shapes(shape[0]) if len(shape) == 1 else []

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from seevae.basics import UserError
 from seevae.images.account import Account, some
 from seevae.images.converting import in_order
-from seevae.images.places import by_folders, by_lists, by_names, choose_parts
+from seevae.images.places import by_folders, by_lists, by_names, choose_parts, live
 from seevae.images.reading import require_file
 from seevae.images.sources import Item, look, refuse
 from seevae.images.taking import take_arrays, take_pictures
@@ -138,11 +138,10 @@ def choose_family(path, items, said):
     Raises UserError where there is none, or where the other has more than a tenth.
     """
     single_images(items, said)
-    live = [item for item in items if not item.out]
     weights = Counter()
-    for _, of in groupby(live, key=lambda item: item.path):
+    for _, of in groupby(live(items), key=lambda item: item.path):
         of = [*of]
-        family = family_of(of, len(of) == len(live) and of[0].path == path)
+        family = family_of(of, of[0].path == path and len(of) == len(items))
         for item in of:
             item.family = family
             weights[family] += item.shape[0] if item.fits and item.shape else 1
@@ -151,10 +150,10 @@ def choose_family(path, items, said):
         say_what_is_there(path, items)
     most = max(weights, key=weights.get)
     if 10 * (weights.total() - weights[most]) > weights.total():
-        names = {family: {item.path.name: None for item in live if item.family == family} for family in weights}
+        names = {family: {item.path.name: None for item in live(items) if item.family == family} for family in weights}
         told = " and ".join(f"{some(of, 2)} ({family})" for family, of in names.items())
         raise UserError(f"{path} holds {told}, and it cannot be told which to take: give one, or move the others away.")
-    leave_others(most, [item for item in live if item.family != most])
+    leave_others(most, [item for item in live(items) if item.family != most])
     return most
 
 

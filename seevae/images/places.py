@@ -12,7 +12,19 @@ from seevae.images.tables import labels_by_file
 from seevae.images.words import Role, role
 
 MASKS = "masks beside the images"
+LEFT_PARTS = {"val": "a validation part", "test": "a part without labels"}
 SAVEZ = {"arr_0": "images", "arr_1": "labels"}  # numpy.savez(file, images, labels)
+
+
+def live(items):
+    """Those that are not left out."""
+    return [item for item in items if not item.out]
+
+
+def mostly(truths):
+    """Whether at least nine of ten are true."""
+    truths = [*map(bool, truths)]
+    return 10 * sum(truths) >= 9 * len(truths)
 
 
 def only_set(sets, holds):
@@ -32,12 +44,10 @@ def by_folders(items, holds, said):
     Folders called "images", alone in theirs, tell nothing; so does a level that less than nine of ten Items have.
     """
     rest, depth = told_by_folders(items), 0
-    while live := [item for item in items if not item.out and len(rest[item]) > depth]:
-        if 10 * len(live) < 9 * sum(not item.out for item in items):
-            break
-        level = what_level({rest[item][depth] for item in live}, holds, said)
+    while (deep := [item for item in live(items) if rest[item][depth:]]) and 10 * len(deep) >= 9 * len(live(items)):
+        level = what_level({rest[item][depth] for item in deep}, holds, said)
         depth += not level
-        for item in live if level else ():
+        for item in deep if level else ():
             part, reason = level[rest[item].pop(depth)]
             item.part = item.part or part
             item.out = "" if reason == MASKS and item.kind != "picture" else reason
@@ -66,13 +76,18 @@ def what_level(names, holds, said):
     parts = {name: r.part for name, r in roles.items() if r.part}
     if len({*parts.values()}) > 1 or len(parts) == len(roles):
         only_set({roles[name].set for name in parts}, f"{holds} {some(roles)}")
-        counts = Counter(parts.values())
-        if several := [name for name, part in parts.items() if counts[part] > 1]:
-            said[f"{some(several)} taken together"] = None
+        tell_those_together(parts, said)
         return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
     if {r.kind for r in roles.values()} == {"images", "labels"}:
         return {name: ("", MASKS if r.kind == "labels" else "") for name, r in roles.items()}
     return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
+
+
+def tell_those_together(parts, said):
+    """Say which of {name: part} are one part."""
+    counts = Counter(parts.values())
+    if several := [name for name, part in parts.items() if counts[part] > 1]:
+        said[f"{some(several)} taken together"] = None
 
 
 # -- Tables beside pictures --------------------------------------------------------------------------------------------
@@ -80,7 +95,7 @@ def what_level(names, holds, said):
 
 def by_lists(items, lists):
     """The classes of pictures by the tables beside them, where their folders name none."""
-    items = [item for item in items if not item.out]
+    items = live(items)
     in_folders = all(item.label for item in items)
     for table in lists:
         reason = "beside folders of classes" if in_folders else by_list(items, table)
@@ -91,13 +106,13 @@ def by_list(items, table):
     """The classes and parts of pictures by a table. Returns why it is not used, or ""."""
     part = role(table.path.name).part or ""
     bare = [item for item in items if not item.label]
-    own = [item for item in bare if item.part == part] or bare
-    labels, reason = labels_by_file(table.path, file_names(own))
+    bare = [item for item in bare if item.part == part] or bare
+    labels, reason = labels_by_file(table.path, file_names(bare))
     if not labels:
         return f"that {reason}"
-    named = {own[place]: label for place, label in labels.items()}
-    train = [item for item in items if (item.part or part * (item in named)) in ("", "train")]
-    if part in ("", "train") and not mostly(item in named or item.label for item in train):
+    named = {bare[place]: label for place, label in labels.items()}
+    rest = [item for item in items if item not in named and item.part in ("", "train")]
+    if part in ("", "train") and not mostly([*named, *(item.label for item in rest)]):
         return f"that names {len(named):,} of {len(items):,} pictures"
     for item, label in named.items():
         item.label, item.part = label, item.part or part
@@ -113,12 +128,6 @@ def file_names(items):
     return names
 
 
-def mostly(truths):
-    """Whether at least nine of ten are true."""
-    truths = [*map(bool, truths)]
-    return 10 * sum(truths) >= 9 * len(truths)
-
-
 # -- Arrays ------------------------------------------------------------------------------------------------------------
 
 
@@ -131,12 +140,17 @@ def by_names(path, items, said):
         reason = "a validation part" if item.part == "val" else "not of the images that are taken"
         item.out = "Python objects, which are not read" if item.dtype.kind == "O" else reason
     if labels or any(item.labels_inside for item in images) or not have_classes(images, items, said):
-        only_set({"-".join(filter(None, (item.label, item.role.set))) for item in images}, what_holds(path, items))
-        for item in images:
-            same = [other for other in images if other.part == item.part and not other.single]
-            names = [f"{other.path.name} {other.name}".strip() for other in same]
-            only_set(names, f"{path} holds several arrays of images")
-            item.label, item.labels = None, labels_for(item, labels)
+        pair(path, items, images, labels)
+
+
+def pair(path, items, images, labels):
+    """Give each array of images its labels, if there are any. Raises UserError where there are several sets."""
+    only_set({"-".join(filter(None, (item.label, item.role.set))) for item in images}, what_holds(path, items))
+    for item in images:
+        same = [other for other in images if other.part == item.part and not other.single]
+        names = [f"{other.path.name} {other.name}".strip() for other in same]
+        only_set(names, f"{path} holds several arrays of images")
+        item.label, item.labels = None, labels_for(item, labels)
 
 
 def name_roles(items):
@@ -202,15 +216,15 @@ def choose_parts(items):
     The validation part is held out where there is no test part, or where that one lacks the labels of the training.
     """
     parts = {}
-    for item in [item for item in items if not item.out]:
+    for item in live(items):
         parts.setdefault(item.part, []).append(item)
-    labelled = {part: mostly(item.labelled for item in of) for part, of in parts.items()}
     train, *others = [part for part in ("train", "", "val", "test") if part in parts]
-    held_out = [part for part in reversed(others) if part and (labelled[part] or not labelled[train])][:1]
-    for part in {*others}.difference(held_out):
-        for item in parts[part]:
-            item.out = {"val": "a validation part", "test": "a part without labels"}.get(part, "beside the parts")
-    chosen = [parts[part] for part in [train, *held_out]]
-    for item in [item.labels for of in chosen for item in of if item.labels]:
-        item.out, item.is_labels = "", True
-    return chosen
+    labelled = {part: mostly(item.labelled for item in of) for part, of in parts.items()}
+    fit = [part for part in ("test", "val") if part in others and (labelled[part] or not labelled[train])]
+    chosen = [train, *fit[:1]]
+    for item in live(items):
+        if item.part not in chosen:
+            item.out = LEFT_PARTS.get(item.part, "beside the parts")
+        elif item.labels:
+            item.labels.out, item.labels.is_labels = "", True
+    return [parts[part] for part in chosen]

@@ -85,8 +85,7 @@ def read_table(path):
 
 def read_labels(path):
     """The labels (n,), text, in the last column of a table of a few columns."""
-    with opened_unpacked(path) as file:
-        labels = [cells[-1].strip("' ") for _, cells in rows_of(file)]
+    labels = columns_in(path)[-1]
     number = [*map(is_number, labels[:2])]
     return np.array(labels[1:] if number == [False, True] or role(labels[0]).kind == "labels" else labels)
 
@@ -207,11 +206,9 @@ def labels_by_file(path, names):
     The column of files is that in which most names are found. Empty where it says nothing, with the reason.
     """
     try:
-        with opened_unpacked(path) as file:
-            rows = [[cell.strip("' ") for cell in cells] for _, cells in islice(rows_of(file), LIST)]
+        columns = columns_in(path)
     except (OSError, ValueError) as error:
         return {}, f"cannot be read ({error})"
-    columns = [*zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)]
     places = [[names.get(cell.removeprefix("./").replace("\\", "/")) for cell in column] for column in columns]
     files = min(range(len(places)), key=lambda k: places[k].count(None), default=None)
     if len(columns) < 2 or not any(place is not None for place in places[files]):
@@ -223,6 +220,13 @@ def labels_by_file(path, names):
         told = ", ".join(column[0] for column in columns[:6])
         return {}, f"does not tell which of {told} is the class: name it label"
     return {place: label(k) for place, k in named.items()}, ""
+
+
+def columns_in(path):
+    """The columns of a table of text, tuples, without the rows that are not as long as the first."""
+    with opened_unpacked(path) as file:
+        rows = [[cell.strip("' ") for cell in cells] for _, cells in islice(rows_of(file), LIST)]
+    return [*zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)]
 
 
 def class_of(columns, rows):

@@ -27,13 +27,7 @@ def take_pictures(path, parts, said, items):
     if (total := sum(map(len, parts))) > 5000:
         say(f"Reading {total:,} pictures")
     read = [read_pictures(of, said) for of in parts]
-    account = Account(items)
-    for of, (pages, labels) in zip(parts, read, strict=True):
-        lost = {item.label for item in of if item.label is not None} - {*labels} if labels else ()
-        if lost or not pages:
-            what = f" of the class {some(sorted(lost))}" if lost else " of a part" if len(parts) > 1 else ""
-            raise UserError(f"No picture{what} in {path} can be read: {account}.")
-    account.check(path)
+    check_lost(path, parts, read, Account(items))
     if total == 1 == len(read[0][0]) and path == parts[0][0].path:
         raise UserError(
             f"{path} is one picture, and there is nothing to learn from one: give a folder of pictures;"
@@ -42,6 +36,16 @@ def take_pictures(path, parts, said, items):
     images = finish_pages([page for pages, _ in read for page in pages], path, said)
     ends = np.cumsum([len(pages) for pages, _ in read])[:-1]
     return [*zip(np.split(images, ends), [np.array(labels) if labels else None for _, labels in read], strict=True)]
+
+
+def check_lost(path, parts, read, account):
+    """Raise UserError where a whole class or part, or more than a tenth, could not be read."""
+    for of, (pages, labels) in zip(parts, read, strict=True):
+        lost = {item.label for item in of if item.label is not None} - {*labels} if labels else ()
+        if lost or not pages:
+            what = f" of the class {some(sorted(lost))}" if lost else " of a part" if len(parts) > 1 else ""
+            raise UserError(f"No picture{what} in {path} can be read: {account}.")
+    account.check(path)
 
 
 def read_pictures(items, said):
@@ -91,21 +95,25 @@ def read_part(items, said):
     """The images and the labels of a part, or None."""
     rows, y = [], None
     for item in items:
-        x = read(item)
-        if item.kind == "table":
-            x, y = x
-            item.shape = (len(x), *item.shape[1:])
-        if item.labels:
-            y = read(item.labels)
-        if item.kind == "array" and counts_last(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0)):
-            said["the last axis counts the images"] = None
-            x = np.moveaxis(x, -1, 0)
-        rows.append(x[None] if item.single else x)
+        x, y = read(item) if item.kind == "table" else (read(item), None)
+        y = read(item.labels) if item.labels else y
+        rows.append(images_first(item, x, y, said))
+        item.shape = (len(rows[-1]), *item.shape[1:]) if item.kind == "table" else item.shape  # now it is known
     if y is not None and y.ndim == 2 and len(y) != len(rows[0]) == y.shape[1] > 1 < len(y):
         y = y.T
     if items[0].label is not None:
         y = np.repeat([item.label for item in items], [*map(len, rows)])
     return np.concatenate(rows) if len(rows) > 1 else rows[0], y
+
+
+def images_first(item, x, y, said):
+    """An array of images with the axis first that counts them; y: its labels, or None."""
+    if item.single:
+        return x[None]
+    if item.kind == "array" and counts_last(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0)):
+        said["the last axis counts the images"] = None
+        return np.moveaxis(x, -1, 0)
+    return x
 
 
 def read(item):
