@@ -13,6 +13,7 @@ from seevae.images.sources import refuse
 
 COLUMNS_FIRST = re.compile(r"(?<!f)emnist|silhouettes|chardata")  # whose authors wrote the columns of an image first
 EMNIST_SIZES = {697_932, 116_323, 112_800, 18_800, 124_800, 20_800, 88_800, 14_800, 240_000}  # of its parts
+UNDO = "`x = x.reshape(-1, 28, 28).swapaxes(1, 2)`"
 CLEAR = 1.15  # times as tall as wide: MNIST's digits are 1.42 times
 
 
@@ -130,19 +131,19 @@ def upright(path, pairs, items, said):
     It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of it, they may be upright
     already: letters and digits are taller than wide.
     """
-    known = next(filter(None, map(known_as_turned, items)), None)
-    if not known and any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
-        known = "emnist"
-    if not known:
+    named = next(filter(None, map(known_as_turned, items)), None)
+    if not named and not any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
         return pairs
     pairs = [(with_channel_last(x, path), y) for x, y in pairs]
-    name = known.upper() if known == "emnist" else known
-    published = items[0].form in ("idx", "mat", "table")
+    name = "EMNIST" if named in (None, "emnist") else named
+    published = named and items[0].form in ("idx", "mat", "table")
     tall = 1 if published else tallness(pairs[0][0])
     if tall > CLEAR:
         said[f"{name}'s images are {tall:.2f} times as tall as wide: upright already, not turned"] = None
         return pairs
-    doubt = "" if published or tall < 1 / CLEAR else " (if they were upright, give the file another name)"
+    doubt = (
+        f" (if they were upright, {UNDO} before saving them undoes it)" if tall > 1 / CLEAR and not published else ""
+    )
     said[f"{name}'s transposed images turned{doubt}"] = None
     return [(x.swapaxes(1, 2), y) for x, y in pairs]
 
