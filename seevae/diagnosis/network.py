@@ -102,11 +102,10 @@ class Network:
         return np.concatenate(parts)
 
     def rows_of(self, of, count):
-        """Which rows of the condition belong to `count` rows: those asked for, their own, or the first one's."""
-        if of is not None:
-            return np.asarray(of)
-        own = self.condition is not None and count == len(self.condition)
-        return np.arange(count) if own else np.zeros(count, int)
+        """Which rows of the condition belong to `count` rows: those asked for, or the first ones, in their order."""
+        if of is not None or self.condition is None:
+            return np.zeros(count, int) if of is None else np.asarray(of)
+        return np.arange(count) % len(self.condition)
 
     def conditions(self, which):
         return () if self.condition is None else (self.condition[which],)
