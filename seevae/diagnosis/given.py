@@ -30,10 +30,10 @@ class Given:
         self.x, own, self.found = images_of(x)
         self.into = self.x if own is None else own
         if inputs is not None:
-            self.into = rows_of(inputs(self.x) if callable(inputs) else inputs, "inputs", len(self.x))
+            self.into = rows_of(inputs, "inputs", self.x)
         self.own = self.into is not self.x
-        self.condition = None if condition is None else rows_of(condition, "condition", len(self.x))
-        self.x_train = None if x_train is None else images_of(x_train)[0]
+        self.condition = None if condition is None else rows_of(condition, "condition", self.x)
+        self.x_train = None if x_train is None else images_of(x_train, "x_train")[0]
         if self.x_train is not None and (self.own or self.condition is not None):
             raise UserError("x_train is taken alone: without inputs= and condition=, which say nothing of its images.")
         if self.x_train is not None and self.x_train.shape[1:] != self.x.shape[1:]:
@@ -162,36 +162,42 @@ def positive(number, name):
     raise UserError(f"{name}={number!r} is no number above 0: give one.")
 
 
-def images_of(x):
+def images_of(x, name="x"):
     """The images as float32 in [0, 1], what encode is given in their place, or None, and findings."""
-    x = array_of_images(x)
+    x = array_of_images(x, name)
     if x.ndim < 2 or 0 in x.shape[1:]:
-        raise UserError(f"x has shape {x.shape}: give (n, ...) floats in [0, 1], a row an image.")
+        raise UserError(f"{name} has shape {x.shape}: give (n, ...) floats in [0, 1], a row an image.")
     if len(x) < 2:
-        raise UserError(f"x holds {len(x)} images, too few to judge by: give at least 2, better {FIRST:,}.")
+        raise UserError(f"{name} holds {len(x)} images, too few to judge by: give at least 2, better {FIRST:,}.")
     own, found = None, []
     if x.dtype.kind == "f" and -1 - 1e-4 < x.min() < -0.99 and 0.9 < x.max() < 1 + 1e-4:
         own, x = np.clip(x, -1, 1).astype("float32"), np.clip((x + 1) / 2, 0, 1)
         found = [Finding("input-range/minus")]
     elif x.dtype.kind == "f" and x.size and x.min() < 0 and np.isfinite(x).all():
-        words = f"The images of x have values from {x.min():.4g} to {x.max():.4g}, and must be from 0 to 1"
+        words = f"The images of {name} have values from {x.min():.4g} to {x.max():.4g}, and must be from 0 to 1"
         advice = "scale them ((x + 1) / 2 if they go from -1 to 1), and give what encode was trained on as inputs="
         raise UserError(f"{words}: {advice}.")
-    check_unit(x, "The images of x")
+    check_unit(x, f"The images of {name}")
     if len(x) > 1 and (x == x[:1]).all():
         raise UserError(
-            f"The {len(x):,} images of x are one and the same (from {x.min():.3g} to {x.max():.3g}): give others."
+            f"The {len(x):,} images of {name} are one and the same (from {x.min():.3g} to {x.max():.3g}): give others."
         )
     return x.astype("float32"), own, found
 
 
-def array_of_images(x):
+def array_of_images(x, name):
     """Images of an array of any library, a Dataset, a loader of batches, (image, label) pairs, or images and labels."""
     try:
-        if hasattr(x, "shape") or isinstance(x, str | bytes | dict):
+        if hasattr(x, "shape"):
             return to_numpy(x)
+        if isinstance(x, str | bytes | dict):
+            raise TypeError("no images, nor pairs")
         loader = hasattr(x, "batch_size") and hasattr(x, "dataset")
-        parts = [x[i] for i in range(len(x))] if hasattr(x, "__getitem__") and not loader else [*x]
+        parts = (
+            [x[i] for i in range(len(x))]
+            if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not loader
+            else [*x]
+        )
         shapes = [getattr(part, "shape", ()) for part in parts]
         if len(parts) == 2 and len(shapes[0]) > 1 and shapes[1] == shapes[0][:1]:  # all images, and their labels
             return to_numpy(parts[0])
@@ -200,16 +206,21 @@ def array_of_images(x):
         return (np.concatenate if loader else np.stack)([*map(to_numpy, parts)])
     except Exception as error:
         kind, reason = type(x).__name__, " ".join(str(error).split())[:150]
-        raise UserError(f"x is a {kind} that gives no array of images ({reason}): give (n, ...) floats.") from error
-
-
-def rows_of(value, name, n):
-    """inputs or condition as a float32 array of n rows; whole numbers stay so."""
-    array = to_numpy(value)
-    if array.dtype.kind not in "fiub" or array.shape[:1] != (n,):
         raise UserError(
-            f"{name} has shape {array.shape} and dtype {array.dtype}: give numbers, a row for each of {n} images."
-        )
+            f"{name} is a {kind} that gives no array of images ({reason}): give (n, ...) floats."
+        ) from error
+
+
+def rows_of(value, name, x):
+    """inputs or condition, an array or a function of x, as a float32 array of its n rows; whole numbers stay so."""
+    try:
+        array = to_numpy(value(x.copy()) if callable(value) else value)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        raise UserError(f"{name} gives no array ({reason}): give numbers, a row for each image.") from error
+    if array.dtype.kind not in "fiub" or array.shape[:1] != (len(x),):
+        is_so = f"{name} has shape {array.shape} and dtype {array.dtype}"
+        raise UserError(f"{is_so}: give numbers, a row for each of {len(x)} images.")
     return array.astype("float32") if array.dtype.kind in "fb" else array
 
 
