@@ -379,7 +379,10 @@ def test_a_weight_is_wrong_where_both_readings_say_so(monkeypatch):
             assert advice in findings.two_scales(reading, reading, subject)
             for other in sound:
                 for pair in ((reading, other), (other, reading)):
-                    assert findings.two_scales(*pair, subject) is None
+                    said = findings.two_scales(*pair, subject)
+                    assert said is None or ("holds z_mean" in said and pair[0][0] < 0.1 < pair[1][0])
+    assert "and not sigma (0.003 ± 0.0001)" in findings.two_scales((0.003, 1e-4), (0.8, 0.07), subject)
+    assert findings.two_scales((0.003, 1e-4), (0.37, 0.27), subject) is None
 
 
 def test_no_kl_loss_at_all(digits, held_out):

@@ -486,10 +486,12 @@ def two_scales(wide, stretched, subject):
         key = "kl-weight-high/beta" if value / meant < 15 else "kl-weight-high"
     elif all(one + ERRORS * its < low * meant and one > -low * meant for one, its in (wide, stretched)):
         key = "kl-weight-low"
+    elif wide[0] + ERRORS * wide[1] < 0.1 * meant and 0.5 < (stretched[0] - stretched[1]) / meant < 2:
+        key = "kl-weight-low/sigma"
     else:
         return None
     numbers = {"beta": value, "times": value / meant, "error": error / meant, "stretched": stretched[0] / meant}
-    if (sigma := squared_error(subject)) is not None:
+    if key != "kl-weight-low/sigma" and (sigma := squared_error(subject)) is not None:
         key, numbers = key.split("/")[0] + "/gaussian", numbers | {"sigma": sigma}
     words = f" and beta = {meant:g}" if meant != 1 else ""
     return Finding(key, meant=words, pixels=subject.x.shape[1], **numbers)

@@ -132,6 +132,8 @@ kl-weight-high/beta look: <weighs> a beta of {beta:.2g} stands in the loss (if i
 kl-weight-low look: <weighs> it was left out, stands there with a small weight, or is a mean over latents or batch
     where the reconstruction loss is a sum; add the KL loss, summed over the latents and with the same mean over the
     batch, or say what was meant, as beta={beta:.2g}.
+kl-weight-low/sigma look: The KL loss holds z_mean (its weight reads {stretched:.3g}) and not sigma ({times:.2g} ±
+    {error:.1g}): its term z_log_var may be missing or outside the sum; compute the KL of one image by hand.
 kl-weight-high/gaussian note: <weighs> <or-gaussian>
 kl-weight-low/gaussian note: <weighs> <or-gaussian>
 off-prior look: The codes leave the prior in {count:.0f} of {latents:.0f} latents: those of z{worst:.0f} are
