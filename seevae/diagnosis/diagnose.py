@@ -153,26 +153,31 @@ def reread(case, key, ways):
 
 
 def knows(case):
-    """Findings where the images are not known: at z_mean or at draws of q they cost more than their average would."""
-    subject, found = case.subject, []
-    at_mean, average, kl = subject.at_mean.mean(), subject.average.mean(), subject.kl
-    case.numbers |= {"at_z_mean": float(at_mean), "average_image": float(average)}
+    """Findings where the images are not known: at z_mean and at draws of q they cost more than their average would."""
+    subject, kl = case.subject, case.subject.kl.sum(axis=1).mean()
+    case.numbers |= {"at_z_mean": float(subject.at_mean.mean()), "average_image": float(subject.average.mean())}
     if case.x_train is not None:
         z_mean, z_log_var = case.network.encode(case.x_train)
         known = replace(subject, x=case.x_train.reshape(len(z_mean), -1), z_mean=z_mean, z_log_var=z_log_var)
-        found = case.take(findings.overfitting(subject, known))
-    if not found and kl.sum(axis=1).mean() > 1000 and np.median(subject.z_log_var) > 3:
-        found = [Finding("kl-sign", kl=kl.sum(axis=1).mean())]
-    if found or min(at_mean, subject.at_draws.mean()) < average:
-        return found
-    places = (subject.z_mean, subject.drawn(subject.epsilons[0])) if subject.likelihood.name == "bernoulli" else ()
-    if sure := [said for said in (findings.too_sure(subject, z) for z in places) if said]:
-        return sure[:1]
-    if other := other_images(case.network, subject, case.inputs):
-        return [other]
+        if found := case.take(findings.overfitting(subject, known)):
+            return found
+    if kl > 1000 and np.median(subject.z_log_var) > 3:
+        return [Finding("kl-sign", kl=kl)]
+    return [] if min(subject.at_mean.mean(), subject.at_draws.mean()) < subject.average.mean() else not_known(case)
+
+
+def not_known(case):
+    """The finding, in a list, about images that are not known: the surest cause that is found."""
+    subject = case.subject
+    is_bernoulli = subject.likelihood.name == "bernoulli"
+    for z in (subject.z_mean, subject.drawn(subject.epsilons[0])) if is_bernoulli else ():
+        if said := findings.too_sure(subject, z):
+            return [said]
+    if said := other_images(case.network, subject, case.inputs):
+        return [said]
     if subject.used.any() and (said := case.take(findings.repeated_noise(subject))):
         return said
-    if (said := case.take(findings.unused(subject))) and at_mean < findings.grey(subject).mean():
+    if (said := case.take(findings.unused(subject))) and subject.at_mean.mean() < findings.grey(subject).mean():
         return said
     return [findings.unknown_images(subject)]
 

@@ -34,20 +34,13 @@ class Given:
         self.own = self.into is not self.x
         self.condition = None if condition is None else rows_of(condition, "condition", self.x)
         self.x_train = None if x_train is None else images_of(x_train, "x_train")[0]
+        self.labels, self.names = classes_of(labels, len(self.x))
+        self.likelihood, self.learned = likelihood_of(likelihood, sigma)
         if self.x_train is not None and (self.own or self.condition is not None):
             raise UserError("x_train is taken alone: without inputs= and condition=, which say nothing of its images.")
         if self.x_train is not None and self.x_train.shape[1:] != self.x.shape[1:]:
-            raise UserError(
-                f"x_train has images of {self.x_train.shape[1:]}, x of {self.x.shape[1:]}: give both alike."
-            )
-        self.labels, self.names = classes_of(labels, len(self.x))
-        if likelihood not in (None, "bernoulli", "gaussian") or (likelihood == "bernoulli" and sigma is not None):
-            words = 'give "bernoulli", or "gaussian" with sigma= a number or "learned"'
-            raise UserError(f"likelihood={likelihood!r} and sigma={sigma!r} do not fit: {words}.")
-        self.learned = sigma is None or (isinstance(sigma, str) and sigma == "learned")
-        self.likelihood = evidence.BERNOULLI
-        if likelihood == "gaussian" or sigma is not None:
-            self.likelihood = evidence.gaussian(1.0 if self.learned else positive(sigma, "sigma"))
+            shapes = f"x_train has images of {self.x_train.shape[1:]}, x of {self.x.shape[1:]}"
+            raise UserError(f"{shapes}: give both alike.")
 
     @property
     def flat(self):
@@ -162,6 +155,17 @@ def positive(number, name):
     raise UserError(f"{name}={number!r} is no number above 0: give one.")
 
 
+def likelihood_of(likelihood, sigma):
+    """The Likelihood that is meant, and whether its sigma is still to be found."""
+    if likelihood not in (None, "bernoulli", "gaussian") or (likelihood == "bernoulli" and sigma is not None):
+        words = 'give "bernoulli", or "gaussian" with sigma= a number or "learned"'
+        raise UserError(f"likelihood={likelihood!r} and sigma={sigma!r} do not fit: {words}.")
+    learned = sigma is None or (isinstance(sigma, str) and sigma == "learned")
+    if likelihood == "gaussian" or sigma is not None:
+        return evidence.gaussian(1.0 if learned else positive(sigma, "sigma")), learned
+    return evidence.BERNOULLI, False
+
+
 def images_of(x, name="x"):
     """The images as float32 in [0, 1], what encode is given in their place, or None, and findings."""
     x = array_of_images(x, name)
@@ -188,27 +192,26 @@ def images_of(x, name="x"):
 def array_of_images(x, name):
     """Images of an array of any library, a Dataset, a loader of batches, (image, label) pairs, or images and labels."""
     try:
-        if hasattr(x, "shape"):
-            return to_numpy(x)
-        if isinstance(x, str | bytes | dict):
-            raise TypeError("no images, nor pairs")
-        loader = hasattr(x, "batch_size") and hasattr(x, "dataset")
-        parts = (
-            [x[i] for i in range(len(x))]
-            if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not loader
-            else [*x]
-        )
-        shapes = [getattr(part, "shape", ()) for part in parts]
-        if len(parts) == 2 and len(shapes[0]) > 1 and shapes[1] == shapes[0][:1]:  # all images, and their labels
-            return to_numpy(parts[0])
-        if all(isinstance(part, list | tuple) and len(part) < 4 and hasattr(part[0], "shape") for part in parts):
-            parts = [part[0] for part in parts]
-        return (np.concatenate if loader else np.stack)([*map(to_numpy, parts)])
+        return to_numpy(x) if hasattr(x, "shape") else to_numpy(images_in(x))
     except Exception as error:
         kind, reason = type(x).__name__, " ".join(str(error).split())[:150]
         raise UserError(
             f"{name} is a {kind} that gives no array of images ({reason}): give (n, ...) floats."
         ) from error
+
+
+def images_in(x):
+    """The images in something that holds them one by one, in batches, or in pairs."""
+    if isinstance(x, str | bytes | dict):
+        raise TypeError("no images, nor pairs")
+    loader, listed = hasattr(x, "batch_size") and hasattr(x, "dataset"), hasattr(x, "__len__")
+    parts = [x[i] for i in range(len(x))] if listed and hasattr(x, "__getitem__") and not loader else [*x]
+    shapes = [getattr(part, "shape", ()) for part in parts]
+    if len(parts) == 2 and len(shapes[0]) > 1 and shapes[1] == shapes[0][:1]:  # all images, and their labels
+        return parts[0]
+    if all(isinstance(part, list | tuple) and len(part) < 4 and hasattr(part[0], "shape") for part in parts):
+        parts = [part[0] for part in parts]
+    return (np.concatenate if loader else np.stack)([*map(to_numpy, parts)])
 
 
 def rows_of(value, name, x):

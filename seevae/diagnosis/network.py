@@ -192,24 +192,31 @@ def fields_of(thing):
 
 def codes_of(given, n):
     """z_mean, z_log_var and perhaps z from what encode gave for n images; what it was, and the reading, if it says."""
-    if fields := fields_of(given):
-        mean = next((name for name in MEANS if name in fields), None)
-        for names, reading in ((LOG_VARS, None), (DEVIATIONS, "a standard deviation")):
-            second = next((name for name in names if name in fields), None)
-            if mean and second:
-                parts = [array_of(fields[name], f"encode's {name}") for name in (mean, second)]
-                return parts, f"fields {mean} and {second}", reading
-    elif isinstance(given, list | tuple) and len(given) in (2, 3):
+    if (fields := fields_of(given)) and (found := codes_in(fields)):
+        return found
+    if not fields and isinstance(given, list | tuple) and len(given) in (2, 3):
         names = ("z_mean", "z_log_var", "z")[: len(given)]
         parts = [array_of(part, f"encode's {name}") for part, name in zip(given, names, strict=True)]
         if parts[0].ndim != 2:
             shape = f"{parts[0].shape} and not ({n}, latent_dim)"
             raise UserError(f"encode's z_mean has shape {shape}: give it in that shape.")
         return parts, ", ".join(names), None
-    elif hasattr(given, "shape") and len(given.shape) == 2 and len(given) == n and given.shape[1] % 2 == 0:
+    shape = () if fields else getattr(given, "shape", ())
+    if len(shape) == 2 and shape[0] == n and shape[1] % 2 == 0:
         array = array_of(given, "encode's output")
         return np.split(array, 2, axis=1), f"one array {array.shape}", None
     raise UserError(f"encode gives {kind_of(given)}: give z_mean, z_log_var and perhaps z, as a tuple.")
+
+
+def codes_in(fields):
+    """What codes_of gives, of fields whose names say which they are, or None."""
+    mean = next((name for name in MEANS if name in fields), None)
+    for names, reading in ((LOG_VARS, None), (DEVIATIONS, "a standard deviation")):
+        second = next((name for name in names if name in fields), None)
+        if mean and second:
+            parts = [array_of(fields[name], f"encode's {name}") for name in (mean, second)]
+            return parts, f"fields {mean} and {second}", reading
+    return None
 
 
 def image_of(given, size):
