@@ -170,25 +170,6 @@ def measure_page(html):
     }
 
 
-def table(record):
-    """The table of benchmarks/README.md, as Markdown lines."""
-    page = record["page"]
-    return [
-        "| what | measured |",
-        "|---|---|",
-        f"| size of the page, MB | {page['bytes'] / 1e6:.2f} |",
-        f"| seconds until it can be used | {page['usable_s']:.1f} |",
-        f"| seconds until the posterior is there | {page['posterior_s']:.1f} |",
-        f"| seconds until it is on its finest grid | {page['finest_grid_s']:.1f} |",
-        f"| a frame while painting, ms, median | {page['painting']['median_ms']:.1f} |",
-        f"| a frame while painting, ms, 95th percentile | {page['painting']['percentile_95_ms']:.1f} |",
-        f"| training in the page: a step, ms | {1000 / page['training']['steps_per_s']:.0f} |",
-        f"| from frame to frame while it trains, ms, median | {page['training']['between_frames']['median_ms']:.1f} |",
-        f"| the same, 95th percentile | {page['training']['between_frames']['percentile_95_ms']:.1f} |",
-        f"| recording the replay, share of the training time | {100 * record['recording']['share']:.1f} % |",
-    ]
-
-
 def main():
     """Measure everything and keep the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
