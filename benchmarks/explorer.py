@@ -1,6 +1,7 @@
 """How fast the explorer is: its frames while someone paints, its opening, its training, and what the replay costs.
 
     python benchmarks/explorer.py [--data FILE.npz] [--epochs N]
+    python benchmarks/explorer.py --steps figures/explorer.html [--seconds N]
 
 Trains a default model with a Replay, opens its page in headless Chromium, paints five digits with the mouse, and writes
 benchmarks/explorer.json. Needs playwright and Chromium or Chrome. A few minutes on two cores.
@@ -8,19 +9,31 @@ benchmarks/explorer.json. Needs playwright and Chromium or Chrome. A few minutes
 A frame is timed in the page, from the browser's call for it until it has drawn, laid out and painted: that is when a
 message posted in the frame arrives. Everything is on the page: all panels, the exact loss, and the true posterior.
 While the page trains, what counts is how long a reader waits from one frame to the next: 16.7 ms are 60 a second.
+
+--steps measures the training alone, with the weights and images of a page that there is and the scripts as they are:
+"New weights" is pressed in the whole page, in Chromium and in Firefox (where it is installed), with the kernel in
+WebAssembly and, for comparison, without it. N seconds (10 unless told) for each of the four, on an idle machine.
 """
 
 import argparse
+import functools
+import http.server
 import itertools
 import json
+import math
+import queue
+import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+RECORD = HERE / "explorer.json"
 sys.path.insert(0, str(HERE.parent))
 
 import numpy as np
@@ -170,6 +183,111 @@ def measure_page(html):
     }
 
 
+# Presses "New weights" and notes each report: [seconds since then, steps, held-out loss]; posts them all after a while.
+PRESS = """
+  const start = performance.now();
+  const reports = [];
+  explorer.panel({ place: "train-panel", needs: ["training"], draw() {
+    const { last, running } = explorer.training;
+    if (last && running) reports.push([(performance.now() - start) / 1000, last.steps, sumOf(last.held)]);
+  } });
+  byId("train-new").click();
+  setTimeout(() => {
+    const browser = /(Chrome|Firefox)[/][0-9.]+/.exec(navigator.userAgent)[0];
+    fetch("/found", { method: "POST", body: JSON.stringify({ browser, reports }) });
+  }, 1000 * SECONDS);
+"""
+MOMENTS = (2, 10, 30, 180)  # seconds after which the held-out loss is kept
+NAMED = 85  # steps after which one can name the new digits, by eye: it took 64 to 85
+
+
+class Host(http.server.BaseHTTPRequestHandler):
+    """Gives a page to a browser, and keeps what the page posts."""
+
+    def __init__(self, body, found, *more):
+        self.body, self.found = body, found
+        super().__init__(*more)
+
+    def do_GET(self):
+        self.answer(self.body)
+
+    def do_POST(self):
+        self.found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.answer(b"")
+
+    def answer(self, content):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *words):
+        pass
+
+
+def browsers():
+    """The commands of the browsers that are installed, to be followed by the folder of a profile and an address."""
+    names = [("chromium", "chromium-browser", "google-chrome"), ("firefox-esr", "firefox")]
+    found = [next(filter(None, map(shutil.which, some)), None) for some in names]
+    alone = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--user-data-dir"]
+    return [
+        [path, "--headless", *options]
+        for path, options in zip(found, (alone, ["--no-remote", "--profile"]), strict=True)
+        if path
+    ]
+
+
+def measure_steps(html, browser, seconds, kernel=True):
+    """The reports of a training from new weights in a browser; the page is without its policy, as it posts them."""
+    html = re.sub(r'<meta http-equiv="Content-Security-Policy" content="[^"]*">', "", html)
+    if not kernel:
+        html = html.replace("WebAssembly.instantiate(", "WebAssembly.refused(")
+    body = html.replace("</body>", f"<script>{PRESS.replace('SECONDS', str(seconds))}</script></body>").encode()
+    found = queue.Queue()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Host, body, found))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        place = [f"{browser[-1]}={profile}"] if browser[-1] == "--user-data-dir" else [browser[-1], profile]
+        command = [*browser[:-1], *place, f"http://127.0.0.1:{server.server_port}/"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            return found.get(timeout=seconds + 60)
+        finally:
+            process.terminate()
+            process.wait()
+            server.shutdown()
+
+
+def pace(reports):
+    """What reports say of a training: the time of a step (a median over the pairs of reports), and what comes when."""
+    pairs = [(a, b) for a, b in itertools.pairwise(reports) if b[1] > a[1]]
+    named = [moment for moment, steps, _ in reports if steps >= NAMED]
+    return {
+        "step_ms": statistics.median([1000 * (b[0] - a[0]) / (b[1] - a[1]) for a, b in pairs] or [math.nan]),
+        f"until_step_{NAMED}_s": min(named, default=None),
+        "seconds": reports[-1][0],
+        "steps": reports[-1][1],
+        "held_out_loss": {f"{goal} s": loss_at(reports, goal) for goal in MOMENTS if goal <= reports[-1][0] + 1},
+    }
+
+
+def loss_at(reports, moment):
+    """The mean of the held-out losses that were reported within a tenth of a moment."""
+    near = [loss for seconds, _, loss in reports if abs(seconds - moment) < 0.1 * moment]
+    return statistics.mean(near) if near else None
+
+
+def step_times(html, seconds):
+    """What measure_steps finds in each browser, with the kernel and without it."""
+    times = []
+    for browser in browsers():
+        found = {way: measure_steps(html, browser, seconds, way == "kernel") for way in ("kernel", "javascript")}
+        paces = {way: pace(one["reports"]) for way, one in found.items()}
+        times.append({"browser": found["kernel"]["browser"]} | paces)
+    return times
+
+
 def table(record):
     """The table of benchmarks/README.md, as Markdown lines."""
     page = record["page"]
@@ -182,7 +300,11 @@ def table(record):
         f"| seconds until it is on its finest grid | {page['finest_grid_s']:.1f} |",
         f"| a frame while painting, ms, median | {page['painting']['median_ms']:.1f} |",
         f"| a frame while painting, ms, 95th percentile | {page['painting']['percentile_95_ms']:.1f} |",
-        f"| training in the page: a step, ms | {1000 / page['training']['steps_per_s']:.0f} |",
+        *(
+            f"| from new weights, {one['browser']}: a step with the kernel, without it, ms"
+            f" | {one['kernel']['step_ms']:.1f}, {one['javascript']['step_ms']:.0f} |"
+            for one in record["steps"]
+        ),
         f"| from frame to frame while it trains, ms, median | {page['training']['between_frames']['median_ms']:.1f} |",
         f"| the same, 95th percentile | {page['training']['between_frames']['percentile_95_ms']:.1f} |",
         f"| recording the replay, share of the training time | {100 * record['recording']['share']:.1f} % |",
@@ -194,14 +316,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--steps", type=Path, metavar="PAGE", help="time the training alone, of this page")
+    parser.add_argument("--seconds", type=int, default=10, help="for which each browser trains")
     args = parser.parse_args()
+    if args.steps:
+        contents = re.search(r'id="contents">(.*?)</script>', args.steps.read_text(encoding="utf-8"), re.DOTALL)[1]
+        times = step_times(explorer.assemble(json.loads(contents)), args.seconds)
+        keep(json.loads(RECORD.read_text()) | {"steps": times})
+        return print(json.dumps(times, indent=1))
     dataset = data.load_data(args.data)
     vae, replay, recording = train(dataset, args.epochs)
     html = explorer.page(*vae_mnist.halves(vae), dataset, pictures.CLASS_COLOURS, replay, f"trained on {dataset.name}")
     record = {"device": devices.describe()["device"], "dataset": dataset.name, "recording": recording}
-    record["page"] = measure_page(html)
-    (HERE / "explorer.json").write_text(json.dumps(record, indent=1) + "\n")
+    record |= {"page": measure_page(html), "steps": step_times(html, args.seconds)}
+    keep(record)
     print(json.dumps(record, indent=1))
+
+
+def keep(record):
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

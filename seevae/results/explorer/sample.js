@@ -20,14 +20,11 @@ function drawAgain(state) {
 }
 
 function samplePanel(state) {
-  byId("draw-again").addEventListener("click", () => {
-    state.wander = false;
-    drawAgain(state);
+  onClicks({
+    "draw-again": () => drawAgain(state),
+    "at-mean": () => (state.hand = [...state.q.mean]),
   });
-  byId("at-mean").addEventListener("click", () => {
-    state.wander = false;
-    state.hand = [...state.q.mean];
-  });
+  for (const id of ["draw-again", "at-mean"]) byId(id).addEventListener("click", () => (state.wander = false));
   const { latentDim } = state.model;
   // A row for each part of the formula, a column for each latent.
   const rows = ["z_mean", "+ σ", "× ε, the dice", "= z"].map((name) => {

@@ -44,7 +44,7 @@ const rasterCanvas = element("canvas", { width: 28 * FINE, height: 28 * FINE });
 
 /** Draw strokes with the pen as an image of 28 x 28; place takes a point of the paper to the image. */
 function rasterise(strokes, place) {
-  const context = rasterCanvas.getContext("2d", { willReadFrequently: true });
+  const context = penOf(rasterCanvas, { willReadFrequently: true });
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, 28 * FINE, 28 * FINE);
   context.setTransform(FINE, 0, 0, FINE, 0, 0);

@@ -34,17 +34,16 @@ class Training {
   }
 
   followControls() {
-    const clicks = {
+    onClicks({
       "train-start": () => this.run(!this.running),
       "train-new": () => this.learnAnew(true),
       "train-back": () => this.goBack(),
-    };
-    for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+      fold: () => (byId("fold").ariaExpanded = String(byId("dock").classList.toggle("open"))),
+    });
     byId("train-beta").addEventListener("input", () => this.set({ beta: betaAt(Number(byId("train-beta").value)) }));
     for (const [id, name] of [["train-sample-noise", "sampleNoise"], ["train-input-noise", "inputNoise"]]) {
       byId(id).addEventListener("change", () => this.set({ [name]: byId(id).checked }));
     }
-    byId("fold").addEventListener("click", () => (byId("fold").ariaExpanded = String(byId("dock").classList.toggle("open"))));
   }
 
   // -- Commands --------------------------------------------------------------------------------------------------
