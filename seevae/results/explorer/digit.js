@@ -166,7 +166,7 @@ class Shelf {
     this.own.forEach((one, place) => {
       const button = /** @type {any} */ (this.digits.children[place]);
       button.ariaPressed = String(one === pick);
-      if (one === pick) this.digits.scrollLeft = button.offsetLeft - this.digits.offsetLeft - this.digits.clientWidth / 2;
+      if (one === pick) bringForward(button);
     });
     for (const [label, button] of this.buttons) button.ariaPressed = String(pick?.label === label);
     oneStop(this.classes);

@@ -144,6 +144,12 @@ function oneStop(group) {
   });
 }
 
+/** Scroll a row of buttons, where it is too wide, so that one of them is in its middle. */
+function bringForward(/** @type {any} */ button) {
+  const row = button.parentElement;
+  row.scrollLeft = button.offsetLeft - row.offsetLeft - (row.clientWidth - button.clientWidth) / 2;
+}
+
 /** A code as "(0.12, −1.30)". */
 const formattedCode = (z) => `(${z.map((value) => formatted(value)).join(", ")})`;
 
@@ -226,18 +232,18 @@ function drawLine(context, places, width = 1) {
   context.stroke();
 }
 
-/** A disc at a place of a view, with a letter or with nothing on it. */
-function drawDisc(context, view, z, radius, text = "") {
+/** A disc at a place of a view, with a letter or with nothing on it; colours: its own, and that of its rim and letter. */
+function drawDisc(context, view, z, radius, text = "", [own, rim] = ["ink", "card"]) {
   const [x, y] = view.toScreen(z);
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.fillStyle = themeColour("ink");
+  context.fillStyle = themeColour(own);
   context.fill();
   context.lineWidth = 1.5;
-  context.strokeStyle = themeColour("card");
+  context.strokeStyle = themeColour(rim);
   context.stroke();
   if (!text) return;
-  context.fillStyle = themeColour("card");
+  context.fillStyle = themeColour(rim);
   context.font = `700 ${radius + 3}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.fillText(text, x, y + 0.42 * radius);

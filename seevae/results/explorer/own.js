@@ -7,6 +7,7 @@ const MANIFOLD_STEPS = 20; // of the manifold's picture along each axis, as in s
 
 function ownPanel(state) {
   let stop = null; // stops the reading that runs
+  let turn = 0; // the number of the last reading: what older ones find is not taken
   const say = (sentence) => {
     byId("own-said").textContent = sentence;
     speak(() => sentence);
@@ -22,14 +23,20 @@ function ownPanel(state) {
     byId("own-account").replaceChildren(...sentences.slice(1).map((sentence) => element("li", {}, sentence)));
     say(sentences[0] ?? "");
   };
+  const giveUp = () => {
+    turn++;
+    stop?.();
+  };
   const take = async (source) => {
     const found = listFiles(source); // now: the browser forgets what was dropped
-    stop?.();
+    giveUp();
+    const own = turn;
     state.tab = "own";
     reading(0);
     say("Reading …");
     try {
       const files = await found;
+      if (own !== turn) return;
       stop = readOwnImages(files, (share, sentence) => {
         reading(share);
         byId("own-said").textContent = sentence;
@@ -39,7 +46,7 @@ function ownPanel(state) {
         else showOwn(state, read);
       }, (sentence) => end([sentence]));
     } catch (error) {
-      end([error.message]);
+      if (own === turn) end([error.message]);
     }
   };
   for (const id of ["own-files", "own-folder"]) {
@@ -50,7 +57,7 @@ function ownPanel(state) {
     byId(`${id}-button`).addEventListener("click", () => byId(id).click());
   }
   byId("own-stop").addEventListener("click", () => {
-    stop?.();
+    giveUp();
     end(["Stopped: nothing was taken."]);
   });
   const hovering = (yes) => document.body.classList.toggle("drop", yes);

@@ -161,6 +161,7 @@ async function greyPicture(/** @type {OwnFile} */ file) {
   if (width * height > LARGEST_PICTURE) return null;
   const strip = Math.max(1, Math.min(height, Math.floor(2 ** 20 / width))); // rows at a time: a photo of 12 megapixels has 48 MB
   const context = /** @type {any} */ (new OffscreenCanvas(width, strip).getContext("2d", { willReadFrequently: true }));
+  if (!context) throw new Error("The browser gives no canvas to read pictures with: give an .npz file.");
   const values = new Uint8Array(width * height);
   let [coloured, clear] = [false, false];
   for (let top = 0; top < height; top += strip) {

@@ -114,13 +114,7 @@ class Plane {
   drawLetter(context, z, letter) {
     const [x, y] = this.view.toScreen(z);
     drawText(context, letter, x + 5, y + 4, "600 12px system-ui, sans-serif", "left");
-    context.beginPath();
-    context.arc(x, y, 3.5, 0, 2 * Math.PI);
-    context.fillStyle = themeColour("card");
-    context.fill();
-    context.lineWidth = 1.5;
-    context.strokeStyle = themeColour("ink");
-    context.stroke();
+    drawDisc(context, this.view, z, 3.5, "", ["card", "ink"]);
   }
 
   drawWalk(context) {

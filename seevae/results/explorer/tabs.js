@@ -26,6 +26,7 @@ function tabsPanel(state) {
         panel.hidden = names[i] !== state.tab;
         buttons[i].setAttribute("aria-selected", String(names[i] === state.tab));
       });
+      bringForward(buttons[names.indexOf(state.tab)]);
       oneStop(byId("tabs"));
       byId("stage").classList.toggle("be", state.tab === "game");
     },
