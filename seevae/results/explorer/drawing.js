@@ -232,6 +232,21 @@ function drawLine(context, places, width = 1) {
   context.stroke();
 }
 
+/** An arrow in ink, with its point at `to`. */
+function drawArrow(context, from, to, width, dash = []) {
+  const length = Math.hypot(to[0] - from[0], to[1] - from[1]) || 1;
+  const [x, y] = [0, 1].map((k) => (to[k] - from[k]) / length);
+  const tip = 3 + 2 * width;
+  const at = (back, aside) => [to[0] - back * x - aside * y, to[1] - back * y + aside * x];
+  context.setLineDash(dash);
+  drawLine(context, [from, at(tip, 0)], width);
+  context.setLineDash([]);
+  context.fillStyle = themeColour("ink");
+  context.beginPath();
+  for (const place of [to, at(tip, 0.6 * tip), at(tip, -0.6 * tip)]) context.lineTo(...place);
+  context.fill();
+}
+
 /** A disc at a place of a view, with a letter or with nothing on it; colours: its own, and that of its rim and letter. */
 function drawDisc(context, view, z, radius, text = "", [own, rim] = ["ink", "card"]) {
   const [x, y] = view.toScreen(z);

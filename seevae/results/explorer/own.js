@@ -114,7 +114,7 @@ function showOwn(state, { name, images, heldOut, labels, names }) {
 async function contentsOf(state) {
   const { model, codes, data, whose, home, training } = state;
   if (whose.at === "page") return contentsWith(/** @type {any} */ ({}));
-  const steps = training.last ? `${training.last.steps.toLocaleString("en")} steps in the page, ` : "";
+  const steps = training.last ? `${counted(training.last.steps, "step")} in the page, ` : "";
   const learned = /** @type {any} */ ({ layers: model.layers, codes, origin: `${steps}from ${whose.from}` });
   if (data === home) return contentsWith(learned);
   const { picks, names, colours, name } = data;

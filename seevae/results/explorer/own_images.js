@@ -91,8 +91,6 @@ function nameOf(files) {
 
 const bytesOf = async (/** @type {OwnFile} */ file) => new Uint8Array(await (await file.blob()).arrayBuffer());
 
-const counted = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-
 // -- Pictures ---------------------------------------------------------------------------------------------------------
 
 /** The images of picture files, in parts and classes by their folders. */
@@ -258,15 +256,13 @@ const STROKE = 2; // pixels of the image that a stroke is wide, at least: MNIST'
 
 /** One picture as a digit in MNIST's form; see freedDigit. */
 async function digitOf(/** @type {OwnFile} */ file) {
-  const grey = await greyPicture(file);
+  const picture = await greyPicture(file);
   const name = file.path.split("/").at(-1);
-  if (!grey) throw new Error(`“${name}” is no picture that this browser can read, or it is larger than 67 megapixels: give a PNG or JPEG.`);
-  const x = freedDigit(grey);
+  if (!picture) throw new Error(`“${name}” is no picture that this browser can read, or it is larger than 67 megapixels: give a PNG or JPEG.`);
+  const x = freedDigit(picture);
   if (!x) throw new Error(`There is nothing drawn in “${name}”: its grey values are all alike.`);
-  return { kind: "digit", x: grey255(x), name, account: [`“${name}”: cropped, centred, and freed of its ground, as MNIST's digits are.`] };
+  return { kind: "digit", x: grey(x), name, account: [`“${name}”: cropped, centred, and freed of its ground, as MNIST's digits are.`] };
 }
-
-const grey255 = (bytes) => Float32Array.from(bytes, (value) => value / WHITE);
 
 /**
  * A drawn digit { values, width, height } as MNIST's are: the ground taken off, however unevenly lit; cropped; the longer

@@ -189,10 +189,9 @@ class Training {
   numbers() {
     const { whose } = this.state;
     if (whose.at === "page") return "The page’s own weights.";
-    const from = `From ${whose.from}`;
-    if (!this.last) return this.note ? from : `${from}: beginning …`;
+    if (!this.last) return this.note ? `From ${whose.from}` : `From ${whose.from}: beginning …`;
     const { steps, held } = this.last;
-    return `${steps.toLocaleString("en")} steps, ${from.toLowerCase()}: held out ${formatted(held.reconstruction + held.kl, 1)} nats.`;
+    return `${counted(steps, "step")}, from ${whose.from}: held out ${formatted(held.reconstruction + held.kl, 1)} nats.`;
   }
 }
 
