@@ -97,9 +97,8 @@ def test_one_drawn_digit_becomes_the_digit_and_bad_files_are_told(visit, page_ht
     show(page, "own")
     page.locator("#own-files").set_input_files(tmp_path / "one.png")
     until(page, "explorer.image.pick === null")
-    x = np.array(page.evaluate("[...explorer.image.x]")).reshape(28, 28)
-    assert 18 <= np.ptp(np.flatnonzero(x.sum(axis=1) > 0.5)) + 1 <= 21, "it fills the box of 20"
-    np.testing.assert_allclose(drawn(page, "#paper"), x.ravel(), atol=0.05)
+    assert 18 <= np.ptp(np.flatnonzero(seen(page)[0])) + 1 <= 21, "it fills the box of 20"
+    np.testing.assert_allclose(drawn(page, "#paper"), page.evaluate("[...explorer.image.x]"), atol=0.05)
     model = page.evaluate("[...explorer.model.decode([0, 0])]")
     for name in ("text.txt", "broken.zip"):
         page.evaluate("byId('own-said').textContent = ''")
@@ -110,19 +109,30 @@ def test_one_drawn_digit_becomes_the_digit_and_bad_files_are_told(visit, page_ht
     assert page.said == []
 
 
-def test_files_that_are_dropped_are_taken(visit, page_html):
+def test_of_files_that_are_dropped_the_last_are_taken(visit, page_html):
     page = visit(page_html)
-    buffer = io.BytesIO()
-    Image.fromarray(np.pad(np.zeros((20, 3), "uint8"), 20, constant_values=255)).save(buffer, "PNG")
+    pictures = []
+    for shape in ((20, 3), (3, 20)):
+        buffer = io.BytesIO()
+        Image.fromarray(np.pad(np.zeros(shape, "uint8"), 20, constant_values=255)).save(buffer, "PNG")
+        pictures.append(list(buffer.getvalue()))
     page.evaluate(
-        """(bytes) => {
+        """(pictures) => pictures.forEach((bytes) => {
           const data = new DataTransfer();
           data.items.add(new File([Uint8Array.from(bytes)], "one.png", { type: "image/png" }));
           dispatchEvent(new DragEvent("dragover", { dataTransfer: data, cancelable: true }));
           dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
-        }""",
-        list(buffer.getvalue()),
+        })""",
+        pictures,
     )
-    until(page, "explorer.image.pick === null && explorer.image.x.some((value) => value > 0.5)")
+    until(page, "explorer.image.pick === null && byId('own-progress').hidden")
+    tall, wide = (np.ptp(np.flatnonzero(x)) for x in seen(page))
+    assert wide > 15 > tall, "the one that lies"
     assert page.evaluate("explorer.tab") == "own"
     assert page.said == []
+
+
+def seen(page):
+    """Which rows, and which columns, of the image that the encoder sees hold ink."""
+    x = np.array(page.evaluate("[...explorer.image.x]")).reshape(28, 28)
+    return x.sum(axis=1) > 0.5, x.sum(axis=0) > 0.5

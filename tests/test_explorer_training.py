@@ -195,6 +195,7 @@ REFUSED = {
     "workers, by an event": "window.Worker = class { postMessage() {} terminate() {}"
     " constructor() { setTimeout(() => this.onerror?.(new Event('error'))); } };",
     "blobs": "window.Blob = class { constructor() { throw new Error('refused'); } };",
+    "WebAssembly": "delete window.WebAssembly; delete window.Worker;",  # a worker would have its own
     "DecompressionStream": "delete window.DecompressionStream;",
     "canvas contexts": "HTMLCanvasElement.prototype.getContext = () => null;",
     "IntersectionObserver": "delete window.IntersectionObserver;",
