@@ -11,6 +11,9 @@ const LAYERS = ["encoder_h", ...HEADS, "decoder_h", "decoder_output"];
 const PARTS = ["kernel", "bias"];
 const RECIPE = { learningRate: 0.01, beta1: 0.9, beta2: 0.99, headStep: 0.15, epsilon: 1e-7, batchSize: 100 };
 
+// What a VAE is trained with; learners' mistakes are the others.
+const VAE = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: false, oneNoise: false, sigmaForVariance: false };
+
 /** @typedef {{ kernel: Float32Array, bias: Float32Array }} Layer kernel: (inputs, outputs), row after row */
 /** @typedef {{ encoder_h: Layer, z_mean: Layer, z_log_var: Layer, decoder_h: Layer, decoder_output: Layer }} Layers */
 
@@ -158,7 +161,7 @@ class Learner {
   constructor(/** @type {Layers} */ layers, arithmetic = new PlainArithmetic()) {
     this.arithmetic = arithmetic;
     this.latentDim = layers.z_mean.bias.length;
-    this.switches = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: false, oneNoise: false, sigmaForVariance: false };
+    this.switches = { ...VAE };
     const zeros = () => forLayers(layers, ({ length }) => arithmetic.room(length));
     this.layers = zeros();
     this.gradients = zeros();

@@ -295,14 +295,20 @@ function freedDigit(picture) {
   const longest = Math.max(box.width, box.height);
   const [wide, tall] = [box.width, box.height].map((side) => Math.max(1, Math.round((side / longest) * 20)));
   const shrunk = resized({ values: cut, ...box }, wide, tall, longest < 20);
-  let [mass, x, y] = [0, 0, 0];
-  shrunk.values.forEach((value, i) => {
-    mass += value;
-    x += value * ((i % wide) + 0.5);
-    y += value * (Math.floor(i / wide) + 0.5);
-  });
+  const [x, y] = centreOfMass(shrunk.values, wide);
   const place = (centre, size) => Math.min(SIDE - size, Math.max(0, Math.round(SIDE / 2 - centre)));
-  return onPaper(shrunk, 0, place(x / mass, wide), place(y / mass, tall));
+  return onPaper(shrunk, 0, place(x, wide), place(y, tall));
+}
+
+/** The centre of mass of an image, in its pixels; the middle of the first pixel is at 0.5. */
+function centreOfMass(image, width = SIDE) {
+  let [mass, x, y] = [0, 0, 0];
+  image.forEach((ink, i) => {
+    mass += ink;
+    x += ink * ((i % width) + 0.5);
+    y += ink * (Math.floor(i / width) + 0.5);
+  });
+  return [x / mass, y / mass];
 }
 
 /** The smallest or largest value within `reach` pixels across and along, at each place. */

@@ -1,4 +1,4 @@
-// needs: model, drawing
+// needs: model, drawing, own_images
 "use strict";
 // Strokes of a pen, brought to the form of MNIST's digits: 28 x 28 pixels, centred by weight.
 
@@ -27,17 +27,6 @@ function toMnistForm(strokes, upon = null) {
   ];
   const mass = centreOfMass(rasterise(strokes, place([0, 0])));
   return rasterise(strokes, place([14 - mass[0], 14 - mass[1]]));
-}
-
-/** The centre of mass of an image, in its pixels; the middle of the first pixel is at 0.5. */
-function centreOfMass(image) {
-  let [sum, x, y] = [0, 0, 0];
-  image.forEach((ink, i) => {
-    sum += ink;
-    x += ink * ((i % 28) + 0.5);
-    y += ink * (Math.floor(i / 28) + 0.5);
-  });
-  return [x / sum, y / sum];
 }
 
 const rasterCanvas = element("canvas", { width: 28 * FINE, height: 28 * FINE });

@@ -2,7 +2,6 @@
 "use strict";
 // The training: the network learns in a worker, from the images that the page carries, and the page shows it.
 
-const VAE = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: false, oneNoise: false, sigmaForVariance: false };
 const LARGEST_BETA = 100;
 
 /** beta from 0 to 100 on a slider from 0 to 100: 0, then logarithmic from 0.01, with 1 in the middle. */
