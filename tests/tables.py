@@ -133,6 +133,8 @@ def backends_tables(results):
 
 # -- explorer.json -----------------------------------------------------------------------------------------------------
 
+NAMED = 85  # steps after which one can name the new digits, by eye: it took 64 to 85
+
 
 def explorer_table(record):
     """The table of benchmarks/README.md, as Markdown lines."""
@@ -146,7 +148,16 @@ def explorer_table(record):
         f"| seconds until it is on its finest grid | {page['finest_grid_s']:.1f} |",
         f"| a frame while painting, ms, median | {page['painting']['median_ms']:.1f} |",
         f"| a frame while painting, ms, 95th percentile | {page['painting']['percentile_95_ms']:.1f} |",
-        f"| training in the page: a step, ms | {1000 / page['training']['steps_per_s']:.0f} |",
+        *(
+            f"| a step from new weights, {one['browser']}: kernel, JavaScript, ms"
+            f" | {one['kernel']['step_ms']:.1f}, {one['javascript']['step_ms']:.0f} |"
+            for one in record["steps"]
+        ),
+        *(
+            f"| until the digits can be named, {one['browser']}: {NAMED} steps, s"
+            f" | {one['kernel'][f'until_step_{NAMED}_s']:.1f} |"
+            for one in record["steps"]
+        ),
         f"| from frame to frame while it trains, ms, median | {page['training']['between_frames']['median_ms']:.1f} |",
         f"| the same, 95th percentile | {page['training']['between_frames']['percentile_95_ms']:.1f} |",
         f"| recording the replay, share of the training time | {100 * record['recording']['share']:.1f} % |",
