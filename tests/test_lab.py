@@ -69,8 +69,8 @@ def test_the_shown_gradients_are_those_of_finite_differences(of, trained, sample
     monkeypatch.setattr(trick, "table", lambda header, rows: shown.extend(rows))
     trick.trick_on_and_off(trained[0], sample.x_test[1], of)
     with_trick, without, differences = ([float(cell.replace("−", "-")) for cell in row[1:]] for row in shown)
-    assert with_trick == pytest.approx(differences, abs=0.3, rel=0.02)
-    assert max(map(abs, with_trick)) > 0.3
+    assert with_trick == pytest.approx(differences, abs=0.15, rel=0.02)  # both are shown with one decimal
+    assert any(with_trick)
     assert without == [0.0, 0.0]
 
 
