@@ -34,9 +34,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "explorer.json"
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
 import numpy as np
+from tables import NAMED
 
 import vae_mnist
 from seevae.images import data
@@ -201,7 +202,6 @@ PRESS = """
   }, 2000 + SECONDS);
 """
 SECONDS = 10  # for which each browser trains
-NAMED = 85  # steps after which one can name the new digits, by eye: it took 64 to 85
 
 
 class Host(http.server.BaseHTTPRequestHandler):
@@ -282,34 +282,6 @@ def step_times(html):
         paces = {way: pace(one["reports"]) for way, one in found.items()}
         times.append({"browser": found["kernel"]["browser"]} | paces)
     return times
-
-
-def table(record):
-    """The table of benchmarks/README.md, as Markdown lines."""
-    page = record["page"]
-    return [
-        "| what | measured |",
-        "|---|---|",
-        f"| size of the page, MB | {page['bytes'] / 1e6:.2f} |",
-        f"| seconds until it can be used | {page['usable_s']:.1f} |",
-        f"| seconds until the posterior is there | {page['posterior_s']:.1f} |",
-        f"| seconds until it is on its finest grid | {page['finest_grid_s']:.1f} |",
-        f"| a frame while painting, ms, median | {page['painting']['median_ms']:.1f} |",
-        f"| a frame while painting, ms, 95th percentile | {page['painting']['percentile_95_ms']:.1f} |",
-        *(
-            f"| a step from new weights, {one['browser']}: kernel, JavaScript, ms"
-            f" | {one['kernel']['step_ms']:.1f}, {one['javascript']['step_ms']:.0f} |"
-            for one in record["steps"]
-        ),
-        *(
-            f"| until the digits can be named, {one['browser']}: {NAMED} steps, s"
-            f" | {one['kernel'][f'until_step_{NAMED}_s']:.1f} |"
-            for one in record["steps"]
-        ),
-        f"| from frame to frame while it trains, ms, median | {page['training']['between_frames']['median_ms']:.1f} |",
-        f"| the same, 95th percentile | {page['training']['between_frames']['percentile_95_ms']:.1f} |",
-        f"| recording the replay, share of the training time | {100 * record['recording']['share']:.1f} % |",
-    ]
 
 
 def main():
