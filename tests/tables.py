@@ -151,12 +151,12 @@ def explorer_table(record):
         *(
             f"| a step from new weights, {one['browser']}: kernel, JavaScript, ms"
             f" | {one['kernel']['step_ms']:.1f}, {one['javascript']['step_ms']:.0f} |"
-            for one in record["steps"]
+            for one in record.get("steps", ())
         ),
         *(
             f"| until the digits can be named, {one['browser']}: {NAMED} steps, s"
             f" | {one['kernel'][f'until_step_{NAMED}_s']:.1f} |"
-            for one in record["steps"]
+            for one in record.get("steps", ())
         ),
         f"| from frame to frame while it trains, ms, median | {page['training']['between_frames']['median_ms']:.1f} |",
         f"| the same, 95th percentile | {page['training']['between_frames']['percentile_95_ms']:.1f} |",
