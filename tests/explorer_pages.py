@@ -189,3 +189,10 @@ def swipe(page, selector, places):
             session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     settle(page)
+
+
+def scroll(page, act):
+    """Do what scrolls the page, and wait until it is at rest: it rolls on after a quick finger, whatever comes next."""
+    page.evaluate("() => { window.atRest = false; document.onscrollend = () => (window.atRest = true); }")
+    act()
+    until(page, "atRest")

@@ -15,6 +15,7 @@ from explorer_pages import (
     paint,
     pick,
     pixels,
+    scroll,
     settle,
     show,
     swipe,
@@ -512,11 +513,11 @@ def test_a_swipe_over_the_plane_scrolls_but_a_finger_on_z_holds_it(visit, page_h
     settle(page)
     z = page.evaluate("explorer.z")
     before = page.evaluate("scrollY")
-    swipe(page, "#plane", [(0.2, 0.8), (0.2, 0.2)])
-    until(page, f"scrollY > {before} + 50")
+    scroll(page, lambda: swipe(page, "#plane", [(0.2, 0.8), (0.2, 0.2)]))
+    assert page.evaluate("scrollY") > before + 50
     assert page.evaluate("explorer.z") == z
-    page.evaluate(f"scrollTo(0, {before})")
-    settle(page)
+    scroll(page, lambda: page.evaluate(f"scrollTo(0, {before})"))
+    assert page.locator("#plane").bounding_box() == box
     at = [(x - 60 - box["x"]) / box["width"], (y - 60 - box["y"]) / box["height"]]
     swipe(page, "#plane", [at, (at[0], at[1] + 0.3)])
     assert page.evaluate("explorer.z")[1] < z[1] - 0.3
