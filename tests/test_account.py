@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from written import ALL, LISTS, PATHS, strokes, write_list, write_paths
+from written import ALL, LISTS, PATHS, strokes, write_arrays_of_classes, write_list, write_paths
 
 from seevae.basics import UserError
 from seevae.images.data import load_data
@@ -94,7 +94,7 @@ def test_more_than_a_tenth_lost_is_a_refusal_and_less_is_a_remark(tmp_path):
     path = tmp_path / "set" / "b" / "1.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(
-        UserError, match=r"More than a tenth .* 7 left out \(cannot be read \(damaged\): 7, such as 0\.png\)"
+        UserError, match=r"More than a tenth .* 7 left out \(cannot be read \(damaged\): 7, such as a/0\.png\)"
     ):
         load_data(tmp_path / "set")
 
@@ -105,6 +105,16 @@ def test_a_class_or_a_part_of_which_nothing_can_be_read_is_a_refusal(tmp_path):
     (tmp_path / "set" / "d" / "one.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(UserError, match="No picture of the class d"):
         load_data(tmp_path / "set")
+    (tmp_path / "set" / "d" / "one.png").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(UserError, match=r"No picture of the class d .*HEIC is not read here: make it PNG"):
+        load_data(tmp_path / "set")
+
+
+def test_a_file_of_arrays_that_cannot_be_read_is_a_refusal(tmp_path):
+    write_arrays_of_classes(strokes(), tmp_path)
+    (tmp_path / "full_numpy_bitmap_cat.npy").write_bytes(b"\x93NUMPY\1\0")
+    with pytest.raises(UserError, match=r"cat\.npy is not a readable file"):
+        load_data(tmp_path)
 
 
 @pytest.mark.parametrize(("paths", "classes", "left_out"), PATHS.values(), ids=PATHS)

@@ -171,7 +171,9 @@ def family_of(of, alone):
 def leave_others(most, items):
     """Leave out what is not of the chosen family, but for tables of labels beside tables of images."""
     for item in items:
-        if most == "arrays" and item.kind == "list" and item.named_labels:
+        if most == "arrays" and item.kind == "unreadable":  # it may have been a part or a class
+            refuse(item)
+        elif most == "arrays" and item.kind == "list" and item.named_labels:
             item.family = most
         else:
             item.out = f"beside the {most}" if item.family else UNREAD.get(item.kind, "of no format that is read here")

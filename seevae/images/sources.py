@@ -21,6 +21,13 @@ from seevae.images.words import NO_ROLE, Role, role
 
 STARTS = {rb"\x93NUMPY": "npy", rb"\0\0[\x08\x09\x0b-\x0e][\1-\4]": "idx", rb"MATLAB 5\.0": "mat"}
 STARTS |= {rb"(.{512})?\x89HDF\r\n\x1a\n": "hdf5"}
+PIXELS = {
+    rb"....ftyp(hei|hev|mif)": "HEIC",
+    rb"\xff\n|....JXL ": "JPEG XL",
+    rb".{128}DICM": "DICOM",
+    rb"SIMPLE  =": "FITS",
+}
+PIXELS |= {rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG"}  # pictures that Pillow does not read
 TEXT = (".csv", ".tsv", ".txt", ".amat")
 COUNTS = {"picture": count_pages, "table": tables.count_rows}  # of images in a file that is left out
 BYTES = np.dtype("uint8")
@@ -66,7 +73,7 @@ class Item:
     def title(self):
         """Its name in the account."""
         why = f" ({self.reason})" if self.kind == "unreadable" else ""
-        return self.name if self.unit == "arrays" else self.path.name + why
+        return self.name if self.unit == "arrays" else "/".join([*self.folders, self.path.name]) + why
 
     @property
     def size(self):
@@ -108,12 +115,12 @@ def look(path):
     """The Items that a file is, or that it holds. What cannot be opened is one too, with the reason."""
     try:
         with opened_unpacked(path) as file:
-            kind = kind_of(file.read(600), path)
+            kind = kind_of(start := file.read(600), path)
         if kind in ARRAYS:
             return arrays_in(path, kind)
         if kind == "table":
             return [table(path)]
-        return [Item(path, kind, read=partial(read_pages, path))]
+        return [Item(path, kind, read=partial(read_pages, path), reason=pixels_of(start))]
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
     except (OSError, ValueError) as error:
@@ -144,14 +151,20 @@ def kind_of_zip(path, name):
     if name.endswith((".xlsx", ".pt", ".pth")):
         return "foreign"
     with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-        if not name.endswith(".npz") and not any(member.endswith(".npy") for member in archive.namelist()):
-            return "archive"
-    return "npz"
+        if any(member.endswith(".npy") for member in archive.namelist()):
+            return "npz"
+    return "npz" if name.endswith(".npz") else "archive"
+
+
+def pixels_of(start):
+    """Why a file that holds a picture cannot be read here, or ""."""
+    names = [name for pattern, name in PIXELS.items() if re.match(pattern, start, re.DOTALL)]
+    return f"{names[0]} is not read here: make it PNG" if names else ""
 
 
 def is_picture(start, path):
     known, suffixes = picture_formats()
-    return path.suffix.lower() in suffixes or any(accept(start[:16]) for accept in known)
+    return path.suffix.lower() in suffixes or any(accept(start[:16]) for accept in known) or bool(pixels_of(start))
 
 
 @cache
@@ -242,20 +255,19 @@ ARRAYS = {"npz": npz_arrays, "npy": npy_array, "idx": idx_array, "hdf5": hdf5_ar
 
 @cache
 def foreign():
-    """The formats of foreign.toml: {ending: (first line, second line, the file that they make)}."""
+    """The formats of foreign.toml: {form of names: (first line, second line, the file that they make)}."""
     known = tomllib.loads(Path(__file__).with_name("foreign.toml").read_text())
-    lines = [(of["endings"], [*of["lines"], known["second"]], of.get("made", "mine.npz")) for of in known["format"]]
-    return {ending: (*two[:2], made) for endings, two, made in lines for ending in endings}
+    formats = [(of["names"], [*of["lines"], known["second"]], of.get("made", "mine.npz")) for of in known["format"]]
+    return {names: (*lines[:2], made) for names, lines, made in formats}
 
 
 def lines_for(start, name):
     """How to convert a file of another format, as foreign() has it, or None."""
-    for ending, lines in foreign().items():
-        if name.endswith(ending) or f"{ending}-0" in name:
-            return lines
     if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":
-        return foreign()[".pkl.gz" if name.endswith(".gz") else ".pkl"]
-    return foreign()[".parquet"] if start[:4] == b"PAR1" else None
+        name = f"{name} pickle"
+    if start[:4] == b"PAR1":
+        name = f"{name}.parquet"
+    return next((lines for names, lines in foreign().items() if re.search(names, name)), None)
 
 
 def refuse(item):

@@ -6,7 +6,7 @@ import numpy as np
 
 from seevae.basics import UserError, say
 from seevae.images.account import Account, some
-from seevae.images.converting import counts_last, finish_pages, reason_of, with_channel_last
+from seevae.images.converting import counts_last, finish_pages, flat_shapes, reason_of, with_channel_last
 from seevae.images.places import mostly
 from seevae.images.reading import hold_in_memory
 from seevae.images.sources import refuse
@@ -44,7 +44,7 @@ def check_lost(path, parts, read, account):
     for of, (pages, labels) in zip(parts, read, strict=True):
         lost = {item.label for item in of if item.label is not None} - {*labels} if labels else ()
         if lost or not pages:
-            what = f" of the class {some(sorted(lost))}" if lost else " of a part" if len(parts) > 1 else ""
+            what = f" of the class {some(sorted(lost))}" if lost else f" of the part {of[0].part}" * bool(of[0].part)
             raise UserError(f"No picture{what} in {path} can be read: {account}.")
     account.check(path)
 
@@ -111,6 +111,10 @@ def images_first(item, x, y, said):
     """An array of images with the axis first that counts them; y: its labels, or None."""
     if item.single:
         return x[None]
+    if item.form == "mat" and y is None and x.ndim == 2 and 784 not in x.shape and all(map(flat_shapes, x.shape)):
+        one, other = x.shape
+        holds = f"{item.path} holds {item.title} {x.shape}, which has two readings: {one:,} images of {other:,} values,"
+        raise UserError(f"{holds} or the other way round: save it as (n, height, width), or with its labels.")
     if item.kind == "array" and counts_last(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0)):
         said["the last axis counts the images"] = None
         return np.moveaxis(x, -1, 0)
