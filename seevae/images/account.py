@@ -16,13 +16,15 @@ def some(names, most=6):
 class Account:
     """What became of all Items that were found, by unit: {reason, "" for what is taken: [how many, the first's name]}.
 
-    lost: how many pictures, or files that may have been some, could not be read; see check.
+    classes: whether labels, where there are any, were taken as classes. lost: how many pictures, or files that may have
+    been some, could not be read; see check.
     """
 
-    def __init__(self, items=()):
+    def __init__(self, items=(), classes=True):
         self.fates, self.lost = {unit: {} for unit in UNITS}, 0
         for item in items:
-            self.add(item.unit, item.title, item.out, lost=item.lost)
+            unused = "labels that are no classes" if item.is_labels and not classes else ""
+            self.add(item.unit, item.title, item.out or unused, lost=item.lost)
             for n, reason, lost in item.images():
                 self.add("images", item.title, reason, n, lost)
         files = {}

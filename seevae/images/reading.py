@@ -110,12 +110,12 @@ def read_arrays(path, wanted, at_most=2**30):
         for name in members & {*wanted}:
             with archive.open(f"{name}.npy") as member:
                 shape, dtype = header(member)
-            if wanted[name] is not None and not is_as_declared(shape, dtype, *wanted[name]):
-                raise ValueError(f"{name} has dtype {dtype} and shape {shape}")
-            at_most -= math.prod(shape) * dtype.itemsize
-            if at_most < 0:
-                raise MemoryError
-            with archive.open(f"{name}.npy") as member:
+                if wanted[name] is not None and not is_as_declared(shape, dtype, *wanted[name]):
+                    raise ValueError(f"{name} has dtype {dtype} and shape {shape}")
+                at_most -= math.prod(shape) * dtype.itemsize
+                if at_most < 0:
+                    raise MemoryError
+                member.seek(0)
                 arrays[name] = npy.read_array(member, allow_pickle=False)
             if wanted[name] is not None and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} is not finite")
