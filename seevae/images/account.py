@@ -37,7 +37,8 @@ class Account:
     def add(self, unit, name, reason="", n=1, lost=False):
         """Write down n of a unit as taken, or as left out for a reason; lost: as they could not be read."""
         if n:
-            self.fates[unit].setdefault(reason, [0, some([name])])[0] += n
+            before, first = self.fates[unit].get(reason) or (0, some([name]))
+            self.fates[unit][reason] = before + n, first
             self.lost += n * lost
 
     def check(self, source):

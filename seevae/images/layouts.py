@@ -25,8 +25,8 @@ UNREAD = {"unreadable": "cannot be opened", "archive": "an archive", "foreign": 
 def find(path):
     """What a file or a folder holds: pairs of images and labels, what was done on the way, and all Items, a list each.
 
-    The pairs, in any form, are of the part that trains and perhaps of that held out; labels may be None. Nothing is ever
-    unpickled. Raises UserError with what was found, and what to do, and MemoryError for what is too large.
+    The pairs, in any form, are of the part that trains and perhaps of that held out; labels may be None. Nothing is
+    ever unpickled. Raises UserError with what was found, and what to do, and MemoryError for what is too large.
     """
     if not str(path):
         raise UserError("The path of the data is empty: give a file or a folder of images.")

@@ -28,6 +28,7 @@ PIXELS = {
     rb"SIMPLE  =": "FITS",
 }
 PIXELS |= {rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG"}  # pictures that Pillow does not read
+TEXTUAL = re.compile(rb"[\t-\r -~]*")
 TEXT = (".csv", ".tsv", ".txt", ".amat")
 COUNTS = {"picture": count_pages, "table": tables.count_rows}  # of images in a file that is left out
 BYTES = np.dtype("uint8")
@@ -124,7 +125,7 @@ def look(path):
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
     except (OSError, ValueError) as error:
-        kind = "picture" if is_picture(b"", path) else "unreadable"  # one that is lost counts as one
+        kind = "picture" if is_called_picture(path) else "unreadable"  # one that is lost counts as one
         return [Item(path, kind, reason=getattr(error, "strerror", None) or str(error))]
 
 
@@ -133,6 +134,8 @@ def kind_of(start, path):
     name = path.name.lower()
     if start[:4] == b"PK\3\4":
         return kind_of_zip(path, name)
+    if begins_as_picture(start):
+        return "picture"
     for pattern, kind in STARTS.items():
         if re.match(pattern, start, re.DOTALL):
             return kind
@@ -142,7 +145,7 @@ def kind_of(start, path):
         return "archive"
     if lines_for(start, name):
         return "foreign"
-    if is_picture(start, path):
+    if is_called_picture(path) or pixels_of(start):
         return "picture"
     return "table" if name.removesuffix(".gz").endswith(TEXT) else "other"
 
@@ -162,9 +165,13 @@ def pixels_of(start):
     return f"{names[0]} is not read here: make it PNG" if names else ""
 
 
-def is_picture(start, path):
-    known, suffixes = picture_formats()
-    return path.suffix.lower() in suffixes or any(accept(start[:16]) for accept in known) or bool(pixels_of(start))
+def begins_as_picture(start):
+    """Whether a file begins as a picture does, and not with text ("BMI,age" begins as a BMP)."""
+    return not TEXTUAL.fullmatch(start[:16]) and any(accept(start[:16]) for accept in picture_formats()[0])
+
+
+def is_called_picture(path):
+    return path.suffix.lower() in picture_formats()[1]
 
 
 @cache
