@@ -321,27 +321,30 @@ def convert_images(parts, source):
 
 def with_channel_last(x, source):
     """An array of images as (n, height, width), or with a last axis of 3 or 4 colours, without a copy."""
-    n, *shape = x.shape or (0,)
+    what, (n, *shape) = f"The images of {source}", x.shape or (0,)
     if x.dtype.kind not in "biuf":
-        advice = "they must be integers from 0 to 255 or floats from 0 to 1"
-        raise UserError(f"The images of {source} have dtype {x.dtype}: {advice}.")
+        raise UserError(f"{what} have dtype {x.dtype}: they must be integers from 0 to 255 or floats from 0 to 1.")
     if x.size == 0:
         raise UserError(f"{source} has a part without images (its shape is {x.shape}): give it at least one.")
-    flat = flat_shapes(shape[0]) if len(shape) == 1 else []
-    if len(flat) == 2:
-        one, other = flat
-        raise UserError(
-            f"The images of {source} have {shape[0]:,} values each, with two readings: `x = x.reshape(-1, *{one})`"
-            f" if the reds come first (CIFAR), `x = x.reshape(-1, *{other})` if the colours of a pixel do."
-        )
-    if flat:
-        return x.reshape(n, *flat[0])
+    if len(shape) == 1 and flat_shapes(shape[0]):
+        return x.reshape(n, *flat_shape(shape[0], what))
     if len(shape) == 3 and shape[-1] not in (1, 3, 4) and shape[0] in (1, 3):
         x = np.moveaxis(x, 1, -1)
     if len(shape) == 2 or (len(shape) == 3 and x.shape[-1] in (1, 3, 4)):
-        return x[..., 0] if len(shape) == 3 and x.shape[-1] == 1 else x
+        return x[..., 0] if x.shape[3:] == (1,) else x
     advice = "images must have shape (n, height, width), perhaps with 1 or 3 channels, or (n, 784)"
-    raise UserError(f"The images of {source} have shape {x.shape}: {advice}.")
+    raise UserError(f"{what} have shape {x.shape}: {advice}.")
+
+
+def flat_shape(length, what):
+    """The one of flat_shapes. Raises UserError where there are two."""
+    one, *others = flat_shapes(length)
+    if others:
+        raise UserError(
+            f"{what} have {length:,} values each, with two readings: `x = x.reshape(-1, *{one})` if the reds come first"
+            f" (CIFAR), `x = x.reshape(-1, *{others[0]})` if the colours of a pixel do."
+        )
+    return one
 
 
 def check_unit(x, what, divide="divide them by 255"):
