@@ -114,7 +114,9 @@ def test_a_text_that_begins_as_a_picture_is_a_text(tmp_path):
     folder_of_classes(tmp_path / "set")
     for number, text in enumerate(("Python is needed", "BMI,age\n1,2\n", "P5 is a class")):
         (tmp_path / "set" / f"{number}.txt").write_text(text)
-    assert load_data(tmp_path / "set").account["files"]["left_out"] == {"a table beside folders of classes": 3}
+    assert load_data(tmp_path / "set").account["files"]["left_out"] == {
+        "a table that lies beside folders of classes": 3
+    }
 
 
 def test_a_file_of_arrays_that_cannot_be_read_is_a_refusal(tmp_path):

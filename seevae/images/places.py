@@ -104,25 +104,29 @@ def by_lists(items, lists):
     items = live(items)
     in_folders = all(item.label for item in items)
     for table in lists:
-        reason = "beside folders of classes" if in_folders else by_list(items, table)
-        table.out, table.is_labels = f"a table {reason}" if reason else "", not reason
+        reason = "lies beside folders of classes" if in_folders else by_list(items, table)
+        table.out, table.is_labels = f"a table that {reason}" if reason else "", not reason
 
 
 def by_list(items, table):
     """The classes and parts of pictures by a table. Returns why it is not used, or ""."""
     part = role(table.path.name).part or ""
-    bare = [item for item in items if not item.label]
-    bare = [item for item in bare if item.part == part] or bare
-    labels, reason = labels_by_file(table.path, file_names(bare))
-    named = {bare[place]: label for place, label in labels.items()}
+    named, reason = named_by(table, items, part)
     rest = [item.label for item in items if item not in named and item.part in ("", "train")]
     if named and part in ("", "train") and not mostly([*named, *rest]):
         reason = f"names {len(named):,} of {len(items):,} pictures"
-    if reason:
-        return f"that {reason}"
-    for item, label in named.items():
-        item.label, item.part = label, item.part or part
-    return ""
+    if not reason:
+        for item, label in named.items():
+            item.label, item.part = label, item.part or part
+    return reason
+
+
+def named_by(table, items, part):
+    """The classes of the pictures that a table names, {Item: label}, and why it names none, or ""."""
+    bare = [item for item in items if not item.label]
+    bare = [item for item in bare if item.part == part] or bare
+    labels, reason = labels_by_file(table.path, file_names(bare))
+    return {bare[place]: label for place, label in labels.items()}, reason
 
 
 def file_names(items):

@@ -214,12 +214,12 @@ def npz_arrays(path):
 
 def npy_array(path):
     with opened_unpacked(path) as file:
-        yield "", *reading.header(file), partial(reading.read_npy, path, math.inf)
+        yield "", *reading.header(file), partial(reading.read_npy, path)
 
 
 def idx_array(path):
     with opened_unpacked(path) as file:
-        yield "", *reading.idx_header(file), partial(reading.read_idx, path, math.inf)
+        yield "", *reading.idx_header(file), partial(reading.read_idx, path)
 
 
 def hdf5_arrays(path):
