@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from written import ALL, LISTS, PATHS, strokes, write_arrays_of_classes, write_list, write_paths
+from written import ALL, LISTS, PATHS, strokes, write_arrays_of_classes, write_list, write_paths, write_stacks
 
 from seevae.basics import UserError
 from seevae.images.data import load_data
@@ -28,7 +28,7 @@ ADDED = [
     lambda place, rng: write(place / "page.pdf", b"%PDF-1.4"),
     lambda place, rng: write(place / ".DS_Store", b"x"),
     lambda place, rng: write(place / "more.zip", b"PK\3\4"),
-    lambda place, rng: write(place / "cut.png", b"\x89PNG\r\n\x1a\n"),
+    lambda place, rng: write(place / "cut.bmp", b"\x89PNG\r\n\x1a\n"),
     lambda place, rng: write(place / "empty.jpg", b""),
     lambda place, rng: write(place / "notes.csv", b"a,b\n1,2\n"),
     lambda place, rng: np.savez(place / "weights.npz", w=np.ones(3), b=np.ones(2)),
@@ -97,6 +97,13 @@ def test_more_than_a_tenth_lost_is_a_refusal_and_less_is_a_remark(tmp_path):
         UserError, match=r"More than a tenth .* 7 left out \(cannot be read \(damaged\): 7, such as a/0\.png\)"
     ):
         load_data(tmp_path / "set")
+
+
+def test_a_stack_that_is_cut_counts_as_all_its_pages(tmp_path):
+    write_stacks(".tif")(strokes(), tmp_path)
+    (tmp_path / "a" / "more.tif").write_bytes((tmp_path / "a" / "all.tif").read_bytes()[:300])
+    with pytest.raises(UserError, match=r"More than a tenth .* 3 files found: 2 taken"):
+        load_data(tmp_path)
 
 
 def test_a_class_or_a_part_of_which_nothing_can_be_read_is_a_refusal(tmp_path):

@@ -143,6 +143,10 @@ PARTS_ALONE = {
     "one IDX file": (lambda a, place: (place / "x.idx").write_bytes(idx(a["x_train"])) and place / "x.idx", False),
     "images of a pair": (lambda a, place: write_idx()(a, place) / "train-images-idx3-ubyte", True),
     "labels of a pair": (lambda a, place: write_idx()(a, place) / "train-labels-idx1-ubyte", True),
+    "a table of another name": (
+        lambda a, place: (write_tables(a, place, " ", titled=False) / "train.csv").rename(place / "zip.train"),
+        True,
+    ),
     "one table": (lambda a, place: write_tables(a, place) / "train.csv", True),
     "classes in folders": (lambda a, place: write_pictures(".png")(a, place) / "training", True),
     "a folder of one class": (lambda a, place: write_pictures(".png")(a, place) / "training" / "3", False),

@@ -28,6 +28,7 @@ PIXELS = {
     rb"SIMPLE  =": "FITS",
 }
 PIXELS |= {rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG"}  # pictures that Pillow does not read
+NUMBERS = re.compile(rb"[\d\s.,;eE+-]{60}")  # as a table begins whose name does not tell that it is one
 TEXTUAL = re.compile(rb"[\t-\r -~]*")
 TEXT = (".csv", ".tsv", ".txt", ".amat")
 COUNTS = {"picture": count_pages, "table": tables.count_rows}  # of images in a file that is left out
@@ -147,7 +148,7 @@ def kind_of(start, path):
         return "foreign"
     if is_called_picture(path) or pixels_of(start):
         return "picture"
-    return "table" if name.removesuffix(".gz").endswith(TEXT) else "other"
+    return "table" if name.removesuffix(".gz").endswith(TEXT) or NUMBERS.match(start) else "other"
 
 
 def kind_of_zip(path, name):
