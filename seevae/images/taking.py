@@ -132,30 +132,36 @@ def read(item):
 def upright(path, pairs, items, said):
     """The pairs with rows and columns of the images exchanged, where their data set is known to have them so.
 
-    It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of it, they may be upright
-    already: letters and digits are taller than wide.
+    It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of EMNIST, they may be
+    upright already: letters and digits are taller than wide.
     """
     named = next(filter(None, map(known_as_turned, items)), None)
     if not named and not any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
         return pairs
+    name, published = named or ("EMNIST", False)
     pairs = [(with_channel_last(x, path), y) for x, y in pairs]
-    name = "EMNIST" if named in (None, "emnist") else named
-    published = named and items[0].form in ("idx", "mat", "table")
-    tall = 1 if published else tallness(pairs[0][0])
+    tall = tallness(pairs[0][0]) if name == "EMNIST" and not published else 1
     if tall > CLEAR:
         said[f"{name}'s images are {tall:.2f} times as tall as wide: upright already, not turned"] = None
         return pairs
-    doubt = (
-        f" (if they were upright, {UNDO} before saving them undoes it)" if tall > 1 / CLEAR and not published else ""
-    )
+    sure = published or tall < 1 / CLEAR
+    doubt = "" if sure else f" (if they were upright, {UNDO} before saving them undoes it)"
     said[f"{name}'s transposed images turned{doubt}"] = None
     return [(x.swapaxes(1, 2), y) for x, y in pairs]
 
 
 def known_as_turned(item):
-    """The data set with the columns first that a file, its folder or an array in it is named after, or None."""
-    found = COLUMNS_FIRST.search(f"{item.path.parent.name}/{item.path.name}/{item.name}".lower())
-    return "emnist" if item.name.startswith("dataset/") else found and found[0]
+    """The data set with the columns first that a file, its folder or an array in it is named after, or None.
+
+    With it, whether the file itself is named so, and of a form in which such a set is published.
+    """
+    own = f"{item.path.name}/{item.name}".lower()
+    if item.name.startswith("dataset/"):
+        return "EMNIST", True
+    if found := COLUMNS_FIRST.search(own) or COLUMNS_FIRST.search(item.path.parent.name.lower()):
+        published = found.string == own and item.form in ("idx", "mat", "table")
+        return found[0].replace("emnist", "EMNIST"), published
+    return None
 
 
 def tallness(x):
