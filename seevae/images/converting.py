@@ -258,7 +258,8 @@ def read_picture(path: str | Path) -> tuple[np.ndarray, list]:
 
     Raises UserError, OSError or ValueError where it holds no picture.
     """
-    images = finish_pages(read_pages(Path(path))[0], path, said := {})
+    said: dict = {}
+    images = finish_pages(read_pages(Path(path))[0], path, said)
     return images[0], [*said]
 
 
