@@ -178,8 +178,8 @@ def jax_network(latent_dim, change, seed=0):
             sizes = [(784, HIDDEN), (HIDDEN, latent_dim), (HIDDEN, latent_dim), (latent_dim, HIDDEN), (HIDDEN, 784)]
             layers = [(jax.random.normal(next(keys), size) / size[0] ** 0.5, jnp.zeros(size[1])) for size in sizes]
             self.params, self.key = (layers[:3], layers[3:]), jax.random.key(1)
-            self.encoded = jax.jit(lambda params, x, key: Step(params, key).encode(x, True))
-            self.decoded = jax.jit(lambda params, z, key: Step(params, key).decode(z, True))
+            self.encoded = lambda params, x, key: Step(params, key).encode(x, True)
+            self.decoded = lambda params, z, key: Step(params, key).decode(z, True)
 
         def fresh(self):
             self.key, key = jax.random.split(self.key)

@@ -16,7 +16,7 @@ from zoo_networks import Change, kept, kl_terms, order, trained
 
 RATE = 2e-3
 STEPS = Change(steps=300)
-FEW = Change(steps=100)  # of convolutions
+FEW, MORE = Change(steps=200), Change(steps=400)  # of convolutions; beta 4 leaves a code no room at first
 
 
 def plain(x):
@@ -177,7 +177,7 @@ def beta_vae(place, x, seed):
         cross = nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
         return cross + 4 * kl_of(mean, log_var).mean()
 
-    both = torch_trained(nn.ModuleList([encoder, decoder]), loss_of, FEW, doubled)
+    both = torch_trained(nn.ModuleList([encoder, decoder]), loss_of, MORE, doubled)
     kept(place, both, x).eval()
     return encoder, decoder, lambda x: (doubled(x), {"beta": 4})
 

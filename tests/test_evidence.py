@@ -168,7 +168,7 @@ def test_memory_is_bounded(some):
     many = np.zeros((2500, 1), "float32")
     evidence.exact_log_evidence(lambda codes: codes, many, log_likelihood=spy)
     assert max(n for n, _ in sizes) == 1000
-    assert max(m for _, m in sizes) == 4096
+    assert 3000 < max(m for _, m in sizes) <= 4096
 
 
 def test_exact_needs_two_latents(some):

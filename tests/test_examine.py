@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import string
 
 import keras
 import numpy as np
@@ -12,10 +13,12 @@ from threadpoolctl import threadpool_limits
 
 import vae_mnist
 from seevae.basics import UserError
-from seevae.diagnosis import dense, findings
+from seevae.diagnosis import dense, findings, sentences
 from seevae.diagnosis.diagnose import diagnose
-from seevae.diagnosis.examine import as_pictures, examine, images_of
+from seevae.diagnosis.examine import compare, examine
+from seevae.diagnosis.given import Given, images_of
 from seevae.diagnosis.network import Network
+from seevae.diagnosis.report import as_pictures
 from seevae.results import evidence, explorer
 from seevae.run import folder
 
@@ -235,6 +238,22 @@ def test_a_function_is_given_a_thousand_rows_at_most(tmp_path):
 # ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", sentences.KNOWN)
+def test_every_sentence_is_one(key):
+    """With its severity and all its parts; numbers keep their places, text needs none."""
+
+    class Any(str):
+        def __format__(self, how):
+            return "7" if how else "seven"
+
+    words = re.sub("<(.*?)>", lambda part: sentences.PARTS[part[1]], sentences.KNOWN[key])
+    names = {name for _, name, _, _ in string.Formatter().parse(words) if name}
+    said = sentences.Finding(key, **dict.fromkeys(names, Any()))
+    assert said.severity in ("wrong", "look", "note")
+    assert re.fullmatch(r"[A-Za-z_7].*[^.]\.", said), said
+    assert not re.search(r"\. |[<>{}]|  ", said), said
+
+
 @pytest.mark.parametrize(("latent_dim", "steps"), [(2, 300), (2, 1500), (10, 800)])
 def test_sound_networks_raise_nothing(latent_dim, steps, digits, held_out):
     vae = Numpy(digits, latent_dim, steps=steps, seed=latent_dim + steps)
@@ -300,8 +319,12 @@ def test_draws_that_fit_no_reading(sound, held_out):
 
 
 def test_draws_that_are_z_mean(sound, held_out):
-    encode = lambda x: (*sound.encode(x), sound.encode(x)[0])  # noqa: E731
-    one(seen(encode, sound.decode, held_out)[0], "The draws z are z_mean itself")
+    """As in evaluation: a note, wherever z stands; the decoder does know the noise, and the numbers are the same."""
+    plain = quickly(sound.encode, sound.decode, held_out)
+    for order in ((0, 1, 0), (0, 0, 1)):
+        record = quickly(lambda x, order=order: [sound.encode(x)[i] for i in order], sound.decode, held_out)
+        assert [(f.name, f.severity) for f in record.notes] == [("no-noise", "note")]
+        assert (len(record.findings), record["held_out"]) == (1, plain["held_out"])
 
 
 def test_logits(sound, held_out):
@@ -344,18 +367,22 @@ def test_the_kl_summed_over_a_batch_of_100():
 def test_a_weight_is_wrong_where_both_readings_say_so(monkeypatch):
     """By more than four errors, on the same side; a negative one is of a network that is not there yet."""
     sound = [(1.0, 0.1), (1.9, 0.01), (-2.7, 0.2), (0.6, 0.01)]
-    wrong = {"sum the": [(2.5, 0.1), (101, 8)], "add the": [(0.2, 0.01), (0.0, 0.01), (-0.02, 0.001)]}
+    wrong = {"sum the reconstruction": [(101, 8)], "a beta of 2.5 stands": [(2.5, 0.1)]}
+    wrong["add the KL"] = [(0.2, 0.01), (0.0, 0.01), (-0.02, 0.001)]
     monkeypatch.setattr(findings, "squared_error", lambda subject: None)
     row = np.zeros((1, 784), "float32")
     subject = findings.Subject(row, row[:, :2], row[:, :2], None)
     for reading in (*sound, (2.5, 0.2), (0.4, 0.03)):
-        assert findings.two_scales(reading, reading, subject) == []
+        assert findings.two_scales(reading, reading, subject) is None
     for advice, readings in wrong.items():
         for reading in readings:
-            assert advice in findings.two_scales(reading, reading, subject)[0]
+            assert advice in findings.two_scales(reading, reading, subject)
             for other in sound:
                 for pair in ((reading, other), (other, reading)):
-                    assert findings.two_scales(*pair, subject) == []
+                    said = findings.two_scales(*pair, subject)
+                    assert said is None or ("holds z_mean" in said and pair[0][0] < 0.1 < pair[1][0])
+    assert "and not sigma (0.003 ± 0.0001)" in findings.two_scales((0.003, 1e-4), (0.8, 0.07), subject)
+    assert findings.two_scales((0.003, 1e-4), (0.37, 0.27), subject) is None
 
 
 def test_no_kl_loss_at_all(digits, held_out):
@@ -370,7 +397,7 @@ def test_no_kl_loss_at_all(digits, held_out):
 
 def test_the_worst_latent_is_named_with_its_distance_from_the_prior():
     distances, errors = np.array([0.1, 9.0, 14.0, 6.0]), np.array([0.1, 0.3, 0.6, 0.4])
-    [said] = findings.codes_off_the_prior((distances, errors))
+    said = findings.off_prior(distances, errors)
     assert "in 2 of 4 latents: those of z3 are 14.0 ± 0.6 nats from N(0, 1) (at most 5)" in said
 
 
@@ -469,7 +496,7 @@ def test_pytorch_gives_what_numpy_gives(sound, held_out):
             np.testing.assert_allclose(ours, theirs, atol=1e-4)
         z = network.encode(x)[0]
         np.testing.assert_allclose(network.decode(z), sound.decode(z), atol=0.01)
-    np.testing.assert_array_equal(images_of(torch.from_numpy(x)), x)
+    np.testing.assert_array_equal(images_of(torch.from_numpy(x))[0], x)
     broken = Network(lambda x: vae.encode(x[:, :3]), vae.decode, x.shape[1:])  # a function of tensors, with a fault
     with pytest.raises(UserError, match=r"encode fails on a tensor .* \(RuntimeError: mat1 and mat2"):
         broken.encode(x)
@@ -487,8 +514,7 @@ def test_jax_gives_what_numpy_gives(sound, held_out):
 @pytest.fixture
 def quick(monkeypatch):
     """No log p(x), which takes the time of a short test."""
-    known = {"importance_weighted": -1.0, "importance_samples": 100, "exact": None, "exact_error": None}
-    monkeypatch.setattr(evidence, "evaluate", lambda *arguments, **options: known)
+    monkeypatch.setattr(Given, "log_p", lambda *arguments: None)
 
 
 def coloured(shape, n=30):
@@ -650,6 +676,121 @@ def test_the_explorer_of_keras_models_under_any_names(big, sample):
 
 
 # ---------------------------------------------------------------------------------------------------------------
+# What only its owner knows
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def quickly(encode, decode, x, **options):
+    """The quick part: nothing is written."""
+    return examine(encode, decode, x, folder=None, **options)
+
+
+def test_a_gaussian_decoder_by_hand(sound, held_out):
+    """-log N(x; mean, sigma^2) of a decoder that draws 0.5 always; a learned sigma is that of what is left over."""
+    decode = lambda z: np.full((len(z), PIXELS), 0.5, "float32")  # noqa: E731
+    left = np.mean((held_out - 0.5) ** 2)
+    for options, sigma in (({"sigma": 0.2}, 0.2), ({"sigma": "learned"}, math.sqrt(left)), ({}, math.sqrt(left))):
+        record = quickly(sound.encode, decode, held_out, likelihood="gaussian", **options)
+        by_hand = PIXELS * (math.log(sigma) + 0.5 * math.log(2 * math.pi) + 0.5 * left / sigma**2)
+        assert record["held_out"]["reconstruction_loss"] == pytest.approx(by_hand, rel=1e-4)
+        assert record["read_as"]["sigma"] == pytest.approx(sigma, rel=1e-4)
+
+
+def test_a_weight_that_was_meant_is_no_finding(digits, held_out):
+    vae = Numpy(digits, beta=4, steps=1200)
+    assert "kl-weight-high" in quickly(vae.encode, vae.decode, held_out)["finding_names"]
+    meant = quickly(vae.encode, vae.decode, held_out, beta=4)
+    assert not meant.wrong
+    assert not meant.look
+    assert "kl-weight-low" in quickly(vae.encode, vae.decode, held_out, beta=30)["finding_names"]
+
+
+def test_what_encode_is_given_in_place_of_x(sound, held_out):
+    """An encoder of other inputs, given as an array or by a function of x; without them it is told."""
+    encode = lambda rows: sound.encode((rows + 1) / 2)  # noqa: E731
+    plain = quickly(sound.encode, sound.decode, held_out)
+    for inputs in (2 * held_out - 1, lambda x: 2 * x - 1):
+        record = quickly(encode, sound.decode, held_out, inputs=inputs)
+        assert record["findings"] == []
+        assert record["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-3)
+    told = quickly(encode, sound.decode, held_out)
+    assert told["finding_names"] == ["input-range"]
+    assert told["read_as"]["inputs"] == "2 * x - 1"
+
+
+def test_each_image_meets_its_own_condition(sound, held_out):
+    """More images than are judged; a wrong row would add 9 to a code, or another image's number to a pixel."""
+    x = np.concatenate([held_out, held_out])[:700]
+    of = np.arange(len(x))
+
+    def encode(rows, c):
+        np.testing.assert_allclose(rows[:, :5], x[c[:, 0].astype(int), :5])
+        return sound.encode(rows)
+
+    record = quickly(encode, lambda z, c: sound.decode(z), x, condition=of[:, None])
+    assert record["findings"] == []
+    plain = quickly(sound.encode, sound.decode, x)
+    assert record["held_out"] == plain["held_out"]
+
+
+def test_the_exact_log_p_of_a_conditional_one(tmp_path, monkeypatch):
+    """The condition moves all logits: the mean over both kinds is that of two calls without a condition."""
+    rng = np.random.default_rng(0)
+    weights, x, kind = rng.standard_normal((2, 6)), rng.integers(0, 2, (20, 6)).astype("float32"), np.arange(20) % 2
+    encode = lambda rows, c=None: (0 * rows[:, :2], 0 * rows[:, :2])  # noqa: E731
+    record = examine(encode, lambda z, c: sigmoid(z @ weights + c), x, condition=kind[:, None], folder=tmp_path / "a")
+    apart = [
+        examine(encode, lambda z, one=one: sigmoid(z @ weights + one), x[kind == one], folder=tmp_path / str(one))
+        for one in (0, 1)
+    ]
+    exact = [each["evidence"]["exact"] for each in (record, *apart)]
+    assert exact[0] == pytest.approx((exact[1] + exact[2]) / 2, abs=1e-4)
+    assert abs(exact[1] - exact[2]) > 0.1
+
+
+def test_images_of_the_training_show_what_it_knows_by_heart(digits, held_out):
+    vae = Numpy(digits[:60], 10, hidden=128, steps=1500)
+    record = quickly(vae.encode, vae.decode, held_out, x_train=digits[:60])
+    assert record["finding_names"] == ["overfitting"]
+    elbo = [quickly(vae.encode, vae.decode, x)["held_out"]["elbo"] for x in (digits[:60], held_out)]
+    assert record["measured"]["generalisation_gap"] == pytest.approx(elbo[0] - elbo[1], abs=3)
+
+
+def test_the_draws_are_those_of_the_seed(sound, held_out):
+    one, again, other = (quickly(sound.encode, sound.decode, held_out[:50], seed=seed) for seed in (1, 1, 2))
+    assert one["held_out"] == again["held_out"]
+    assert one["held_out"]["elbo"] != other["held_out"]["elbo"]
+
+
+def test_the_quick_part_prints_and_writes_nothing(sound, held_out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    record = quickly(sound.encode, sound.decode, held_out[:50])
+    assert record["evidence"] is None
+    assert capsys.readouterr().out == ""
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_two_records_side_by_side(sound, digits, held_out, tmp_path):
+    """By the ELBO of the same images, in pairs; with records from a file, by the errors of both."""
+    poor = Numpy(digits, steps=100)
+    a, b = (quickly(vae.encode, vae.decode, held_out) for vae in (poor, sound))
+    result, back = compare(a, b), compare(b, a)
+    assert (result["better"], back["better"], compare(a, a)["better"]) == ("b", "a", None)
+    assert result["difference"] == pytest.approx(a["held_out"]["elbo"] - b["held_out"]["elbo"])
+    from_file = compare(json.loads(json.dumps(a)), json.loads(json.dumps(b)))
+    assert from_file["difference"] == pytest.approx(result["difference"])
+    assert from_file["error"] == pytest.approx(
+        math.hypot(a["held_out"]["standard_error_of_images"], b["held_out"]["standard_error_of_images"])
+    )
+    assert result["error"] < from_file["error"], "in pairs"
+    others = {"x": held_out[1:]}, {"likelihood": "gaussian", "sigma": 1}
+    for options, words in zip(others, ("images", "likelihood"), strict=True):
+        other = quickly(sound.encode, sound.decode, **({"x": held_out} | options))
+        with pytest.raises(UserError, match=f"their {words} differ"):
+            compare(b, other)
+
+
+# ---------------------------------------------------------------------------------------------------------------
 # What is refused, and the folder
 # ---------------------------------------------------------------------------------------------------------------
 
@@ -684,7 +825,7 @@ def test_outputs_that_are_refused(sound, tmp_path):
     x = np.random.default_rng(0).random((10, PIXELS))
     mean, log_var = sound.encode(x)
     for encode, decode, words in (
-        (lambda x: np.ones((10, 3)), None, r"encode gives ndarray of shape \(10, 3\), and must give z_mean, z_log_var"),
+        (lambda x: np.ones((10, 3)), None, r"encode gives ndarray of shape \(10, 3\): give z_mean, z_log_var"),
         (lambda x: (mean, log_var, mean, mean), None, "encode gives a tuple of 4"),
         (lambda x: (mean, log_var[:, :1]), None, r"z_log_var has shape \(10, 1\) and not \(10, 2\)"),
         (lambda x: (mean[:9], log_var), None, r"z_mean has shape \(9, 2\) and not \(10, 2\)"),

@@ -138,7 +138,7 @@ def elbo_of(decoder, x, z_mean, z_log_var, draws=100, seed=0):
 def log_joint(decoder, x, z1, z2, log_likelihood=evidence.bernoulli_log_likelihood):
     """log p(x, z) = log p(x|z) + log p(z) of images x (n, 784) on the grid of z1 (k,) and z2 (m,).
 
-    Returns (n, m, k), float32. log_likelihood as in evidence.log_sum_over.
+    Returns (n, m, k), float32. log_likelihood as in evidence.exact_log_evidence.
     """
     codes = np.stack(np.meshgrid(z1, z2), axis=-1).reshape(-1, 2).astype("float32")
     parts = []

@@ -30,14 +30,7 @@ def find(network, given, x):
     """
     if network.pixels != data.IMAGE_DIM:
         raise NotDenseError(f"{SHOWS}, and these images have {network.pixels:,}")
-    if given is None:
-        halves = [keras_layers(function) for function in network.functions.values()]
-        tried = [[*first, *second] for first in permutations(halves[0]) for second in permutations(halves[1])]
-    elif isinstance(given, Mapping) and {*given} == {*LAYERS}:
-        tried = [[pair for name in LAYERS for pair in pairs_in(given[name])]]
-    else:
-        tried = permutations(pairs_in(given)[:6])
-    chained = [layers for layers in tried if chain(layers, network.latent_dim)]
+    chained = [layers for layers in candidates(network, given) if chain(layers, network.latent_dim)]
     if given is not None and not chained:
         shapes = ", ".join(str(kernel.shape) for kernel, _ in pairs_in(given)) or "none"
         words = "layers= must hold five layers, a kernel (in, out) and a bias (out,) each, which chain"
@@ -48,20 +41,35 @@ def find(network, given, x):
     raise NotDenseError("its dense layers, with relu between them, do not give what encode and decode give")
 
 
+def candidates(network, given):
+    """Lists of layers to try: those given by name, all orders of those given otherwise, or of the Keras models'."""
+    if given is None:
+        first, second = (keras_layers(function) for function in network.functions.values())
+        return [[*one, *two] for one in permutations(first) for two in permutations(second)]
+    if isinstance(given, Mapping) and {*given} == {*LAYERS}:
+        return [[pair for name in LAYERS for pair in pairs_in(given[name])]]
+    return permutations(pairs_in(given)[:6])
+
+
 def pairs_in(thing):
     """All (kernel, bias) inside nested dicts, lists and tuples, as Flax and PyTorch's state_dict hold them."""
     if isinstance(thing, Mapping):
-        for kernel, turn in (("kernel", lambda k: k), ("weight", lambda k: k.T)):
-            names = [name for name in thing if str(name).split(".")[-1] == kernel]
-            both = [(thing[name], thing.get(str(name)[: -len(kernel)] + "bias")) for name in names]
-            if names:
-                return [(turn(k), b) for k, b in (floats(k, b) for k, b in both) if k.ndim == 2 and b.ndim == 1]
-        return [pair for part in thing.values() for pair in pairs_in(part)]
-    if isinstance(thing, list | tuple):
-        if len(thing) == 2 and [getattr(part, "ndim", None) for part in thing] == [2, 1]:
-            return [floats(*thing)]
-        return [pair for part in thing for pair in pairs_in(part)]
-    return []
+        if pairs := [*named_pairs(thing)]:
+            return pairs
+        thing = [*thing.values()]
+    elif isinstance(thing, list | tuple) and [getattr(part, "ndim", None) for part in thing] == [2, 1]:
+        return [floats(*thing)]
+    return [pair for part in thing for pair in pairs_in(part)] if isinstance(thing, list | tuple) else []
+
+
+def named_pairs(mapping):
+    """The pairs of a mapping whose names end in kernel or weight, each with its bias; PyTorch's weights are turned."""
+    for name, value in mapping.items():
+        last = str(name).split(".")[-1]
+        if last in ("kernel", "weight"):
+            kernel, bias = floats(value, mapping.get(str(name)[: -len(last)] + "bias"))
+            if kernel.ndim == 2 and bias.ndim == 1:
+                yield (kernel if last == "kernel" else kernel.T), bias
 
 
 def floats(kernel, bias):

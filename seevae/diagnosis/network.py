@@ -17,7 +17,7 @@ from seevae.images.converting import to_numpy
 from seevae.results.evidence import batches
 
 ROWS = 1000  # that a function is given at a time
-LARGEST_LOG_VAR, LARGEST_CODE = 60, 1e5
+LARGEST_LOG_VAR, LARGEST_CODE = 60, 1e3
 MEANS = ("z_mean", "mu", "loc", "mean", "embedding", "latent_mean", "means", "z_mu")
 LOG_VARS = ("z_log_var", "log_var", "logvar", "log_covariance", "log_variance", "z_logvar", "lv")
 DEVIATIONS = ("scale", "sigma", "std", "stddev", "z_scale", "z_std")
@@ -102,11 +102,10 @@ class Network:
         return np.concatenate(parts)
 
     def rows_of(self, of, count):
-        """Which rows of the condition belong to `count` rows: those asked for, their own, or the first one's."""
-        if of is not None:
-            return np.asarray(of)
-        own = self.condition is not None and count == len(self.condition)
-        return np.arange(count) if own else np.zeros(count, int)
+        """Which rows of the condition belong to `count` rows: those asked for, or the first ones, in their order."""
+        if of is not None or self.condition is None:
+            return np.zeros(count, int) if of is None else np.asarray(of)
+        return np.arange(count) % len(self.condition)
 
     def conditions(self, which):
         return () if self.condition is None else (self.condition[which],)
@@ -193,28 +192,31 @@ def fields_of(thing):
 
 def codes_of(given, n):
     """z_mean, z_log_var and perhaps z from what encode gave for n images; what it was, and the reading, if it says."""
-    if fields := fields_of(given):
-        mean = next((name for name in MEANS if name in fields), None)
-        for names, reading in ((LOG_VARS, AS_GIVEN), (DEVIATIONS, "a standard deviation")):
-            second = next((name for name in names if name in fields), None)
-            if mean and second:
-                parts = [array_of(fields[name], f"encode's {name}") for name in (mean, second)]
-                return parts, f"fields {mean} and {second}", None if reading == AS_GIVEN else reading
-        raise UserError(f"encode gives {kind_of(given)}: give z_mean, z_log_var and perhaps z, as a tuple.")
-    wanted = "give z_mean, z_log_var and perhaps z, as a tuple"
-    if isinstance(given, list | tuple) and len(given) in (2, 3):
-        parts = [
-            array_of(part, f"encode's {name}") for part, name in zip(given, ("z_mean", "z_log_var", "z"), strict=False)
-        ]
+    if (fields := fields_of(given)) and (found := codes_in(fields)):
+        return found
+    if not fields and isinstance(given, list | tuple) and len(given) in (2, 3):
+        names = ("z_mean", "z_log_var", "z")[: len(given)]
+        parts = [array_of(part, f"encode's {name}") for part, name in zip(given, names, strict=True)]
         if parts[0].ndim != 2:
-            raise UserError(
-                f"encode's z_mean has shape {parts[0].shape} and not ({n}, latent_dim): give it in that shape."
-            )
-        return parts, "z_mean, z_log_var" + (", z" if len(parts) == 3 else ""), None
-    if hasattr(given, "shape") and len(given.shape) == 2 and len(given) == n and given.shape[1] % 2 == 0:
+            shape = f"{parts[0].shape} and not ({n}, latent_dim)"
+            raise UserError(f"encode's z_mean has shape {shape}: give it in that shape.")
+        return parts, ", ".join(names), None
+    shape = () if fields else getattr(given, "shape", ())
+    if len(shape) == 2 and shape[0] == n and shape[1] % 2 == 0:
         array = array_of(given, "encode's output")
         return np.split(array, 2, axis=1), f"one array {array.shape}", None
-    raise UserError(f"encode gives {kind_of(given)}, and must give z_mean, z_log_var and perhaps z: {wanted}.")
+    raise UserError(f"encode gives {kind_of(given)}: give z_mean, z_log_var and perhaps z, as a tuple.")
+
+
+def codes_in(fields):
+    """What codes_of gives, of fields whose names say which they are, or None."""
+    mean = next((name for name in MEANS if name in fields), None)
+    for names, reading in ((LOG_VARS, None), (DEVIATIONS, "a standard deviation")):
+        second = next((name for name in names if name in fields), None)
+        if mean and second:
+            parts = [array_of(fields[name], f"encode's {name}") for name in (mean, second)]
+            return parts, f"fields {mean} and {second}", reading
+    return None
 
 
 def image_of(given, size):
@@ -225,10 +227,10 @@ def image_of(given, size):
     if not fields:
         return array_of(given, "decode's output")
     fits = [name for name, part in fields.items() if math.prod(getattr(part, "shape", ()) or (0,)) == size]
-    named = [name for name in fits if name in IMAGES]
-    if len(fits) != 1 and len(named) != 1:
+    chosen = fits if len(fits) == 1 else [name for name in fits if name in IMAGES]
+    if len(chosen) != 1:
         raise UserError(f"decode gives {kind_of(given)}: give the probabilities of the pixels alone.")
-    return array_of(fields[(fits if len(fits) == 1 else named)[0]], "decode's output")
+    return array_of(fields[chosen[0]], "decode's output")
 
 
 # -- Left as it was ----------------------------------------------------------------------------------------------------
@@ -278,31 +280,29 @@ def cell_is_full(cell):
 class Kept:
     """A context that puts networks into evaluation, and leaves them as they were: modes, buffers, moving statistics.
 
-    training: kinds of layers that were in training and behave otherwise there; changed: what was put back.
+    training: kinds of layers that were in training and behave otherwise there.
     """
 
     def __init__(self, *functions):
-        self.parts, self.training, self.changed, self.modes, self.kept = parts_behind(*functions), [], [], [], []
+        self.parts, self.training, self.modes, self.kept = parts_behind(*functions), [], [], []
 
     def __enter__(self):
         for part in self.parts:
             if hasattr(part, "named_buffers"):
                 self.modes += [(module, module.training) for module in part.modules()]
-                self.kept += [(name, buffer, buffer.detach().clone()) for name, buffer in part.named_buffers()]
+                self.kept += [(buffer, buffer.detach().clone()) for buffer in part.buffers()]
                 apart = [type(m).__name__ for m in part.modules() if m.training and differs_in_training(m)]
                 self.training += [name for name in dict.fromkeys(apart) if name not in self.training]
                 part.eval()
             else:
                 weights = [w for w in part.non_trainable_variables if w.dtype.startswith("float")]
-                self.kept += [(weight.path, weight, to_numpy(weight).copy()) for weight in weights]
+                self.kept += [(weight, to_numpy(weight).copy()) for weight in weights]
         return self
 
     def __exit__(self, *error):
-        for name, now, before in self.kept:
-            if np.array_equal(to_numpy(now), to_numpy(before), equal_nan=True):
-                continue
-            self.changed.append(name)
-            now.assign(before) if hasattr(now, "assign") else now.data.copy_(before)
+        for now, before in self.kept:
+            if not np.array_equal(to_numpy(now), to_numpy(before), equal_nan=True):
+                now.assign(before) if hasattr(now, "assign") else now.data.copy_(before)
         for module, training in self.modes:
             module.training = training
 

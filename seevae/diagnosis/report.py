@@ -9,8 +9,10 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -30,13 +32,22 @@ PANELS = 12  # latents that are shown at once
 WAYS, STEPS = 8, 11  # latents whose way is drawn, and its pictures
 
 
-def page(record, seen):
-    """The page as a string.
+class Seen(NamedTuple):
+    """What the page shows of the images."""
 
-    record: what examine returns. seen: x (n, pixels) float32, shape of an image, labels (n,) whole numbers, names of
-    the classes, z_mean and z_log_var (n, latent_dim), losses (n,), nats, of the images at z_mean, decode(z, of) ->
-    (m, pixels) where `of` are the images whose condition is used, (m,), and seed.
-    """
+    x: np.ndarray  # (n, pixels) float32
+    shape: tuple  # of an image
+    labels: np.ndarray  # (n,) whole numbers
+    names: tuple  # of the classes
+    z_mean: np.ndarray  # (n, latent_dim)
+    z_log_var: np.ndarray
+    losses: np.ndarray  # (n,), nats, at z_mean
+    decode: Callable  # z (m, latent_dim), of (m,), the images whose condition is used -> (m, pixels)
+    seed: int
+
+
+def page(record: dict, seen: Seen) -> str:
+    """The page of a record of examine, and of what was seen of its images."""
     shown = as_bytes(seen.x[:1], seen.shape) is not None
     plane = plane_of(seen) if shown and seen.z_mean.shape[1] == 2 else None
     parts = [heading(record), numbers(record, seen), latents(record, seen)]
@@ -56,17 +67,21 @@ def page(record, seen):
 # -- Images ------------------------------------------------------------------------------------------------------------
 
 
+def as_pictures(rows, shape):
+    """Images (m, pixels) as pictures.tile takes them, (m, h, w) or (m, h, w, 3); None where they are no pictures."""
+    shape = (28, 28) if tuple(shape) == (784,) else tuple(shape)
+    images = rows.reshape(len(rows), *shape)
+    if len(shape) == 3 and 1 in (shape[0], shape[-1]):
+        return images.squeeze(1 if shape[0] == 1 else 3)
+    if len(shape) == 3 and 3 in (shape[0], shape[-1]):
+        return images if shape[-1] == 3 else np.moveaxis(images, 1, 3)
+    return images if len(shape) == 2 else None
+
+
 def as_bytes(rows, shape):
     """Images (m, pixels) as bytes (m, h, w) or (m, h, w, 3), ink as 255 - grey; None where they are no pictures."""
-    shape = (28, 28) if tuple(shape) == (784,) else tuple(shape)
-    images = (255 * np.clip(rows, 0, 1)).round().astype("uint8").reshape(len(rows), *shape)
-    if len(shape) == 3 and 1 in (shape[0], shape[-1]):
-        images = images.squeeze(1 if shape[0] == 1 else 3)
-    elif len(shape) == 3 and shape[0] == 3:
-        images = np.moveaxis(images, 1, 3)
-    if images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3):
-        return shrunk(images if images.ndim == 4 else 255 - images)
-    return None
+    images = as_pictures((255 * np.clip(rows, 0, 1)).round().astype("uint8"), shape)
+    return None if images is None else shrunk(images if images.ndim == 4 else 255 - images)
 
 
 def shrunk(images):

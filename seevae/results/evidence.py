@@ -24,6 +24,7 @@ import numpy as np
 from seevae.images.converting import to_numpy
 
 LOG_2_PI = math.log(2 * math.pi)
+NOTHING = 30  # nats below the sum, where a part of it is left out
 EPSILON = np.float32(1e-7)  # to which probabilities are clipped, as in Keras's crossentropy
 
 
@@ -53,7 +54,12 @@ def in_batches(function, *arrays):
 def reconstruction_loss(x: np.ndarray, x_hat: Any) -> np.ndarray:
     """-log p(x|z) of Bernoulli pixels, x and probabilities x_hat (n, pixels): (n,) float64, nats."""
     x_hat = np.clip(to_numpy(x_hat), EPSILON, 1 - EPSILON)
-    return -(x * np.log(x_hat) + (1 - x) * np.log1p(-x_hat)).sum(axis=-1, dtype="float64")
+    log_0 = np.log(1 - x_hat)  # as exact as log1p but for 2e-8, and four times as fast
+    terms = np.log(x_hat)
+    terms -= log_0
+    terms *= x
+    terms += log_0
+    return -terms.sum(axis=-1, dtype="float64")
 
 
 def kl_of_latents(z_mean: Any, z_log_var: Any) -> np.ndarray:
@@ -125,7 +131,7 @@ def bernoulli_log_likelihood(x: np.ndarray, x_hat: Any) -> np.ndarray:
     as in the loss, so that all estimates here and the training loss agree.
     """
     x_hat = np.clip(to_numpy(x_hat), EPSILON, 1 - EPSILON)
-    log_0 = np.log1p(-x_hat)
+    log_0 = np.log(1 - x_hat)
     return x @ (np.log(x_hat) - log_0).T + log_0.sum(axis=-1)
 
 
@@ -210,28 +216,31 @@ def importance_weighted(
     return np.concatenate(estimates)
 
 
-def grid_codes(spacing, half_width, offset=(0.0, 0.0)):
-    """The points of a square grid over [-half_width, half_width]^2 as codes (points, 2), moved by `offset`."""
-    steps = round(2 * half_width / spacing)
-    axis = -half_width + spacing * np.arange(steps + 1)
-    z1, z2 = np.meshgrid(axis + offset[0], axis + offset[1])
-    return np.stack([z1.ravel(), z2.ravel()], axis=-1).astype("float32")
+def squares(start, stop, spacing):
+    """The points of a square grid over [start, stop)^2: (points, 2)."""
+    axis = start + spacing * np.arange(round((stop - start) / spacing))
+    return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 
 
-def log_sum_over(
-    codes: np.ndarray, decode: Callable, x: np.ndarray, log_likelihood: Callable = bernoulli_log_likelihood
+def tile_sums(
+    corners: np.ndarray, points: np.ndarray, decode: Callable, x: np.ndarray, log_likelihood: Callable
 ) -> np.ndarray:
-    """log sum_j p(x|z_j) N(z_j; 0, I) over codes z_j (points, 2), for images x (n, pixels). Returns (n,), float64.
+    """log sum_j p(x|z_j) N(z_j; 0, I) over the points of each tile, (tiles, 2) + (points, 2), for images x (n, pixels).
 
-    Memory is bounded: 4,096 codes by 1,000 images at a time, whatever the numbers of both.
+    Returns (n, tiles), float64. Memory is bounded: 4,096 codes by 1,000 images at a time, whatever the numbers of both.
     """
-    total = np.full(len(x), -np.inf)
-    for block in batches(codes, 4096):
-        log_prior = -0.5 * np.sum(block.astype("float64") ** 2 + LOG_2_PI, axis=-1).astype("float32")
-        x_hat = decode(block)
-        sums = [log_sum_exp(to_numpy(log_likelihood(images, x_hat)) + log_prior) for images in batches(x)]
-        total = np.logaddexp(total, np.concatenate(sums))
-    return total
+    sums = np.full((len(x), len(corners)), -np.inf)
+    for some in batches(points, 4096):
+        at_once = 4096 // len(some)
+        for first in range(0, len(corners), at_once):
+            codes = (corners[first : first + at_once, None] + some).reshape(-1, 2).astype("float32")
+            log_prior = -0.5 * np.sum(codes.astype("float64") ** 2 + LOG_2_PI, axis=-1).astype("float32")
+            x_hat = decode(codes)
+            for start in range(0, len(x), 1000):
+                each = to_numpy(log_likelihood(x[start : start + 1000], x_hat)) + log_prior
+                part = sums[start : start + 1000, first : first + at_once]
+                part[:] = np.logaddexp(part, log_sum_exp(each.reshape(*part.shape, len(some))))
+    return sums
 
 
 def exact_log_evidence(
@@ -240,41 +249,43 @@ def exact_log_evidence(
     """log p(x) = log of the integral of p(x|z) N(z; 0, I) over both latents, summed over a grid that refines itself.
 
     decode: codes (m, 2) -> what log_likelihood(x, output) needs; x: images (n, pixels).
-    The grid starts with a spacing of 0.1 over [-6, 6]^2. It is widened until a further ring adds less than a tenth
+    The grid starts with a spacing of 0.1 over [-5, 5]^2. It is widened by rings of 1 until one adds less than a tenth
     of `tolerance` nats, and its spacing is halved until the results change by less than `tolerance`, both in the
-    mean over images; a halving keeps the points that there are, and leaves out images that have settled.
+    mean over images. A halving keeps the points that there are, leaves out images that have settled, and tiles of
+    1 by 1 that hold less than exp(-30) of the sum of each image.
     Returns (log_p, change), each (n,), nats: the result, and what the last halving changed, an upper estimate of
     the grid's error. Raises ValueError for another number of latents than two, and ResolutionError where a spacing of
     0.00625 is too coarse or a half-width of 30 too narrow.
     """
     if getattr(decode, "input_shape", (None, 2))[-1] != 2:
         raise ValueError("The exact evidence needs two latents: use importance_weighted for any other number.")
-    spacing, half_width, ring = 0.1, 6.0, 2.0
-    total = log_sum_over(grid_codes(spacing, half_width), decode, x, log_likelihood)
-    grown = np.inf
+    spacing, half_width, grown = 0.1, 5, np.inf
+    corners, points = squares(-half_width, half_width, 1), squares(0, 1, spacing)
+    sums = tile_sums(corners, points, decode, x, log_likelihood)
     while grown >= tolerance / 10:
-        codes = grid_codes(spacing, half_width + ring)
-        outside = codes[np.abs(codes).max(axis=1) > half_width + spacing / 2]
-        wider = np.logaddexp(total, log_sum_over(outside, decode, x, log_likelihood))
-        grown, total = (wider - total).mean(), wider
-        if grown >= tolerance / 10:
-            half_width += ring
+        half_width += 1
         if half_width > 30:
             raise ResolutionError(f"log p(x) does not settle to {tolerance} nats: there are codes further out than 30.")
-    log_p = total + 2 * math.log(spacing)
-    change = np.full(len(x), np.inf)
+        ring = squares(-half_width, half_width, 1)
+        ring = ring[np.abs(ring + 0.5).max(axis=1) > half_width - 1]
+        wider = np.concatenate([sums, tile_sums(ring, points, decode, x, log_likelihood)], axis=1)
+        grown = (log_sum_exp(wider) - log_sum_exp(sums)).mean()
+        corners, sums = np.concatenate([corners, ring]), wider
+    log_p = log_sum_exp(sums) + 2 * math.log(spacing)
+    change, rows = np.full(len(x), np.inf), np.arange(len(x))
     while change.mean() >= tolerance:
-        unsettled = np.flatnonzero(change >= tolerance)
-        spacing /= 2
+        unsettled = change[rows] >= tolerance
+        rows, sums = rows[unsettled], sums[unsettled]
+        holds = (sums > log_sum_exp(sums)[:, None] - NOTHING).any(axis=0)
+        corners, sums, spacing = corners[holds], sums[:, holds], spacing / 2
         if spacing < 0.00625:
             raise ResolutionError(f"A grid of spacing {2 * spacing} does not give log p(x) to {tolerance} nats.")
-        for offset in ((spacing, 0.0), (0.0, spacing), (spacing, spacing)):
-            codes = grid_codes(2 * spacing, half_width, offset)
-            new = log_sum_over(codes, decode, x[unsettled], log_likelihood)
-            total[unsettled] = np.logaddexp(total[unsettled], new)
-        refined = total[unsettled] + 2 * math.log(spacing)
-        change[unsettled] = np.abs(refined - log_p[unsettled])
-        log_p[unsettled] = refined
+        between = [points + spacing * np.array(step) for step in ((1, 0), (0, 1), (1, 1))]
+        new = tile_sums(corners, np.concatenate(between), decode, x[rows], log_likelihood)
+        points, sums = np.concatenate([points, *between]), np.logaddexp(sums, new)
+        refined = log_sum_exp(sums) + 2 * math.log(spacing)
+        change[rows] = np.abs(refined - log_p[rows])
+        log_p[rows] = refined
     return log_p, change
 
 

@@ -1,0 +1,242 @@
+"""What examine is given, checked and in one form: images, what encode gets for them, and what their owner knows."""
+
+import contextlib
+import hashlib
+import math
+import operator
+import time
+
+import numpy as np
+
+from seevae.basics import UserError
+from seevae.diagnosis.diagnose import diagnose
+from seevae.diagnosis.findings import SILENT
+from seevae.diagnosis.network import Network
+from seevae.diagnosis.report import Seen
+from seevae.diagnosis.sentences import Finding
+from seevae.images.converting import check_unit, convert_labels, to_numpy
+from seevae.results import evidence
+
+FIRST = 1000  # images of which log p(x) is computed
+SAMPLES, IMPORTANCE_SAMPLES = 10, 100  # draws of z an image for the ELBO, and for the estimate of log p(x)
+SECONDS = 8  # that this estimate may take, about: else it is of fewer images
+
+
+class Given:
+    """Images x and what encode is given for them, and what their owner knows; and what is computed of them."""
+
+    def __init__(self, x, labels, seed, likelihood, sigma, beta, inputs, condition, x_train):
+        self.seed, self.beta = whole(seed), positive(beta, "beta")
+        self.x, own, self.found = images_of(x)
+        self.into = self.x if own is None else own
+        if inputs is not None:
+            self.into = rows_of(inputs, "inputs", self.x)
+        self.own = self.into is not self.x
+        self.condition = None if condition is None else rows_of(condition, "condition", self.x)
+        self.x_train = None if x_train is None else images_of(x_train, "x_train")[0]
+        self.labels, self.names = classes_of(labels, len(self.x))
+        self.likelihood, self.learned = likelihood_of(likelihood, sigma)
+        if self.x_train is not None and (self.own or self.condition is not None):
+            raise UserError("x_train is taken alone: without inputs= and condition=, which say nothing of its images.")
+        if self.x_train is not None and self.x_train.shape[1:] != self.x.shape[1:]:
+            shapes = f"x_train has images of {self.x_train.shape[1:]}, x of {self.x.shape[1:]}"
+            raise UserError(f"{shapes}: give both alike.")
+
+    @property
+    def flat(self):
+        return self.x.reshape(len(self.x), -1)
+
+    def network(self, encode, decode):
+        """The Network, which is asked once; for a learned sigma, the Likelihood is found now."""
+        is_bernoulli = self.likelihood.name == "bernoulli"
+        network = Network(encode, decode, self.x.shape[1:], self.condition, is_bernoulli, self.into.shape[1:])
+        if not is_bernoulli and self.learned:
+            rows = np.arange(len(self.x[:FIRST]))
+            left = self.flat[:FIRST] - network.decode(network.encode(self.into[:FIRST], rows)[0], rows)
+            self.likelihood = evidence.gaussian(max(float(np.sqrt(np.mean(left**2))), 1e-3))
+        return network
+
+    def diagnose(self, network):
+        own = (self.into,) if self.own else ()
+        return diagnose(network, self.x, self.likelihood, self.beta, self.x_train, own, self.seed)
+
+    def read_as(self, network):
+        return network.meaning | {"likelihood": self.likelihood.name, "sigma": self.likelihood.sigma, "beta": self.beta}
+
+    def functions(self, network):
+        """encode, decode and loss for the tools of `evidence`, of images by their numbers (n, 1), with any condition.
+
+        What their decode gives is the code, as only the loss knows of which image it is.
+        """
+
+        def loss(rows, z):
+            return self.likelihood.loss(self.flat[rows[:, 0]], network.decode(z, rows[:, 0]))
+
+        return (lambda rows: network.encode(self.into[rows[:, 0]], rows[:, 0])), (lambda z: z), loss
+
+    def numbers(self, network, quick):
+        """The numbers of the record: the ELBO, log p(x) of the first images, and the KL of each latent.
+
+        And the ELBO of each image, (n,).
+        """
+        n, start = len(self.x[:FIRST] if quick else self.x), time.perf_counter()
+        encode, decode, loss = self.functions(network)
+        losses, kl = evidence.elbo_terms(encode, decode, np.arange(n)[:, None], SAMPLES, self.seed, loss)
+        rate = (time.perf_counter() - start) / losses.size  # seconds a decoding
+        each = kl.mean(axis=0)
+        return {
+            "images": len(self.x),
+            "shape": list(self.x.shape[1:]),
+            "digest": hashlib.sha256(np.ascontiguousarray(self.x)).hexdigest()[:16],
+            "latent_dim": network.latent_dim,
+            "stopped": None,
+            "held_out": evidence.elbo_of(losses, kl),
+            "evidence": None if quick else self.log_p(network, losses, kl, rate),
+            "kl_of_latents": each.tolist(),
+            "latents_in_use": int((each > SILENT).sum()),
+        }, -(losses.mean(axis=0) + kl.sum(axis=1))
+
+    def log_p(self, network, losses, kl, rate):
+        """log p(x) of the first images: FIRST of them, or as many as SECONDS allow at `rate` seconds a decoding."""
+        n = min(FIRST, len(self.x), max(50, int(SECONDS / (IMPORTANCE_SAMPLES * rate))))
+        encode, decode, loss = self.functions(network)
+        rows, known = np.arange(n)[:, None], {"images": n} | evidence.elbo_of(losses[:, :n], kl[:n])
+        weighted = evidence.importance_weighted(encode, decode, rows, IMPORTANCE_SAMPLES, self.seed, loss)
+        known |= dict(
+            zip(("importance_weighted", "importance_weighted_error"), evidence.mean_and_error(weighted), strict=True)
+        )
+        known |= {"importance_samples": IMPORTANCE_SAMPLES, "exact": None, "exact_error": None, "gap": None}
+        if network.latent_dim == 2:
+            with contextlib.suppress(evidence.ResolutionError):
+                exact, error = self.exact(network, n)
+                known |= {"exact": exact, "exact_error": error, "gap": exact - known["elbo"]}
+        return known
+
+    def exact(self, network, n):
+        """The exact log p(x) of the first n images and its error, means; images of one condition at a time."""
+        kinds = np.zeros(n, int)
+        if self.condition is not None:
+            kinds = np.unique(self.condition[:n].reshape(n, -1), axis=0, return_inverse=True)[1].ravel()
+        found = np.zeros((2, n))
+        for of in (np.flatnonzero(kinds == kind) for kind in range(kinds.max() + 1)):
+            decode = lambda z, one=of[0]: network.decode(z, np.full(len(z), one))  # noqa: E731
+            found[:, of] = evidence.exact_log_evidence(decode, self.flat[of], log_likelihood=self.likelihood.pairs)
+        return tuple(found.mean(axis=1).tolist())
+
+    def seen(self, network):
+        """What the report page shows."""
+        rows = np.arange(len(self.x))
+        z_mean, z_log_var = network.encode(self.into, rows)
+        _, _, loss = self.functions(network)
+        losses = evidence.in_batches(lambda some, z: loss(some[:, None], z), rows, z_mean)
+
+        def decode(z, of=None):
+            return np.clip(network.decode(z, np.zeros(len(z), int) if of is None else of), 0, 1)
+
+        return Seen(self.flat, self.x.shape[1:], self.labels, self.names, z_mean, z_log_var, losses, decode, self.seed)
+
+
+# -- Checks ------------------------------------------------------------------------------------------------------------
+
+
+def whole(seed):
+    try:
+        if (number := operator.index(seed)) >= 0:
+            return number
+    except TypeError:
+        pass
+    raise UserError(f"seed={seed!r} is no whole number from 0 on: give one.")
+
+
+def positive(number, name):
+    with contextlib.suppress(TypeError, ValueError):
+        if math.isfinite(float(number)) and float(number) > 0:
+            return float(number)
+    raise UserError(f"{name}={number!r} is no number above 0: give one.")
+
+
+def likelihood_of(likelihood, sigma):
+    """The Likelihood that is meant, and whether its sigma is still to be found."""
+    if likelihood not in (None, "bernoulli", "gaussian") or (likelihood == "bernoulli" and sigma is not None):
+        words = 'give "bernoulli", or "gaussian" with sigma= a number or "learned"'
+        raise UserError(f"likelihood={likelihood!r} and sigma={sigma!r} do not fit: {words}.")
+    learned = sigma is None or (isinstance(sigma, str) and sigma == "learned")
+    if likelihood == "gaussian" or sigma is not None:
+        return evidence.gaussian(1.0 if learned else positive(sigma, "sigma")), learned
+    return evidence.BERNOULLI, False
+
+
+def images_of(x, name="x"):
+    """The images as float32 in [0, 1], what encode is given in their place, or None, and findings."""
+    x = array_of_images(x, name)
+    if x.ndim < 2 or 0 in x.shape[1:]:
+        raise UserError(f"{name} has shape {x.shape}: give (n, ...) floats in [0, 1], a row an image.")
+    if len(x) < 2:
+        raise UserError(f"{name} holds {len(x)} images, too few to judge by: give at least 2, better {FIRST:,}.")
+    own, found = None, []
+    if x.dtype.kind == "f" and -1 - 1e-4 < x.min() < -0.99 and 0.9 < x.max() < 1 + 1e-4:
+        own, x = np.clip(x, -1, 1).astype("float32"), np.clip((x + 1) / 2, 0, 1)
+        found = [Finding("input-range/minus")]
+    elif x.dtype.kind == "f" and x.size and x.min() < 0 and np.isfinite(x).all():
+        words = f"The images of {name} have values from {x.min():.4g} to {x.max():.4g}, and must be from 0 to 1"
+        advice = "scale them ((x + 1) / 2 if they go from -1 to 1), and give what encode was trained on as inputs="
+        raise UserError(f"{words}: {advice}.")
+    check_unit(x, f"The images of {name}")
+    if len(x) > 1 and (x == x[:1]).all():
+        raise UserError(
+            f"The {len(x):,} images of {name} are one and the same (from {x.min():.3g} to {x.max():.3g}): give others."
+        )
+    return x.astype("float32"), own, found
+
+
+def array_of_images(x, name):
+    """Images of an array of any library, a Dataset, a loader of batches, (image, label) pairs, or images and labels."""
+    try:
+        return to_numpy(x) if hasattr(x, "shape") else to_numpy(images_in(x))
+    except Exception as error:
+        kind, reason = type(x).__name__, " ".join(str(error).split())[:150]
+        raise UserError(
+            f"{name} is a {kind} that gives no array of images ({reason}): give (n, ...) floats."
+        ) from error
+
+
+def images_in(x):
+    """The images in something that holds them one by one, in batches, or in pairs."""
+    if isinstance(x, str | bytes | dict):
+        raise TypeError("no images, nor pairs")
+    loader, listed = hasattr(x, "batch_size") and hasattr(x, "dataset"), hasattr(x, "__len__")
+    parts = [x[i] for i in range(len(x))] if listed and hasattr(x, "__getitem__") and not loader else [*x]
+    shapes = [getattr(part, "shape", ()) for part in parts]
+    if len(parts) == 2 and len(shapes[0]) > 1 and shapes[1] == shapes[0][:1]:  # all images, and their labels
+        return parts[0]
+    if all(isinstance(part, list | tuple) and len(part) < 4 and hasattr(part[0], "shape") for part in parts):
+        parts = [part[0] for part in parts]
+    return (np.concatenate if loader else np.stack)([*map(to_numpy, parts)])
+
+
+def rows_of(value, name, x):
+    """inputs or condition, an array or a function of x, as a float32 array of its n rows; whole numbers stay so."""
+    try:
+        array = to_numpy(value(x.copy()) if callable(value) else value)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        raise UserError(f"{name} gives no array ({reason}): give numbers, a row for each image.") from error
+    if array.dtype.kind not in "fiub" or array.shape[:1] != (len(x),):
+        is_so = f"{name} has shape {array.shape} and dtype {array.dtype}"
+        raise UserError(f"{is_so}: give numbers, a row for each of {len(x)} images.")
+    return array.astype("float32") if array.dtype.kind in "fb" else array
+
+
+def classes_of(labels, n):
+    """Labels in any form as whole numbers from 0 on, (n,), and the names of the classes; none without labels."""
+    try:
+        labels = None if labels is None else to_numpy(labels)
+        if labels is not None and labels.dtype == object and all(isinstance(label, str) for label in labels.flat):
+            labels = labels.astype(str)
+        (numbers,), names = convert_labels([labels], [n], "this call")
+    except UserError:
+        raise
+    except Exception as error:
+        words = "labels must be (n,) whole numbers or short text"
+        raise UserError(f"The labels cannot be read ({type(error).__name__}): {words}.") from error
+    return numbers, names
