@@ -52,7 +52,7 @@ def test_a_whole_data_set_is_read_in_every_layout(write, said, arrays, tmp_path)
 
 
 @pytest.mark.parametrize(("columns_first", "said"), [(True, "transposed images turned"), (False, "upright already")])
-@pytest.mark.parametrize("ending", [".npz", ".npy", ".h5"])
+@pytest.mark.parametrize("ending", [".npz", ".npy", ".h5", ".csv"])
 def test_emnist_in_a_file_that_somebody_made_is_turned_if_it_lies(columns_first, said, ending, sample, tmp_path):
     """Real digits: upright ones are taller than wide."""
     digits = (255 * sample.x_train[:300]).round().astype("u1").reshape(-1, 28, 28)
@@ -62,6 +62,8 @@ def test_emnist_in_a_file_that_somebody_made_is_turned_if_it_lies(columns_first,
         h5py = pytest.importorskip("h5py")
         with h5py.File(path, "w") as file:
             file["train/images"] = written
+    elif ending == ".csv":
+        np.savetxt(path, written.reshape(-1, 784), "%d", ",")
     else:
         (np.savez if ending == ".npz" else np.save)(path, written)
     dataset = load_data(path)

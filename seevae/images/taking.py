@@ -133,15 +133,15 @@ def upright(path, pairs, items, said):
     """The pairs with rows and columns of the images exchanged, where their data set is known to have them so.
 
     It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of EMNIST, they may be
-    upright already: letters and digits are taller than wide.
+    upright already: letters and digits are taller than wide, but less than twice.
     """
     named = next(filter(None, map(known_as_turned, items)), None)
     if not named and not any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
         return pairs
     name, published = named or ("EMNIST", False)
     pairs = [(with_channel_last(x, path), y) for x, y in pairs]
-    tall = tallness(pairs[0][0]) if name == "EMNIST" and not published else 1
-    if tall > CLEAR:
+    tall = tallness(pairs[0][0]) if name == "EMNIST" else 1
+    if CLEAR < tall < 2:
         said[f"{name}'s images are {tall:.2f} times as tall as wide: upright already, not turned"] = None
         return pairs
     sure = published or tall < 1 / CLEAR
