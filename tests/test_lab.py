@@ -63,6 +63,17 @@ def test_without_the_trick_no_gradient_reaches_the_encoder(sample):
     assert still == [True, False]
 
 
+@pytest.mark.parametrize("of", ["z_mean", "z_log_var"])
+def test_the_shown_gradients_are_those_of_finite_differences(of, trained, sample, monkeypatch):
+    shown = []
+    monkeypatch.setattr(trick, "table", lambda header, rows: shown.extend(rows))
+    trick.trick_on_and_off(trained[0], sample.x_test[1], of)
+    with_trick, without, differences = ([float(cell.replace("−", "-")) for cell in row[1:]] for row in shown)
+    assert with_trick == pytest.approx(differences, abs=0.15, rel=0.02)  # both are shown with one decimal
+    assert any(with_trick)
+    assert without == [0.0, 0.0]
+
+
 def test_new_encoder_leaves_the_decoder_alone(autoencoder, sample):
     decoder = autoencoder.get_layer("decoder")
     vae = lab.new_encoder(decoder, sample.x_train[:200], SHORT, encoder_units=300)

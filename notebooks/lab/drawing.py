@@ -186,6 +186,6 @@ def keep(figure, dataset, name, colours=None):
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)
     small = PIL.Image.open(png).convert("RGB")
-    if colours:  # fewer bytes, where a picture has few colours
-        small = small.quantize(colours, dither=PIL.Image.Dither.NONE)
+    if colours:  # fewer bytes; MAXCOVERAGE keeps colours of few pixels, as those of a legend
+        small = small.quantize(colours, method=PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE)
     small.save(ROOT / "figures" / name, optimize=True)

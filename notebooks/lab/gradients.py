@@ -159,7 +159,7 @@ def deviations(drawn, estimator, right):
     return (each.mean(axis=1) - right) / (each.std(axis=1, ddof=1) / math.sqrt(each.shape[1]))
 
 
-def black_box_table(decoder, digits, losses, draws=10_000):
+def black_box_table(decoder, digits, losses, draws=2000):
     """Show how often each estimator, under each of {name: loss}, is right: within two standard errors of differences.
 
     For the first 20 of the Digits, all four parts of the gradient of each.
