@@ -204,14 +204,19 @@ def images_in(x):
     """The images in something that holds them one by one, in batches, or in pairs."""
     if isinstance(x, str | bytes | dict):
         raise TypeError("no images, nor pairs")
-    loader, listed = hasattr(x, "batch_size") and hasattr(x, "dataset"), hasattr(x, "__len__")
-    parts = [x[i] for i in range(len(x))] if listed and hasattr(x, "__getitem__") and not loader else [*x]
+    is_loader = hasattr(x, "batch_size") and hasattr(x, "dataset")
+    by_number = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not is_loader
+    parts = [x[i] for i in range(len(x))] if by_number else [*x]
     shapes = [getattr(part, "shape", ()) for part in parts]
     if len(parts) == 2 and len(shapes[0]) > 1 and shapes[1] == shapes[0][:1]:  # all images, and their labels
         return parts[0]
-    if all(isinstance(part, list | tuple) and len(part) < 4 and hasattr(part[0], "shape") for part in parts):
-        parts = [part[0] for part in parts]
-    return (np.concatenate if loader else np.stack)([*map(to_numpy, parts)])
+    firsts = [part[0] for part in parts if is_pair(part)]
+    images = [*map(to_numpy, firsts if len(firsts) == len(parts) else parts)]
+    return np.concatenate(images) if is_loader else np.stack(images)
+
+
+def is_pair(part):
+    return isinstance(part, list | tuple) and len(part) in (1, 2, 3) and hasattr(part[0], "shape")
 
 
 def rows_of(value, name, x):
