@@ -112,7 +112,7 @@ collapse/nearly wrong: Posterior collapse: the codes carry next to nothing, {kl:
 
 # Are draws of q as good as it says?
 repeated-noise wrong: The noise of the training repeats: with one epsilon in all images, {length:.1f} long, <lower>
-    than at z_mean; <fresh>.
+    than at z_mean and at draws; <fresh>.
 uniform-noise wrong: The noise of the training lay around {place:.2f} sigma in all {count:.0f} latents in use, where
     the loss is {gain:.1f} ± {error:.1f} nats lower than at z_mean: uniform noise from 0 to 1; draw it from N(0, 1).
 no-noise wrong: <cost>; <draw>
