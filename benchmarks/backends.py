@@ -23,18 +23,10 @@ from pathlib import Path
 
 import record
 from record import ROOT
+from tables import BACKEND_NAMES, WAYS, backends_tables
 
 SEEDS = (0, 1, 2)
 EPOCHS = 6
-NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
-WAYS = {  # name: (backend, devices in each process, processes)
-    "TensorFlow, one device": ("tensorflow", 1, 1),
-    "TensorFlow, two devices": ("tensorflow", 2, 1),
-    "JAX, one device": ("jax", 1, 1),
-    "JAX, two devices": ("jax", 2, 1),
-    "JAX, two processes": ("jax", 1, 2),
-    "PyTorch, one device": ("torch", 1, 1),
-}
 SIMULATED = """
 import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
@@ -128,34 +120,12 @@ def exchange(data, scratch):
             continue
         place, found[saved] = scratch / saved, {}
         run(name, data, 0, place)
-        for loaded in NAMES:
+        for loaded in BACKEND_NAMES:
             options = ["--data", data, "--load", str(place / "vae.keras"), "--evidence-images", "0"]
             finish(start(loaded, [*options, "--output", str(scratch / "loaded")]))
             found[saved][loaded] = json.loads((scratch / "loaded" / "metrics.json").read_text())["held_out"]
             shutil.rmtree(scratch / "loaded")
     return found
-
-
-def tables(results):
-    """The tables of benchmarks/README.md, as Markdown lines."""
-    lines = ["| backend, devices | loss = -ELBO, three seeds | mean | seconds an epoch | peak memory, MiB |"]
-    lines += ["|---|---|---|---|---|"]
-    for name in (name for name in WAYS if name in results["ways"]):
-        runs = results["ways"][name]
-        losses = [-run["held_out"]["elbo"] for run in runs]
-        seconds = statistics.median(run["epoch"] for run in runs)
-        peak, before = max(run["peak_mib"] for run in runs), results["importing"][WAYS[name][0]]
-        lines.append(
-            f"| {name} | {', '.join(f'{loss:.2f}' for loss in losses)} | {statistics.mean(losses):.2f}"
-            f" | {seconds:.1f} | {peak:,.0f} ({peak - before:,.0f} beyond importing) |"
-        )
-    exchanged = results["exchange"]
-    lines += ["", f"| saved on | {' | '.join(f'loaded on {NAMES[name]}' for name in exchanged)} |"]
-    lines += ["|---" * (1 + len(exchanged)) + "|"]
-    for saved, by in exchanged.items():
-        cells = [f"{-held['elbo']:.3f} ± {held['standard_error']:.3f}" for held in by.values()]
-        lines.append(f"| {NAMES[saved]} | {' | '.join(cells)} |")
-    return lines
 
 
 def measure(results, name, data):
@@ -171,4 +141,4 @@ def measure(results, name, data):
 
 
 if __name__ == "__main__":
-    record.main(__file__, __doc__, [*WAYS, "exchange"], measure, tables)
+    record.main(__file__, __doc__, [*WAYS, "exchange"], measure, backends_tables)

@@ -1,6 +1,7 @@
 """How fast the explorer is: its frames while someone paints, its opening, its training, and what the replay costs.
 
     python benchmarks/explorer.py [--data FILE.npz] [--epochs N]
+    python benchmarks/explorer.py --page figures/explorer.html
 
 Trains a default model with a Replay, opens its page in headless Chromium, paints five digits with the mouse, and writes
 benchmarks/explorer.json. Needs playwright and Chromium or Chrome. A few minutes on two cores.
@@ -8,22 +9,35 @@ benchmarks/explorer.json. Needs playwright and Chromium or Chrome. A few minutes
 A frame is timed in the page, from the browser's call for it until it has drawn, laid out and painted: that is when a
 message posted in the frame arrives. Everything is on the page: all panels, the exact loss, and the true posterior.
 While the page trains, what counts is how long a reader waits from one frame to the next: 16.7 ms are 60 a second.
+
+The steps are timed in the whole page, from "New weights" on, in Chromium and in Firefox (where it is installed), with
+the kernel in WebAssembly and, for comparison, without it: SECONDS each. --page measures all but the recording, with the
+weights and images of a page that there is and the scripts as they are. On an otherwise idle machine.
 """
 
 import argparse
+import functools
+import http.server
 import itertools
 import json
+import math
+import queue
+import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+RECORD = HERE / "explorer.json"
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
 import numpy as np
+from tables import NAMED
 
 import vae_mnist
 from seevae.images import data
@@ -170,23 +184,104 @@ def measure_page(html):
     }
 
 
-def table(record):
-    """The table of benchmarks/README.md, as Markdown lines."""
-    page = record["page"]
+# Presses "New weights" and notes each report: [seconds since then, steps, held-out loss]; posts them all after a while.
+PRESS = """
+  let start;
+  const reports = [];
+  explorer.panel({ place: "train-panel", needs: ["training"], draw() {
+    const { last, running } = explorer.training;
+    if (last && running) reports.push([(performance.now() - start) / 1000, last.steps, sumOf(last.held)]);
+  } });
+  setTimeout(() => {
+    start = performance.now();
+    byId("train-new").click();
+  }, 2000);
+  setTimeout(() => {
+    const browser = /(Chrome|Firefox)[/][0-9.]+/.exec(navigator.userAgent)[0];
+    fetch("/found", { method: "POST", body: JSON.stringify({ browser, reports }) });
+  }, 2000 + SECONDS);
+"""
+SECONDS = 10  # for which each browser trains
+
+
+class Host(http.server.BaseHTTPRequestHandler):
+    """Gives a page to a browser, and keeps what the page posts."""
+
+    def __init__(self, body, found, *more):
+        self.body, self.found = body, found
+        super().__init__(*more)
+
+    def do_GET(self):
+        self.answer(self.body)
+
+    def do_POST(self):
+        self.found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.answer(b"")
+
+    def answer(self, content):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *words):
+        pass
+
+
+def browsers():
+    """The commands of the browsers that are installed, to be followed by the folder of a profile and an address."""
+    names = [("chromium", "chromium-browser", "google-chrome"), ("firefox-esr", "firefox")]
+    found = [next(filter(None, map(shutil.which, some)), None) for some in names]
+    alone = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--user-data-dir"]
     return [
-        "| what | measured |",
-        "|---|---|",
-        f"| size of the page, MB | {page['bytes'] / 1e6:.2f} |",
-        f"| seconds until it can be used | {page['usable_s']:.1f} |",
-        f"| seconds until the posterior is there | {page['posterior_s']:.1f} |",
-        f"| seconds until it is on its finest grid | {page['finest_grid_s']:.1f} |",
-        f"| a frame while painting, ms, median | {page['painting']['median_ms']:.1f} |",
-        f"| a frame while painting, ms, 95th percentile | {page['painting']['percentile_95_ms']:.1f} |",
-        f"| training in the page: a step, ms | {1000 / page['training']['steps_per_s']:.0f} |",
-        f"| from frame to frame while it trains, ms, median | {page['training']['between_frames']['median_ms']:.1f} |",
-        f"| the same, 95th percentile | {page['training']['between_frames']['percentile_95_ms']:.1f} |",
-        f"| recording the replay, share of the training time | {100 * record['recording']['share']:.1f} % |",
+        [path, "--headless", *options]
+        for path, options in zip(found, (alone, ["--no-remote", "--profile"]), strict=True)
+        if path
     ]
+
+
+def measure_steps(html, browser, seconds=SECONDS, kernel=True):
+    """The reports of a training from new weights in a browser; the page is without its policy, as it posts them."""
+    html = re.sub(r'<meta http-equiv="Content-Security-Policy" content="[^"]*">', "", html)
+    if not kernel:
+        html = html.replace("WebAssembly.instantiate(", "WebAssembly.refused(")
+    body = html.replace("</body>", f"<script>{PRESS.replace('SECONDS', str(1000 * seconds))}</script></body>").encode()
+    found = queue.Queue()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Host, body, found))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        place = [f"{browser[-1]}={profile}"] if browser[-1] == "--user-data-dir" else [browser[-1], profile]
+        command = [*browser[:-1], *place, f"http://127.0.0.1:{server.server_port}/"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            return found.get(timeout=seconds + 60)
+        finally:
+            process.terminate()
+            process.wait()
+            server.shutdown()
+
+
+def pace(reports):
+    """What reports say of a training: the time of a step (a median over the pairs of reports), and how far it came."""
+    times = [1000 * (b[0] - a[0]) / (b[1] - a[1]) for a, b in itertools.pairwise(reports) if b[1] > a[1]]
+    named = min((moment for moment, steps, _ in reports if steps >= NAMED), default=None)
+    seconds, steps, loss = reports[-1]
+    return {
+        "step_ms": statistics.median(times or [math.nan]),
+        f"until_step_{NAMED}_s": named,
+        "end": {"seconds": seconds, "steps": steps, "held_out_loss": loss},
+    }
+
+
+def step_times(html):
+    """What measure_steps finds in each browser, with the kernel and without it."""
+    times = []
+    for browser in browsers():
+        found = {way: measure_steps(html, browser, kernel=way == "kernel") for way in ("kernel", "javascript")}
+        paces = {way: pace(one["reports"]) for way, one in found.items()}
+        times.append({"browser": found["kernel"]["browser"]} | paces)
+    return times
 
 
 def main():
@@ -194,13 +289,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--page", type=Path, help="measure this page, with the scripts as they are; train none")
     args = parser.parse_args()
+    if args.page:
+        contents = re.search(r'id="contents">(.*?)</script>', args.page.read_text(encoding="utf-8"), re.DOTALL)[1]
+        return keep(json.loads(RECORD.read_text()), explorer.assemble(json.loads(contents)))
     dataset = data.load_data(args.data)
     vae, replay, recording = train(dataset, args.epochs)
     html = explorer.page(*vae_mnist.halves(vae), dataset, pictures.CLASS_COLOURS, replay, f"trained on {dataset.name}")
     record = {"device": devices.describe()["device"], "dataset": dataset.name, "recording": recording}
-    record["page"] = measure_page(html)
-    (HERE / "explorer.json").write_text(json.dumps(record, indent=1) + "\n")
+    keep(record, html)
+
+
+def keep(record, html):
+    """Measure the page, and write it into the record."""
+    record |= {"page": measure_page(html), "steps": step_times(html)}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import record
+from tables import TO_TARGET, race_tables
 
 HERE = Path(__file__).resolve().parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -45,7 +46,6 @@ SPEED = {  # contestant: (Keras backend or None, packages that it needs)
     "matrix products alone": (None, ["tensorflow"]),
 }
 COPIES = (1, 2, 4, 8, 34)  # of the 60,000 images: up to 2,040,000
-TO_TARGET = ("ours to the author's loss", "author's recipe, fit as it comes")
 
 
 # -- The contestants: each returns (seconds of each epoch, training loss of the last epoch, Keras model or None) -----
@@ -257,43 +257,6 @@ def race(data, rounds):
     return {"speed": speed, "to_target": to_target, **growth, "cores": os.cpu_count()}
 
 
-def ratio(results, part, name, rival, key):
-    """The median over the rounds of name's number in units of its rival's in the same round."""
-    pairs = zip(results[part][name], results[part][rival], strict=True)
-    return statistics.median(mine[key] / other[key] for mine, other in pairs)
-
-
-def tables(results):
-    """The tables of benchmarks/README.md, as Markdown lines."""
-    speed, fit = results["speed"], "Keras fit as it comes"
-    lines = ["| contestant | seconds an epoch | of Keras fit as it comes | loss after 5 epochs |", "|---|---|---|---|"]
-    for name, turns in speed.items():
-        seconds = statistics.median(t["epoch"] for t in turns)
-        loss = "" if turns[0]["train_loss"] is None else f"{statistics.median(t['train_loss'] for t in turns):.1f}"
-        lines.append(f"| {name} | {seconds:.2f} | {ratio(results, 'speed', name, fit, 'epoch'):.2f} | {loss} |")
-    lines += ["", "| to the author's 150.44 | seconds, with compilation | test loss |", "|---|---|---|"]
-    for name, turns in results["to_target"].items():
-        seconds = statistics.median(t["total"] for t in turns)
-        lines.append(f"| {name} | {seconds:.0f} | {statistics.median(t['test_loss'] for t in turns):.2f} |")
-    share = ratio(results, "to_target", *TO_TARGET, "total")
-    lines += [
-        "",
-        f"Ours takes {100 * share:.0f} % of the time of `fit` (1/{1 / share:.1f}).",
-        "",
-        "| images | seconds an epoch | peak memory, MiB |",
-    ]
-    lines += ["|---|---|---|"]
-    for copies, t in results["images"].items():
-        lines.append(f"| {60_000 * int(copies):,} | {t['epoch']:.2f} | {t['peak_mib']:,.0f} |")
-    sizes = [60_000 * int(copies) for copies in results["images"]]
-    peaks = [2**20 * t["peak_mib"] for t in results["images"].values()]
-    further = (peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0])
-    lines += ["", f"A further image takes {further:,.0f} bytes: 784 are its pixels."]
-    lines += ["", "| batch | seconds an epoch | peak memory, MiB |", "|---|---|---|"]
-    lines += [f"| {batch} | {t['epoch']:.2f} | {t['peak_mib']:,.0f} |" for batch, t in results["batches"].items()]
-    return lines
-
-
 def picture(results):
     """Bars of the epoch times, and the growth with images and batch."""
     from matplotlib.figure import Figure
@@ -349,7 +312,7 @@ def main():
         results = race(args.data, args.rounds)
     record.save(path, results)
     picture(results).savefig(HERE / "race.png")
-    print("\n".join(tables(results)))
+    print("\n".join(race_tables(results)))
 
 
 if __name__ == "__main__":

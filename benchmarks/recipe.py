@@ -8,9 +8,9 @@ that). About 35 minutes on two cores.
 """
 
 import math
-import statistics
 
 import record
+from tables import NOTHING, recipe_table
 
 import vae_mnist
 from seevae.images.data import Images, load_data
@@ -20,7 +20,6 @@ from vae_mnist import keras
 
 SEEDS = (0, 1, 2)
 TRAININGS = {"30 epochs": 30, "6 epochs": 6, "the sample, 30 epochs": 30}
-NOTHING = "nothing: the default recipe"
 WITHOUT = {  # what the recipe has: what it has instead
     NOTHING: {},
     "the look ahead: Adam in place of Nadam": {"optimizer": "adam"},
@@ -52,24 +51,6 @@ def loss_without(changes, x, epochs, seed):
     return -vae_mnist.evaluate_elbo(vae, x[n:], samples=10)["elbo"]
 
 
-def lost(losses, default):
-    """What is lost, nats per image, seed by seed: the mean and its standard error over the seeds."""
-    differences = [loss - best for loss, best in zip(losses, default, strict=True)]
-    return statistics.mean(differences), statistics.stdev(differences) / len(differences) ** 0.5
-
-
-def table(results):
-    """The table of docs/recipe.md, as Markdown lines, nats per image."""
-    columns = results["losses"]
-    lines = [f"| without | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
-    cells = [f"loss {statistics.mean(losses[NOTHING]):.2f}" for losses in columns.values()]
-    lines.append(f"| {NOTHING} | {' | '.join(cells)} |")
-    for name in [name for name in WITHOUT if name != NOTHING]:
-        cells = ["{:+.2f} ± {:.2f}".format(*lost(losses[name], losses[NOTHING])) for losses in columns.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
-
-
 def measure(results, training, path):
     """Train with each part of the recipe taken out, with each seed."""
     dataset = load_data("sample" if "sample" in training else path)
@@ -82,4 +63,4 @@ def measure(results, training, path):
 
 
 if __name__ == "__main__":
-    record.main(__file__, __doc__, TRAININGS, measure, table)
+    record.main(__file__, __doc__, TRAININGS, measure, recipe_table)

@@ -24,11 +24,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent))  # behind PYTHONPATH, which may hold another version to judge
+sys.path += [str(HERE.parent), str(HERE.parent / "tests")]  # behind PYTHONPATH, which may hold another version to judge
+from tables import RIGHT, fault_table, outcome, right_table
+
 PATH = HERE / "zoo.json"
 BACKENDS = {"RIGHT": "tensorflow", "PyTorch": "torch", "JAX": "jax", "Keras": "tensorflow"}
-RIGHT, COLUMNS = "RIGHT", ("PyTorch", "JAX", "Keras")
-LOUD = ("wrong", "look")
 
 
 def slug(name):
@@ -56,17 +56,6 @@ def said_of(encode, decode, x, options):
     details = zip(record["finding_details"], record["findings"], strict=True)
     numbers = {name: round(record["held_out"][name], 1) for name in ("elbo", "kl_loss")}
     return [[one["name"], one["severity"], sentence] for one, sentence in details], numbers
-
-
-def outcome(said, names=(), also=(), says="", refused=""):
-    """named, silent, or wrong (another fault's name, or a cause that does not fit), from what examine said."""
-    if said and said[0][0] == "refused":
-        return "named" if refused and re.search(refused, said[0][2]) else "wrong"
-    named = [sentence for name, _, sentence in said if name in names]
-    other = [name for name, severity, _ in said if severity in LOUD and name not in {*names, *also}]
-    if other or (named and says and not any(re.search(says, sentence) for sentence in named)):
-        return "wrong"
-    return "named" if named else "silent"
 
 
 def fault_runs(framework, args, x_train, x_test):
@@ -139,48 +128,6 @@ def work(args):
 
 
 # -- All of them -------------------------------------------------------------------------------------------------------
-
-
-def right_table(rows):
-    """The right networks, as Markdown lines: their ELBO and KL over the seeds, and what was said of any."""
-    rows = [row for row in rows if row["framework"] == RIGHT]
-    lines = ["| right network | seeds | ELBO | KL | said of it |", "|---|---|---|---|---|"]
-    for what in dict.fromkeys(row["what"] for row in rows):
-        runs = [row for row in rows if row["what"] == what]
-        names = sorted({f"{name} ({severity})" for run in runs for name, severity, _ in run["said"]})
-        wrong = sum(run["outcome"] == "wrong" for run in runs)
-        cells = [what, str(len(runs)), *(spread(runs, name) for name in ("elbo", "kl_loss"))]
-        cells.append((", ".join(names) or "nothing") + (f"; {wrong} blamed" if wrong else ""))
-        lines.append(f"| {' | '.join(cells)} |")
-    blamed = sum(row["outcome"] == "wrong" for row in rows)
-    return [*lines, "", f"Of {len(rows)} right networks {blamed} were blamed."]
-
-
-def spread(runs, name):
-    """From the lowest to the highest of some runs."""
-    values = [run[name] for run in runs if name in run]
-    if not values:
-        return ""
-    return f"{min(values):.1f}" + (f" to {max(values):.1f}" if len(values) > 1 else "")
-
-
-def fault_table(rows):
-    """The faults, as Markdown lines; a star where a fault leaves little trace."""
-    rows = [row for row in rows if row["framework"] != RIGHT]
-    columns = [column for column in product(COLUMNS, (2, 20)) if any(of(row) == column for row in rows)]
-    lines = [f"| fault | {' | '.join(f'{framework}, {latents}' for framework, latents in columns)} |"]
-    lines.append("|---" * (1 + len(columns)) + "|")
-    for what in dict.fromkeys(row["what"] for row in rows):
-        here = {of(row): row["outcome"] + ("" if row["trace"] else " *") for row in rows if row["what"] == what}
-        lines.append(f"| {what} | {' | '.join(here.get(column, '') for column in columns)} |")
-    seen, unseen = ([row["outcome"] for row in rows if row["trace"] == trace] for trace in (True, False))
-    counted = ", ".join(f"{seen.count(word)} {word}" for word in ("named", "silent", "wrong"))
-    lines += ["", f"Of {len(seen)} that can be seen: {counted}."]
-    return [*lines, f"Of {len(unseen)} that leave little trace (*): {unseen.count('wrong')} wrong."]
-
-
-def of(row):
-    return row["framework"], row["latents"]
 
 
 def key(row):

@@ -13,7 +13,21 @@ from seevae.results import explorer, pictures
 from seevae.results.replay import Replay
 
 COLOURS = pictures.CLASS_COLOURS
+PATIENCE = 120  # seconds: a test fails by what a page does, not by how fast a machine is
 SEVEN = [(0.3, 0.2), (0.6, 0.2), (0.45, 0.5)]
+
+
+def blank_page(browser, before=None, **settings):
+    """A page that gathers what is said on its console, and its errors; before: a script that runs before its own."""
+    context = browser.new_context(**settings)
+    context.set_default_timeout(1000 * PATIENCE)
+    page = context.new_page()
+    page.said = []
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    if before:
+        page.add_init_script(before)
+    return page
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +46,8 @@ def open_page(browser, tmp_path_factory):
         path = tmp_path_factory.mktemp("page") / "explorer.html"
         path.write_text(html, encoding="utf-8")
         settings = {"viewport": {"width": 1360, "height": 900}, "reduced_motion": "reduce"} | settings
-        page = browser.new_context(**settings).new_page()
-        page.said = []
-        page.on("console", lambda message: page.said.append(message.text))
-        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page = blank_page(browser, before, **settings)
         page.on("request", lambda request: page.said.append(request.url) if request.url[:4] == "http" else None)
-        if before:
-            page.add_init_script(before)
         page.goto(path.as_uri() + address)
         return page
 
@@ -60,7 +69,7 @@ def visit(open_page):
 
 
 @pytest.fixture(scope="session")
-def page_replay(sample):
+def replay(sample):
     """What the callback records of two epochs of a small model on 1,000 images; the model is its `trained`."""
     vae_mnist.keras.utils.set_random_seed(0)
     recorder = Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
@@ -70,25 +79,25 @@ def page_replay(sample):
 
 
 @pytest.fixture(scope="session")
-def page_html(page_replay, sample):
+def page_html(replay, sample):
     """The page of that model."""
-    return explorer.page(
-        *vae_mnist.halves(page_replay.trained), sample, COLOURS, page_replay, origin="trained on the sample"
-    )
+    return explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS, replay, origin="trained on the sample")
 
 
 @pytest.fixture(scope="module")
 def shared_page(open_page, page_html):
     """One page for the tests of a file."""
     page = open_page(page_html)
-    until(page, "explorer.refined || explorer.posterior !== null", 60)
+    until(page, "explorer.posterior !== null")
     return page
 
 
 @pytest.fixture
 def page(shared_page):
     """The shared page, back at a first digit, on the first tab."""
-    shared_page.evaluate("() => { explorer.tab = 'new'; explorer.shown = 'probability'; explorer.under = false; }")
+    shared_page.evaluate(
+        "() => { explorer.tab = 'new'; explorer.shown = 'probability'; explorer.under = false; scrollTo(0, 0); }"
+    )
     pick(shared_page, 3, 6)
     yield shared_page
     assert shared_page.said == [], "the console stays silent, and nothing is loaded"
@@ -106,12 +115,16 @@ def show(page, tab):
     settle(page)
 
 
-def until(page, condition, seconds=20):
-    """Wait until a JavaScript expression holds. (Playwright's own way needs eval, which the page's policy forbids.)"""
-    end = time.monotonic() + seconds
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, f"not within {seconds} s: {condition}"
+def until(page, condition):
+    """Wait until a JavaScript expression holds, or a function returns true; then let the page draw what has changed.
+
+    (Playwright's own way needs eval, which the page's policy forbids.)
+    """
+    end = time.monotonic() + PATIENCE
+    while not (condition() if callable(condition) else page.evaluate(condition)):
+        assert time.monotonic() < end, f"not within {PATIENCE} s: {condition}"
         page.wait_for_timeout(50)
+    settle(page)
 
 
 def settle(page):
@@ -189,3 +202,10 @@ def swipe(page, selector, places):
             session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     settle(page)
+
+
+def scroll(page, act):
+    """Do what scrolls the page, and wait until it is at rest: it rolls on after a quick finger, whatever comes next."""
+    page.evaluate("() => { window.atRest = false; document.onscrollend = () => (window.atRest = true); }")
+    act()
+    until(page, "atRest")

@@ -480,6 +480,29 @@ def test_steps_of_the_manifold_are_as_it_says():
     assert f"{middle:.2f} wide in the middle and {rim:.2f} at the rim" in ONE_LINE
 
 
+PAIR = re.compile(r"([-−]?\d[\d,]*(?:\.\d+)?) ± (\d[\d,]*(?:\.\d+)?)")
+
+
+def pairs(text):
+    """Each mean and its error in a text: [(mean, error)], as written."""
+    return [tuple(part.replace("−", "-").replace(",", "") for part in pair) for pair in PAIR.findall(text)]
+
+
+def test_every_mean_and_error_is_one_that_a_notebook_prints():
+    """Rounded as the page has it. (The table of latents has a test of its own.)"""
+    printed = []
+    for name in ("intuition", "side_notes"):
+        cells = json.loads((FOLDER / f"{name}.ipynb").read_text())["cells"]
+        tables = [output["data"] for cell in cells for output in cell.get("outputs", []) if "data" in output]
+        printed += pairs("\n".join("".join(table.get("text/markdown", "")) for table in tables))
+    said = pairs(PAGE.partition("\n### More latents")[0])
+    assert len(said) >= 8
+    for pair in said:
+        digits = [len(part.partition(".")[2]) for part in pair]
+        rounded = [[f"{float(part):.{n}f}" for part, n in zip(known, digits, strict=True)] for known in printed]
+        assert [*pair] in rounded, pair
+
+
 def over_seeds(values):
     """The mean of one value for each seed, and its standard error."""
     if len(set(values)) == 1 and isinstance(values[0], int):

@@ -95,6 +95,19 @@ WRONG = {  # task: (what goes, what comes in its place, what is said)
 }
 
 
+@pytest.mark.parametrize(
+    ("z", "said"),
+    [
+        (np.random.default_rng(1).uniform(-2, 2, (100, 2)), "draw from a Gaussian, not evenly"),
+        (np.random.default_rng(1).random((100, 2)), "the prior has 0 and 1"),
+        (np.random.default_rng(1).standard_normal((10, 2)), "a row a code"),
+    ],
+)
+def test_codes_that_are_not_of_the_prior_are_told_apart(z, said, begun, capsys):
+    exercises.check_new(z, begun["decoder"].predict(z.astype("float32"), verbose=0), begun["vae"])
+    assert said in capsys.readouterr().out
+
+
 def test_a_wrong_answer_is_told_apart(begun):
     names = dict(begun)
     for number, answer in ANSWERS[:7]:

@@ -15,6 +15,7 @@ from explorer_pages import (
     paint,
     pick,
     pixels,
+    scroll,
     settle,
     show,
     swipe,
@@ -23,7 +24,7 @@ from explorer_pages import (
 from explorer_pages import open_page as open_page
 from explorer_pages import page as page
 from explorer_pages import page_html as page_html
-from explorer_pages import page_replay as page_replay
+from explorer_pages import replay as replay
 from explorer_pages import shared_page as shared_page
 from explorer_pages import visit as visit
 from keras import ops
@@ -34,8 +35,8 @@ from seevae.results import evidence, explorer, pictures
 
 
 @pytest.fixture(scope="module")
-def trained(page_replay):
-    return page_replay.trained
+def trained(replay):
+    return replay.trained
 
 
 def table(page):
@@ -224,8 +225,7 @@ def test_decoded_digits_lie_under_the_dots_and_are_of_one_model_only(page, page_
 
     before = inked()
     page.locator("#manifold").check()
-    page.wait_for_timeout(1500)
-    with_digits = inked()
+    until(page, lambda: inked() > 1.5 * before)
     tiles = page.evaluate(
         """() => {
           const manifold = new Manifold();
@@ -241,8 +241,7 @@ def test_decoded_digits_lie_under_the_dots_and_are_of_one_model_only(page, page_
     assert tiles[0] > 10
     assert tiles[1] == 0, "no tile of the model before is shown beside those of the next one"
     page.locator("#manifold").uncheck()
-    settle(page)
-    assert with_digits > 1.5 * before
+    until(page, lambda: inked() == before)
 
 
 def test_dots_are_seen_on_both_grounds_in_every_colour(visit, page_html):
@@ -337,9 +336,7 @@ def test_the_climb_ends_where_a_numpy_ascent_ends(page, trained):
     image = np.array(page.evaluate("[...explorer.image.x]"), "float32")
     before = page.evaluate("explorer.loss.elbo")
     page.locator("#climb").click()
-    page.wait_for_timeout(300)
-    until(page, "byId('climb').textContent === 'Climb from here'", 30)
-    settle(page)
+    until(page, "byId('verdict').textContent.startsWith('The climb')")
     found = page.evaluate("explorer.loss.elbo")
     assert found > ascend(trained, image) - 0.05, "it may end on a better hill"
     assert before < found < page.evaluate("explorer.truth.logEvidence")
@@ -512,11 +509,11 @@ def test_a_swipe_over_the_plane_scrolls_but_a_finger_on_z_holds_it(visit, page_h
     settle(page)
     z = page.evaluate("explorer.z")
     before = page.evaluate("scrollY")
-    swipe(page, "#plane", [(0.2, 0.8), (0.2, 0.2)])
-    until(page, f"scrollY > {before} + 50")
+    scroll(page, lambda: swipe(page, "#plane", [(0.2, 0.8), (0.2, 0.2)]))
+    assert page.evaluate("scrollY") > before + 50
     assert page.evaluate("explorer.z") == z
-    page.evaluate(f"scrollTo(0, {before})")
-    settle(page)
+    scroll(page, lambda: page.evaluate(f"scrollTo(0, {before})"))
+    assert page.locator("#plane").bounding_box() == box
     at = [(x - 60 - box["x"]) / box["width"], (y - 60 - box["y"]) / box["height"]]
     swipe(page, "#plane", [at, (at[0], at[1] + 0.3)])
     assert page.evaluate("explorer.z")[1] < z[1] - 0.3
@@ -548,7 +545,7 @@ def test_other_latent_sizes_have_sliders(visit, sample, latent_dim):
 def test_something_moves_at_first_unless_motion_is_unwelcome(visit, page_html):
     lively = visit(page_html, reduced_motion="no-preference")
     before = lively.evaluate("explorer.z")
-    until(lively, f"explorer.z[0] !== {before[0]}", 5)
+    until(lively, f"explorer.z[0] !== {before[0]}")
     x, y, _ = middle_of(lively, "#plane")
     lively.mouse.click(x, y)
     settle(lively)
@@ -589,8 +586,8 @@ def test_forced_colours_and_print_keep_the_key_of_the_classes_and_the_bars(visit
         assert page.locator("#bars").bounding_box()["width"] > 200
 
 
-def test_a_page_of_clothes_speaks_of_images(visit, page_replay, sample):
-    page = visit(explorer.page(*vae_mnist.halves(page_replay.trained), sample._replace(classes=data.GARMENTS), COLOURS))
+def test_a_page_of_clothes_speaks_of_images(visit, replay, sample):
+    page = visit(explorer.page(*vae_mnist.halves(replay.trained), sample._replace(classes=data.GARMENTS), COLOURS))
     page.locator("#paper").click(position={"x": 60, "y": 60})
     for tab in page.evaluate("explorer.tabs"):
         show(page, tab)
@@ -604,18 +601,16 @@ def test_a_page_of_clothes_speaks_of_images(visit, page_replay, sample):
     assert page.said == []
 
 
-def test_many_classes_have_buttons_by_their_names_and_none_has_no_button(visit, page_replay, sample):
+def test_many_classes_have_buttons_by_their_names_and_none_has_no_button(visit, replay, sample):
     names = tuple(f"<b>{number}</b>" for number in range(47))
     many = sample._replace(x_test=sample.x_test[:94], y_test=np.arange(94) % 47, classes=names)
-    page = visit(explorer.page(*vae_mnist.halves(page_replay.trained), many, pictures.COLOURS))
+    page = visit(explorer.page(*vae_mnist.halves(replay.trained), many, pictures.COLOURS))
     assert tuple(page.locator("#pick-class button").all_inner_texts()) == names
     page.locator("#pick-class button").nth(46).click()
     page.locator("#pick-digit button").nth(1).click()
     assert page.locator("#pick-digit button").nth(1).get_attribute("aria-label") == "Held-out <b>46</b>, number 2"
     none = visit(
-        explorer.page(
-            *vae_mnist.halves(page_replay.trained), many._replace(y_test=np.zeros(94, int), classes=()), COLOURS
-        )
+        explorer.page(*vae_mnist.halves(replay.trained), many._replace(y_test=np.zeros(94, int), classes=()), COLOURS)
     )
     assert none.locator("#pick-class button").count() == 0
     assert none.locator("#pick-digit button").count() == explorer.PICKS_PER_CLASS

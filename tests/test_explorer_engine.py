@@ -9,7 +9,6 @@ import math
 import re
 import sys
 import threading
-import time
 import zipfile
 import zlib
 
@@ -17,13 +16,16 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT, TWO_EPOCHS, decode, encode, gradients_of, learn
+from explorer_pages import COLOURS, blank_page, until
+from explorer_pages import replay as replay
+from explorer_pages import visit as visit
 from keras import ops
 from PIL import Image, ImageDraw
 
 import vae_mnist
 from seevae.images import data
 from seevae.images.converting import convert_images
-from seevae.results import evidence, explorer, pictures
+from seevae.results import evidence, explorer
 from seevae.results.explorer import kernel
 from seevae.results.replay import Replay
 from seevae.training.recipes import RECIPES
@@ -31,7 +33,6 @@ from seevae.training.recipes import RECIPES
 sys.path.insert(0, str(ROOT / "notebooks"))
 import lab
 
-COLOURS = pictures.CLASS_COLOURS
 SPACING = 0.05  # of the finest grid of the evidence here: q is so wide yet that it will do
 
 BOOT = """
@@ -67,30 +68,11 @@ def open_page(browser, tmp_path_factory):
     def open_page(html, before=None, address=None, whole=False):
         path = tmp_path_factory.mktemp("page") / "engine.html"
         path.write_text(html if whole else without_panels(html), encoding="utf-8")
-        page = browser.new_context().new_page()
-        page.said = []
-        page.on("console", lambda message: page.said.append(message.text))
-        page.on("pageerror", lambda error: page.said.append(str(error)))
-        if before:
-            page.add_init_script(before)
+        page = blank_page(browser, before)
         page.goto(address(path) if address else path.as_uri())
         return page
 
     return open_page
-
-
-@pytest.fixture
-def visit(open_page):
-    """Open pages for one test."""
-    pages = []
-
-    def visit(html, **more):
-        pages.append(open_page(html, **more))
-        return pages[-1]
-
-    yield visit
-    for page in pages:
-        page.context.close()
 
 
 @pytest.fixture(scope="module")
@@ -98,16 +80,6 @@ def trained(sample):
     """A VAE as in conftest.py, of a quarter of its units: a page computes its posterior in a quarter of the time."""
     vae_mnist.keras.utils.set_random_seed(0)
     return learn(TWO_EPOCHS, sample.x_train, sample.x_test, hidden_dim=64)
-
-
-@pytest.fixture(scope="module")
-def replay(sample):
-    """What the callback records of two epochs of a small model on 1,000 images."""
-    vae_mnist.keras.utils.set_random_seed(0)
-    recorder = Replay(sample.x_test[:300], sample.y_test[:300], vae_mnist.evaluate_elbo)
-    recipe = TWO_EPOCHS._replace(batch_size=20)
-    recorder.trained, _ = learn(recipe, sample.x_train[:1000], callbacks=[recorder], hidden_dim=16)
-    return recorder
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +100,7 @@ def learner(open_page, html):
     page.evaluate(
         f"void preparePosterior(explorer.model, explorer.halfWidth, [{SPACING}], (ready) => explorer.posterior = ready)"
     )
-    until(page, "explorer.posterior !== undefined", 90)
+    until(page, "explorer.posterior !== undefined")
     yield page
     assert page.said == [], "the console stays silent"
 
@@ -139,14 +111,6 @@ def small(open_page, small_html):
     page = open_page(small_html)
     yield page
     assert page.said == []
-
-
-def until(page, condition, seconds=10):
-    """Wait until a JavaScript expression holds. (Playwright's own way needs eval, which the page's policy forbids.)"""
-    end = time.monotonic() + seconds
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, f"not within {seconds} s: {condition}"
-        page.wait_for_timeout(50)
 
 
 def in_page(page, x, body):
@@ -587,7 +551,7 @@ def training(request, visit, small_html):
         address, server = serve_with_policy("default-src 'self' 'unsafe-inline' data:")
     page = visit(small_html, before=before, address=address)
     page.evaluate(TRAIN, 350)
-    until(page, "reports.length > 0", 30)
+    until(page, "reports.length > 0")
     page.case = request.param
     yield page
     if server:
@@ -627,7 +591,7 @@ def test_a_training_runs_with_and_without_a_worker_and_the_last_command_wins(tra
     assert page.evaluate("reports[0].kernel") == (page.case in ("a worker", "refused"))
     assert page.evaluate("[reports[0].turn, reports[0].steps, reports[0].running]") == [0, 0, False]
     page.evaluate("training.postMessage({ turn: 1, running: true })")
-    until(page, "reports.at(-1).steps > 5", 30)
+    until(page, "reports.at(-1).steps > 5")
     assert page.evaluate("reports.at(-1).running")
     page.evaluate(
         """() => {
@@ -639,7 +603,7 @@ def test_a_training_runs_with_and_without_a_worker_and_the_last_command_wins(tra
           training.postMessage({ turn: ++turn, layers: fresh, headStep: 1, running: false });
         }"""
     )
-    until(page, "reports.at(-1).turn === 202", 30)
+    until(page, "reports.at(-1).turn === 202")
     page.wait_for_timeout(300)
     last = page.evaluate("(({ turn, steps, running, trained }) => [turn, steps, running, trained])(reports.at(-1))")
     assert last == [202, 0, False, None]
@@ -655,9 +619,9 @@ def test_a_training_runs_with_and_without_a_worker_and_the_last_command_wins(tra
 def test_one_step_is_taken_on_a_batch_whose_first_image_is_the_readers(visit, small_html):
     page = visit(small_html)
     page.evaluate(TRAIN, 1)  # the batch is that image alone
-    until(page, "reports.length > 0", 30)
+    until(page, "reports.length > 0")
     page.evaluate("window.x = grey(images.heldOut.subarray(0, 784)); training.postMessage({ turn: 1, step: x })")
-    until(page, "reports.at(-1).turn === 1", 30)
+    until(page, "reports.at(-1).turn === 1")
     before, after, steps, running = page.evaluate(
         """() => {
           const loss = (layers) => {
@@ -674,10 +638,10 @@ def test_one_step_is_taken_on_a_batch_whose_first_image_is_the_readers(visit, sm
 def test_other_images_take_the_place_of_the_first_ones(visit, small_html):
     page = visit(small_html)
     page.evaluate(TRAIN, 250)
-    until(page, "reports.length > 0", 30)
+    until(page, "reports.length > 0")
     assert page.evaluate("reports[0].mean.length") == 80
     page.evaluate("training.postMessage({ turn: 1, images: images.heldOut, heldOut: images.images, running: true })")
-    until(page, "reports.at(-1).turn === 1 && reports.at(-1).steps > 2", 30)
+    until(page, "reports.at(-1).turn === 1 && reports.at(-1).steps > 2")
     assert page.evaluate("reports.at(-1).mean.length") == 500
     expected = page.evaluate(
         "const model = new Model(reports.at(-1).layers, []); model.encode(grey(images.images.subarray(0, 784))).mean"

@@ -8,7 +8,7 @@ import pytest
 from explorer_pages import drawn, settle, show, until
 from explorer_pages import open_page as open_page
 from explorer_pages import page_html as page_html
-from explorer_pages import page_replay as page_replay
+from explorer_pages import replay as replay
 from explorer_pages import visit as visit
 from PIL import Image
 
@@ -36,7 +36,7 @@ def test_a_folder_is_learned_saved_and_opened_again(visit, page_html, folder, tm
     show(page, "own")
     assert "Nothing leaves your machine" in page.locator("#tab-own").inner_text()
     page.locator("#own-folder").set_input_files(folder)
-    until(page, "explorer.data !== explorer.home && explorer.training.last?.steps > 20", 90)
+    until(page, "explorer.data !== explorer.home && explorer.training.last?.steps > 20")
     assert page.evaluate("explorer.data.names") == ["bars", "crosses", "discs"]
     assert page.locator("#pick-class button").all_inner_texts() == ["bars", "crosses", "discs"]
     assert page.locator("#own-account li").count() > 0
@@ -46,7 +46,7 @@ def test_a_folder_is_learned_saved_and_opened_again(visit, page_html, folder, tm
     pictures = [np.asarray(Image.open(path)).ravel() / 255 for path in folder.glob("*/*.png")]
     assert min(np.abs(picture - x).mean() for picture in pictures) < 0.01, "the paper shows one of them"
     page.locator("#train-start").click()
-    until(page, "!explorer.training.running && explorer.posterior !== null", 90)
+    until(page, "!explorer.training.running && explorer.posterior !== null")
     place = "[...explorer.model.decode([0.5, -0.5])]"
     saved = {}
     for button, count in (("save-page", 1), ("save-weights", 1), ("save-pictures", 2)):
@@ -57,10 +57,7 @@ def test_a_folder_is_learned_saved_and_opened_again(visit, page_html, folder, tm
 
         page.on("download", gather)
         page.locator(f"#{button}").click()
-        for _ in range(200):
-            if len(gathered) == count:
-                break
-            page.wait_for_timeout(50)
+        until(page, lambda gathered=gathered, count=count: len(gathered) == count)
         page.remove_listener("download", gather)
         for one in gathered:
             one.save_as(tmp_path / one.suggested_filename)
@@ -81,7 +78,7 @@ def test_a_folder_is_learned_saved_and_opened_again(visit, page_html, folder, tm
     np.testing.assert_allclose(other.evaluate(codes), page.evaluate(codes), atol=0.01)
     assert "replay" not in other.evaluate("explorer.tabs")
     other.locator("#train-start").click()
-    until(other, "explorer.training.last?.steps > 1", 60)
+    until(other, "explorer.training.last?.steps > 1")
     page.locator("#train-back").click()
     settle(page)
     assert page.evaluate("explorer.data === explorer.home")
@@ -99,33 +96,43 @@ def test_one_drawn_digit_becomes_the_digit_and_bad_files_are_told(visit, page_ht
         archive.writestr("a/1.png", b"nothing")
     show(page, "own")
     page.locator("#own-files").set_input_files(tmp_path / "one.png")
-    until(page, "explorer.image.pick === null", 60)
-    x = np.array(page.evaluate("[...explorer.image.x]")).reshape(28, 28)
-    assert 18 <= np.ptp(np.flatnonzero(x.sum(axis=1) > 0.5)) + 1 <= 21, "it fills the box of 20"
-    np.testing.assert_allclose(drawn(page, "#paper"), x.ravel(), atol=0.05)
+    until(page, "explorer.image.pick === null")
+    assert 18 <= np.ptp(np.flatnonzero(seen(page)[0])) + 1 <= 21, "it fills the box of 20"
+    np.testing.assert_allclose(drawn(page, "#paper"), page.evaluate("[...explorer.image.x]"), atol=0.05)
     model = page.evaluate("[...explorer.model.decode([0, 0])]")
     for name in ("text.txt", "broken.zip"):
         page.evaluate("byId('own-said').textContent = ''")
         page.locator("#own-files").set_input_files(tmp_path / name)
-        until(page, "byId('own-said').textContent.length > 20 && byId('own-progress').hidden", 60)
+        until(page, "byId('own-said').textContent.length > 20 && byId('own-progress').hidden")
         assert page.evaluate("[...explorer.model.decode([0, 0])]") == model, "nothing that was there is lost"
         assert page.evaluate("explorer.data === explorer.home")
     assert page.said == []
 
 
-def test_files_that_are_dropped_are_taken(visit, page_html):
+def test_of_files_that_are_dropped_the_last_are_taken(visit, page_html):
     page = visit(page_html)
-    buffer = io.BytesIO()
-    Image.fromarray(np.pad(np.zeros((20, 3), "uint8"), 20, constant_values=255)).save(buffer, "PNG")
+    pictures = []
+    for shape in ((20, 3), (3, 20)):
+        buffer = io.BytesIO()
+        Image.fromarray(np.pad(np.zeros(shape, "uint8"), 20, constant_values=255)).save(buffer, "PNG")
+        pictures.append(list(buffer.getvalue()))
     page.evaluate(
-        """(bytes) => {
+        """(pictures) => pictures.forEach((bytes) => {
           const data = new DataTransfer();
           data.items.add(new File([Uint8Array.from(bytes)], "one.png", { type: "image/png" }));
           dispatchEvent(new DragEvent("dragover", { dataTransfer: data, cancelable: true }));
           dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
-        }""",
-        list(buffer.getvalue()),
+        })""",
+        pictures,
     )
-    until(page, "explorer.image.pick === null && explorer.image.x.some((value) => value > 0.5)", 60)
+    until(page, "explorer.image.pick === null && byId('own-progress').hidden")
+    tall, wide = (np.ptp(np.flatnonzero(x)) for x in seen(page))
+    assert wide > 15 > tall, "the one that lies"
     assert page.evaluate("explorer.tab") == "own"
     assert page.said == []
+
+
+def seen(page):
+    """Which rows, and which columns, of the image that the encoder sees hold ink."""
+    x = np.array(page.evaluate("[...explorer.image.x]")).reshape(28, 28)
+    return x.sum(axis=1) > 0.5, x.sum(axis=0) > 0.5

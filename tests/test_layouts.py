@@ -12,6 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from written import (
+    WHOLE,
+    colour,
+    idx,
+    strokes,
+    write_idx,
+    write_npz,
+    write_pictures,
+    write_single_arrays,
+    write_tables,
+    write_tables_apart,
+)
 
 import vae_mnist
 from seevae.basics import UserError
@@ -23,133 +35,10 @@ from seevae.images.words import Role
 
 @pytest.fixture
 def arrays():
-    """Strokes in ten classes: x_train (40, 28, 28), y_train (40,), x_test (20, 28, 28), y_test (20,), all uint8."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 10
-    images = np.zeros((60, 28, 28), "uint8")
-    for image, label in zip(images, labels, strict=True):
-        image[4 + label : 8 + label, 6:22] = rng.integers(100, 256, (4, 16))
-    images[:, 5, 5] = 255
-    return {"x_train": images[:40], "y_train": labels[:40], "x_test": images[40:], "y_test": labels[40:]}
+    return strokes()
 
 
-def colour(x):
-    return np.repeat(x[..., None], 3, axis=-1)
-
-
-def idx(array):
-    sizes = b"".join(struct.pack(">I", size) for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype("uint8").tobytes()
-
-
-def write_npz(change):
-    def write(a, place):
-        np.savez(place / "mine.npz", **change(a))
-        return place / "mine.npz"
-
-    return write
-
-
-def write_idx(prefix="", pack=bytes, ending="", dash="-"):
-    def write(a, place):
-        turn = 1 if prefix else 0  # EMNIST's columns come first
-        for part, name in (("train", "train"), ("test", "t10k" if not prefix else "test")):
-            x = a[f"x_{part}"].swapaxes(1, 2) if turn else a[f"x_{part}"]
-            (place / f"{prefix}{name}-images{dash}idx3-ubyte{ending}").write_bytes(pack(idx(x)))
-            (place / f"{prefix}{name}-labels{dash}idx1-ubyte{ending}").write_bytes(pack(idx(a[f"y_{part}"])))
-        return place
-
-    return write
-
-
-def write_four_npz(a, place):
-    for part in ("train", "test"):
-        np.savez(place / f"k49-{part}-imgs.npz", a[f"x_{part}"])
-        np.savez(place / f"k49-{part}-labels.npz", a[f"y_{part}"])
-    return place
-
-
-def write_four_npy(a, place):
-    for key, array in a.items():
-        np.save(place / f"{key}.npy", array)
-    return place
-
-
-def write_pictures(suffix, **how):
-    def write(a, place):
-        for part in ("train", "test"):
-            for number, (x, y) in enumerate(zip(a[f"x_{part}"], a[f"y_{part}"], strict=True)):
-                folder = place / ("training" if part == "train" else "testing") / str(y)
-                folder.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(x).save(folder / f"{number}{suffix}", **how)
-        return place
-
-    return write
-
-
-def write_tables(a, place, separator=",", titled=True, last=False):
-    for part in ("train", "test"):
-        x, y = a[f"x_{part}"].reshape(-1, 784), a[f"y_{part}"][:, None]
-        rows = np.concatenate([x, y] if last else [y, x], axis=1)
-        pixels = [f"pixel{i}" for i in range(784)]
-        names = separator.join([*pixels, '"label"'] if last else ['"label"', *pixels])
-        np.savetxt(place / f"{part}.csv", rows, "%d", separator, header=names if titled else "", comments="")
-    return place
-
-
-def medmnist(a):
-    x, y = {"train": a["x_train"], "test": a["x_test"]}, {"train": a["y_train"], "test": a["y_test"]}
-    parts = {"train": "train", "val": "test", "test": "test"}
-    return {f"{part}_images": colour(x[of]) for part, of in parts.items()} | {
-        f"{part}_labels": y[of][:, None] for part, of in parts.items()
-    }
-
-
-WHOLE = {  # how each writes the four arrays, and what is said of it
-    "Keras": (write_npz(lambda a: a), ""),
-    "flat": (write_npz(lambda a: {k: v.reshape(len(v), -1) if k[0] == "x" else v for k, v in a.items()}), ""),
-    "channel last": (write_npz(lambda a: {k: v[..., None] if k[0] == "x" else v for k, v in a.items()}), ""),
-    "channel first": (write_npz(lambda a: {k: v[:, None] if k[0] == "x" else v for k, v in a.items()}), ""),
-    "capitals": (write_npz(lambda a: {k.replace("x_", "X_"): v for k, v in a.items()}), ""),
-    "words joined": (write_npz(lambda a: {f"{k[2:]}{k[0].upper()}": v for k, v in a.items()}), ""),
-    "colour": (
-        write_npz(lambda a: {k: colour(v) if k[0] == "x" else v for k, v in a.items()}),
-        "colour made grey",
-    ),
-    "MedMNIST": (
-        write_npz(medmnist),
-        "6 arrays found: 4 taken, 2 left out (a validation part: 2, such as val_images);"
-        " 80 images found: 60 taken, 20 left out (a validation part: 20, such as val_images); colour made grey",
-    ),
-    "labels in a column": (write_npz(lambda a: {k: v[:, None] if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels one-hot": (write_npz(lambda a: {k: np.eye(10)[v] if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels as floats": (write_npz(lambda a: {k: v.astype("f4") if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels as text": (write_npz(lambda a: {k: v.astype(str) if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels as bytes": (write_npz(lambda a: {k: v.astype("S") if k[0] == "y" else v for k, v in a.items()}), ""),
-    "floats to 255": (
-        write_npz(lambda a: {k: v.astype("f4") for k, v in a.items()}),
-        "floats from 0 to 255 taken as whole grey values",
-    ),
-    "IDX": (write_idx(), ""),
-    "IDX packed": (write_idx(pack=gzip.compress, ending=".gz"), ""),
-    "IDX with a dot": (write_idx(dash="."), ""),
-    "EMNIST": (
-        write_idx("emnist-digits-", gzip.compress, ".gz"),
-        "EMNIST's transposed images turned",
-    ),
-    "Kuzushiji-49": (write_four_npz, ""),
-    "four npy": (write_four_npy, ""),
-    "PNG in folders": (write_pictures(".png"), ""),
-    "BMP in folders": (write_pictures(".bmp"), ""),
-    "tables": (write_tables, ""),
-    "tables without names": (lambda a, place: write_tables(a, place, titled=False), ""),
-    "tables, label last": (lambda a, place: write_tables(a, place, ";", last=True), ""),
-    "tables, label last, no names": (lambda a, place: write_tables(a, place, "\t", titled=False, last=True), ""),
-    "tables cut by spaces": (lambda a, place: write_tables(a, place, " ", titled=False), ""),
-}
-
-
-@pytest.mark.parametrize(("write", "said"), WHOLE.values(), ids=WHOLE)
+@pytest.mark.parametrize(("write", "said"), [*WHOLE.values(), (write_tables_apart, "")], ids=[*WHOLE, "tables apart"])
 def test_a_whole_data_set_is_read_in_every_layout(write, said, arrays, tmp_path):
     dataset = load_data(write(arrays, tmp_path))
     assert (dataset.classes, "; ".join(dataset.said)) == (DIGITS, said)
@@ -160,6 +49,52 @@ def test_a_whole_data_set_is_read_in_every_layout(write, said, arrays, tmp_path)
         first = np.lexsort((*expected.T.astype(float), arrays[f"y_{part}"]))
         np.testing.assert_array_equal((255 * images[:]).round()[order], expected[first])
         np.testing.assert_array_equal(labels[order], arrays[f"y_{part}"][first])
+
+
+@pytest.mark.parametrize(("columns_first", "said"), [(True, "transposed images turned"), (False, "upright already")])
+@pytest.mark.parametrize("ending", [".npz", ".npy", ".h5"])
+def test_emnist_in_a_file_that_somebody_made_is_turned_if_it_lies(columns_first, said, ending, sample, tmp_path):
+    """Real digits: upright ones are taller than wide."""
+    digits = (255 * sample.x_train[:300]).round().astype("u1").reshape(-1, 28, 28)
+    written = digits.swapaxes(1, 2) if columns_first else digits
+    path = tmp_path / f"emnist-letters{ending}"
+    if ending == ".h5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file["train/images"] = written
+    else:
+        (np.savez if ending == ".npz" else np.save)(path, written)
+    dataset = load_data(path)
+    assert any(said in words for words in dataset.said)
+    taken = np.concatenate([dataset.x_train[:], dataset.x_test])
+    assert {row.tobytes() for row in (255 * taken).round().astype("u1")} == {row.tobytes() for row in digits}
+
+
+def test_letters_are_known_by_the_numbers_of_images(arrays, tmp_path):
+    np.save(tmp_path / "letters.npy", np.resize(arrays["x_train"], (20_800, 784)))
+    assert any("EMNIST" in words for words in load_data(tmp_path / "letters.npy").said)
+    np.save(tmp_path / "letters.npy", np.resize(arrays["x_train"], (20_801, 784)))
+    assert not any("EMNIST" in words for words in load_data(tmp_path / "letters.npy").said)
+
+
+def test_labels_in_folders_and_single_arrays_belong_to_their_images(arrays, tmp_path):
+    for kind, key in (("images", "x"), ("labels", "y")):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for part in ("train", "test"):
+            np.save(tmp_path / "set" / kind / f"{part}.npy", arrays[f"{key}_{part}"])
+    dataset = load_data(tmp_path / "set")
+    assert (dataset.classes, dataset.said) == (DIGITS, ())
+    np.testing.assert_array_equal(dataset.y_test, arrays["y_test"])
+    (tmp_path / "singles").mkdir()
+    dataset = load_data(write_single_arrays(arrays, tmp_path / "singles"))
+    assert (dataset.classes, len(dataset.x_train) + len(dataset.x_test)) == (("a", "b"), 40)
+
+
+def test_a_small_picture_that_unpacks_to_much_is_not_unpacked(tmp_path):
+    Image.new("L", (5000, 5000)).save(tmp_path / "0.png")
+    assert (tmp_path / "0.png").stat().st_size < 2**15
+    with pytest.raises(UserError, match=r"No picture in .* unpacks to far more than the file holds"):
+        load_data(tmp_path)
 
 
 def a_torchvision_root(a, place):
@@ -246,9 +181,8 @@ def test_kaggles_test_table_without_labels_is_left_out(arrays, tmp_path):
 )
 def test_the_column_of_labels_without_a_name(first, last, chosen):
     first, last = first.split(), last.split()
-    rows = [(k, f"{first[k % len(first)]},5,{last[k % len(last)]}") for k in range(200)]
-    columns = tables.Columns(",", 3, None, [0, 1, 2], 3, None)
-    assert tables.first_or_last(rows, columns, [0, 1, 2]) == bool(chosen)
+    rows = [[first[k % len(first)], "5", last[k % len(last)]] for k in range(200)]
+    assert tables.first_or_last(rows, [0, 1, 2]) == (2 if chosen else 0)
 
 
 def test_names_of_classes_are_those_of_folders_or_labels(arrays, tmp_path):
@@ -495,6 +429,11 @@ REFUSED = {
         lambda a, p: np.savez(p / "a.npz", z=np.zeros((3, 2))),
         "a.npz",
         r"holds a\.npz \(3, 2\) float64",
+    ),
+    "two arrays of images": (
+        lambda a, p: np.savez(p / "a.npz", images=a["x_train"], pixels=a["x_test"]),
+        "a.npz",
+        "several arrays of images: it cannot be told which of a.npz images, a.npz pixels to take",
     ),
     "two sets of images": (
         lambda a, p: np.savez(p / "a.npz", cats=a["x_train"], dogs=a["x_test"]),

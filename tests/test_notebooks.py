@@ -116,7 +116,7 @@ def test_each_section_asks_and_answers(path):
     for heading, cells in sections(read(path)[0]).items():
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         if re.match(r"\d+\. (?!Play|What goes wrong)", heading):
-            parts = ("The post", "What do you expect?", "What came out", "Try:", "<summary>Solution</summary>")
+            parts = ("The post", "What do you expect?", "**Result.**", "Try:", "<summary>Solution</summary>")
             assert [part for part in parts if part not in text] == [], heading
             assert text.count("Try:") == text.count("<details>") == len(SOLUTION.findall(text)), heading
             assert re.search(r"\d+ s of processor time", text), heading

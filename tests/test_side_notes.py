@@ -198,9 +198,9 @@ def test_own_q_is_better_and_stays_below_the_evidence(decoder, digits):
     before = [weight.numpy().copy() for weight in decoder.weights]
     own = own_q.best_own_q(decoder, digits)
     gaps = own_q.split_gap(decoder, digits, own)
-    assert gaps["own q"].mean() < 0.5 * gaps["the encoder's q"].mean()
-    assert gaps["own q"].mean() < gaps["own place, the encoder's width"].mean()
-    assert (gaps["own q"] > -0.5).all()
+    assert gaps["its best q"].mean() < 0.5 * gaps["the encoder's q"].mean()
+    assert gaps["its best q"].mean() < gaps["its best z_mean, the encoder's sigma"].mean()
+    assert (gaps["its best q"] > -0.5).all()
     for weight, old in zip(decoder.weights, before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), old)
 

@@ -34,6 +34,19 @@ def test_an_mplbackend_that_matplotlib_does_not_know_ends_with_one_sentence(run_
     assert re.fullmatch(r"vae_mnist: matplotlib does not start \([^\n]*MPLBACKEND[^\n]*\n", done.stderr)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize(("soft", "hard", "status"), [(12, 12, 2), (12, 512, 0)])
+def test_next_to_no_open_files_are_told_and_too_few_are_raised(soft, hard, status, run_python):
+    """TensorFlow aborts with some 7; a shell on macOS gives 256."""
+    program = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({}, {}));"
+    program += "from seevae.machine import startup; startup.allow_files();"
+    program += "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    done = run_python("-c", program.format(soft, hard), own_process=True)
+    assert (done.returncode, done.stdout) == (status, "" if status else f"{hard}\n")
+    sentence = "vae_mnist: This process may open 12 files, and needs 64: let this process open more, as with .*\n"
+    assert re.fullmatch(sentence if status else "", done.stderr)
+
+
 # What `import keras` meets in each environment: other packages than there are here, other settings.
 CHOICES = """
 import importlib.metadata, importlib.util, os, sys

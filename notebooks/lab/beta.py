@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
-from lab.drawing import BLUE, GREY, ORANGE, RED, class_legend, mean_error, plot_plane, recorded, table
+from lab.drawing import BLUE, GREY, ORANGE, RED, class_legend, mean_error, number, plot_plane, recorded, table
 from lab.measures import encode, standard_error
 from seevae.results import evidence, pictures
 
@@ -50,6 +50,19 @@ def price_table():
         for low, high, price in zip(BETAS, BETAS[1:], prices, strict=False)
     ]
     table(["between beta", "their geometric mean", "reconstruction bought by a nat of KL, nats"], rows)
+
+
+def prior_table():
+    """Show what a prior wins that is trained with the network, a mixture of ten Gaussians: of the record, in pairs."""
+    runs = recorded("mixture_prior")
+    normal, mixture = (
+        np.array([run["elbo"] for run in runs if run["components"] == components]) for components in (0, 10)
+    )
+    rows = [["N(0, I)", *map(number, normal), mean_error(normal)]]
+    rows += [["a mixture of ten Gaussians, trained", *map(number, mixture), mean_error(mixture)]]
+    rows += [["what it wins", *map(number, mixture - normal), mean_error(mixture - normal)]]
+    seeds = [f"seed {run['seed']}" for run in runs if not run["components"]]
+    table(["ELBO with the prior", *seeds, "mean ± standard error"], rows)
 
 
 def plot_rate_distortion():

@@ -1,13 +1,15 @@
 """Section 6 of the first notebook: what the two terms of the loss want, and their units."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
 
 import vae_mnist
-from lab.drawing import BLUE, ORANGE, table
+from lab.drawing import BLUE, ORANGE, number, table
 from lab.measures import decode, encode, kl_of
-from lab.models import few
+from lab.models import PLAIN, few, variant
 from seevae.results import pictures
 
 
@@ -67,3 +69,20 @@ def plot_pulls(vae, x):
     panels[0].set_xscale("log")
     panels[0].set_xticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"])
     return figure
+
+
+def signed_loss(sign, x, x_hat):
+    """The reconstruction loss, or with a sign of -1 its negative."""
+    return sign * vae_mnist.reconstruction_loss(x, x_hat)
+
+
+def descent_and_ascent(x):
+    """Show the decoder's weights, summed, after plain steps down the loss, and up its negative; x (n, 784)."""
+    rows = []
+    for name, sign in (("down the loss", 1), ("up the ELBO", -1)):
+        model = variant(recipe=PLAIN, beta=0)
+        signed = functools.partial(signed_loss, sign)
+        model.compile(keras.optimizers.SGD(sign * 1e-3), signed)
+        model.fit(x, x, batch_size=100, shuffle=False, verbose=0)
+        rows.append([name, *(number(np.abs(part).sum(), 3) for part in model.get_layer("decoder").get_weights())])
+    table(["steps", "first weights", "biases", "last weights", "biases"], rows)

@@ -94,11 +94,11 @@ def best_own_q(decoder, digits):
 
 
 def split_gap(decoder, digits, own, seed=2):
-    """The gap of the Digits with the encoder's q, with its width at their own place, and with their own q.
+    """The gap of the Digits with the encoder's q, with its sigma at the best z_mean of each, and with their best q.
 
     own: a pair z_mean, z_log_var. Returns {name: gap (n,)}.
     """
-    qs = {"own place, the encoder's width": (own[0], digits.q[1]), "own q": own}
+    qs = {"its best z_mean, the encoder's sigma": (own[0], digits.q[1]), "its best q": own}
     gaps = {name: digits.log_p - elbo_of(decoder, digits.x, *q, seed=seed)[0] for name, q in qs.items()}
     return {"the encoder's q": digits.gap, **gaps}
 
@@ -109,7 +109,7 @@ def plot_split(parts):
     figure = pictures.new_figure(4.6 * max(2, len(parts)), 4.4, "What the ELBO leaves out, digit by digit", caption)
     panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
     for axes, (digits, gaps) in zip(panels, parts.items(), strict=True):
-        share = 100 * (np.arange(len(gaps["own q"])) + 0.5) / len(gaps["own q"])
+        share = 100 * (np.arange(len(gaps["its best q"])) + 0.5) / len(gaps["its best q"])
         for (name, gap), colour, style in zip(gaps.items(), (BLUE, GREY, ORANGE), ("-", "--", "-"), strict=True):
             axes.plot(share, np.maximum(np.sort(gap), 0.01), style, color=colour, linewidth=2.5, label=name)
         axes.set(yscale="log", ylim=(0.01, 200), xlabel="digits, sorted by their gap: %", title=digits)
@@ -121,7 +121,7 @@ def plot_split(parts):
 
 
 def price_table(vae, digits, seconds):
-    """Show what the search for own q's of the Digits took, `seconds`, beside one pass of the encoder.
+    """Show what the search for the best q of each of the Digits took, `seconds`, beside one pass of the encoder.
 
     In powers of ten, up to 1,000: the search's time includes its compilation.
     """

@@ -1,12 +1,13 @@
 """Sections 7 and 8 of the first notebook: the latent plane, walks in it, and the explorer."""
 
+import statistics
+
 import numpy as np
 from IPython.display import IFrame
-from matplotlib import patches
 from matplotlib.colors import to_rgba_array
 
 from lab import ROOT
-from lab.drawing import class_legend, strip
+from lab.drawing import class_legend, mean_error, number, recorded, strip, table
 from lab.measures import decode, encode
 from seevae.results import pictures
 
@@ -22,36 +23,47 @@ def embed(page):
     return IFrame("../figures/notebook/explorer.html", width="100%", height=900)
 
 
-def plot_overlay(vae, dataset, edge=3.2, cells=27):
-    """The post's two pictures in one: the digits that the decoder draws, each on the colour of the classes there."""
+def plot_overlay(vae, dataset, cells=19):
+    """The post's two pictures in one: the digits that the decoder draws, each on the colour of the classes there.
+
+    Both axes have steps of equal prior probability, as the manifold has: the middle, with most codes, is large.
+    """
+    normal = statistics.NormalDist()
     z_mean, _ = encode(vae, dataset.x_test)
-    ticks = np.linspace(-edge, edge, cells)
-    drawn = pictures.tile(decode(vae, pictures.manifold_codes(ticks)).reshape(cells, cells, -1)[::-1])
+    steps = np.vectorize(normal.cdf)(z_mean)  # where each code lies on the axes, from 0 to 1
+    centres = pictures.prior_quantiles(cells, 0.5 / cells, 1 - 0.5 / cells)
+    drawn = pictures.tile(decode(vae, pictures.manifold_codes(centres)).reshape(cells, cells, -1)[::-1])
     ink = np.zeros((*drawn.shape, 4))
     ink[..., 3] = drawn  # black ink, as opaque as the pixel is dark
-    edge += (ticks[1] - ticks[0]) / 2
-    caption = f"{dataset.name}, held out; white: no code; pale: several classes; dashed: 1, 2, 3 sigma"
+    caption = f"{dataset.name}, held out; white: no code; pale: several classes; dashed: 0.5, 1, 2 sigma"
     figure = pictures.new_figure(9.2, 9, "The latent plane, with the decoder's digits on it", caption)
     axes = figure.add_subplot()
-    where = {"extent": (-edge, edge, -edge, edge)}
-    axes.imshow(class_colours(z_mean, dataset.y_test, edge, cells), origin="lower", interpolation="nearest", **where)
-    axes.imshow(ink, zorder=3, interpolation="bilinear", **where)
-    for radius in (1, 2, 3):
-        axes.add_patch(patches.Circle((0, 0), radius, fill=False, edgecolor="0.3", linestyle=(0, (4, 3)), zorder=4))
-    axes.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal", xlabel="z1", ylabel="z2")
+    axes.imshow(
+        class_colours(steps, dataset.y_test, cells), origin="lower", interpolation="nearest", extent=(0, 1, 0, 1)
+    )
+    axes.imshow(ink, zorder=3, interpolation="bilinear", extent=(0, 1, 0, 1))
+    turn = np.linspace(0, 2 * np.pi, 200)
+    for radius in (0.5, 1, 2):
+        circle = np.vectorize(normal.cdf)(radius * np.array([np.cos(turn), np.sin(turn)]))
+        axes.plot(*circle, color="0.25", linestyle=(0, (4, 3)), linewidth=1, zorder=4)
+    ticks = (-2, -1, -0.5, 0, 0.5, 1, 2)
+    places = [normal.cdf(tick) for tick in ticks]
+    axes.set_xticks(places, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks(places, [f"{tick:g}" for tick in ticks])
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="z1, in steps of equal prior probability", ylabel="z2")
     class_legend(figure)
     return figure
 
 
-def class_colours(z, labels, edge, cells):
-    """The colour of each cell of a square [-edge, edge]^2, from below: (cells, cells, 4).
+def class_colours(places, labels, cells):
+    """The colour of each cell of the square [0, 1]^2, from below: (cells, cells, 4).
 
-    That of the class with most of the codes z (n, 2) in it, paler where its share is small; transparent without codes.
+    That of the class with most of the places (n, 2) in it, paler where its share is small; transparent where none is.
     """
-    bins = np.linspace(-edge, edge, cells + 1)
-    counts = np.stack([np.histogram2d(*z[labels == digit].T[::-1], bins=[bins, bins])[0] for digit in range(10)])
+    bins = np.linspace(0, 1, cells + 1)
+    counts = np.stack([np.histogram2d(*places[labels == digit].T[::-1], bins=[bins, bins])[0] for digit in range(10)])
     colours = to_rgba_array(pictures.CLASS_COLOURS)[counts.argmax(axis=0)]
-    colours[..., 3] = 0.75 * counts.max(axis=0) / np.maximum(counts.sum(axis=0), 1)
+    colours[..., 3] = 0.6 * counts.max(axis=0) / np.maximum(counts.sum(axis=0), 1)
     return colours
 
 
@@ -63,3 +75,27 @@ def plot_walk(vae, start, end, steps=12):
     figure = pictures.new_figure(11, 1.6, "A walk between two held-out digits", "first and last: the digits themselves")
     strip(figure.add_subplot(), [np.stack([start, *line, end])], [""])
     return figure
+
+
+def drawn_table(labels):
+    """Show which digits are drawn from the prior, in percent, of the recorded "samples"; and those of labels (n,)."""
+    real = [number(100 * np.mean(labels == digit), 0) for digit in range(10)]
+    rows = [["held-out digits", *real, "–"]]
+    for latents in (2, 20):
+        runs = [run for run in recorded("samples") if run["latents"] == latents]
+        shares = [[100 * run["shares"]["network"][digit] for run in runs] for digit in range(10)]
+        shares.append([100 * run["unsure"] for run in runs])
+        rows.append([f"draws, {latents} latents", *(mean_error(share, 0) for share in shares)])
+    table(["class, %", *range(10), "unsure"], rows)
+
+
+def between_table():
+    """Show what lies half way between the codes of two digits, of the recorded experiment "samples"."""
+    rows, places = [], {"end": "a digit's code", "line": "middle, straight line", "sphere": "middle, sphere"}
+    for latents in (2, 20):
+        runs = [run["between"] for run in recorded("samples") if run["latents"] == latents]
+        for way, name in places.items():
+            values = [[run[way][key] for run in runs] for key in ("radius", "entropy", "sure")]
+            cells = [mean_error(each, digits) for each, digits in zip(values, (2, 1, 2), strict=True)]
+            rows.append([f"{name}, {latents} latents", *cells])
+    table(["where", "distance from 0", "blur: entropy of the pixels, nats", "how sure the classifier is"], rows)

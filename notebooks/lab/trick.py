@@ -18,25 +18,25 @@ def drawn_by_numpy(q, seed):
     return ops.stop_gradient(vae_mnist.sample_latent(q, seed))
 
 
-def trick_on_and_off(vae, image, draws=1000):
-    """Show the gradient of one image's reconstruction loss with respect to z_mean: with the trick, without it, and by
-    finite differences with the same epsilon."""
-    x = np.repeat(image[None], few(draws, 50), axis=0)
+def trick_on_and_off(vae, image, of="z_mean", draws=1000):
+    """Show the gradient of one image's reconstruction loss with respect to z_mean, or to z_log_var: with the trick,
+    without it, and by finite differences with the same epsilon."""
+    x, which = np.repeat(image[None], few(draws, 50), axis=0), ("z_mean", "z_log_var").index(of)
     q = [ops.repeat(ops.convert_to_tensor(part), len(x), axis=0) for part in encode(vae, image[None])]
     decoder = vae.get_layer("decoder")
 
-    def loss(z_mean, sample=vae_mnist.sample_latent):
-        z = sample((z_mean, q[1]), keras.random.SeedGenerator(0))
+    def loss(part, sample=vae_mnist.sample_latent):
+        z = sample((part, q[1]) if which == 0 else (q[0], part), keras.random.SeedGenerator(0))
         return ops.mean(vae_mnist.reconstruction_loss(x, decoder(z)))
 
     step, rows = 1e-3, []
     for name, sample in (("with the trick", vae_mnist.sample_latent), ("without it", drawn_by_numpy)):
-        found = gradient(lambda z_mean, sample=sample: loss(z_mean, sample), q[0])
+        found = gradient(lambda part, sample=sample: loss(part, sample), q[which])
         rows.append([name, *(number(value) for value in ops.convert_to_numpy(found).sum(axis=0))])
     moves = step * np.eye(2, dtype="float32")
-    moved = [ops.convert_to_numpy(loss(q[0] + move) - loss(q[0] - move)) / (2 * step) for move in moves]
+    moved = [ops.convert_to_numpy(loss(q[which] + move) - loss(q[which] - move)) / (2 * step) for move in moves]
     rows.append(["finite differences, the same epsilon", *map(number, moved)])
-    table(["gradient, nats per unit of z", "with respect to z_mean 1", "z_mean 2"], rows)
+    table([f"gradient, nats per unit of {'z' if which == 0 else of}", f"with respect to {of} 1", f"{of} 2"], rows)
 
 
 def train_cut_off(x):

@@ -5,6 +5,7 @@ colours become their brightness (ITU-R 601), and what is not square is centred o
 by `full_scale` alone, for both.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -17,14 +18,15 @@ from PIL import Image, ImageOps
 
 from seevae.basics import UserError, printable
 from seevae.images.reading import open_file
-from seevae.images.sources import FORMATS
 
 SIDE = 28
 MOST_CLASSES = 62
-LARGEST_PICTURE = 2**26  # bytes, unpacked; of a JPEG, which is read at a fraction of its size, four times as many
+LARGEST_PICTURE = 2**26  # bytes, unpacked
 WHITE = 255
-PAGED = ("TIFF", "GIF", "PNG", "WEBP", "AVIF")  # formats of which each page is a picture
-BLOCK = 10_000  # images that are looked at, or converted, at a time
+STRONG = "AVIF BLP BMP DDS GIF ICNS ICO JPEG JPEG2000 MSP PCX PNG PPM PSD QOI SGI SUN TIFF WEBP".split()  # noqa: SIM905
+FORMATS = (*STRONG, "DIB", "IM", "SPIDER", "TGA", "XBM")  # of Pillow's formats, those that run nothing
+VIEWS = {"MPO": "another view of a photo", "PSD": "a layer of a picture"}  # what pages are that are no pictures
+BLOCK = 2**23  # values that are looked at, or converted, at a time
 SHAPES = {560: (28, 20)}  # of flat images that are not square: Frey's faces
 
 
@@ -63,19 +65,17 @@ class Span(NamedTuple):
     deep: bool = False
 
 
-def span_of(parts):
-    """The Span of arrays of numbers, looked at block by block."""
-    low, high = min(x.min() for x in parts), max(x.max() for x in parts)
-    floats = any(x.dtype.kind == "f" for x in parts)
-    whole = not floats or (high > 1 and all(np.array_equal(rows, np.round(rows)) for x in parts for rows in blocks(x)))
-    return Span(low, high, whole, floats, all(x.dtype == np.uint16 for x in parts))
+def span_of(x):
+    """The Span of an array of numbers, looked at block by block."""
+    low, high, floats = x.min(), x.max(), x.dtype.kind == "f"
+    whole = not floats or (high > 1 and all(np.array_equal(rows, np.round(rows)) for rows in blocks(x)))
+    return Span(low, high, whole, floats, x.dtype.kind == "u" and x.dtype.itemsize == 2)
 
 
 def common_span(spans):
     """The Span of several."""
-    low, high = np.min([span.low for span in spans]), np.max([span.high for span in spans])  # NaN, if one is
-    whole, floats, deep = all(s.whole for s in spans), any(s.floats for s in spans), all(s.deep for s in spans)
-    return Span(low, high, whole, floats, deep)
+    low, high, whole, floats, deep = zip(*spans, strict=True)
+    return Span(np.min(low), np.max(high), all(whole), any(floats), all(deep))  # NaN, if one is
 
 
 def full_scale(span, what):
@@ -135,36 +135,51 @@ class Page(NamedTuple):
 
 
 def read_pages(path):
-    """The pages of a picture file, a list of Pages, how many it has, and why the others cannot be read, or "".
+    """The pages of a picture file, a list of Pages, and those left out, (how many, why, whether they are lost), a list.
 
     Raises Exception of many kinds for a damaged file.
     """
-    with open_file(path) as file, warnings.catch_warnings(action="ignore"):
-        picture = Image.open(file, formats=FORMATS)
-        count = getattr(picture, "n_frames", 1) if picture.format in PAGED else 1
-        check_size(picture, count, os.fstat(file.fileno()).st_size)
+    with opened_picture(path) as (picture, count, views):
         pages = []
         try:
-            for number in range(count):
-                if count > 1:
+            for number in range(1 if views else count):
+                if number:
                     picture.seek(number)
                 picture.draft("L", (2 * SIDE, 2 * SIDE))  # a large JPEG is read at a fraction of its size
-                pages.append(page_of(ImageOps.exif_transpose(picture)))
+                pages.append(page_of(picture))
         except Exception as error:
             if not pages:
                 raise
-            return pages, count, reason_of(error)
-        return pages, count, ""
+            return pages, [(count - len(pages), reason_of(error), True)]
+        return pages, [(count - 1, views, False)] if views else []
+
+
+def count_pages(path):
+    """How many pages a picture file has."""
+    with opened_picture(path) as (_, count, _):
+        return count
+
+
+@contextlib.contextmanager
+def opened_picture(path):
+    """A context that opens a picture file: the picture, how many pages it has, and what they are if no pictures."""
+    with open_file(path) as file, warnings.catch_warnings(action="ignore"):
+        picture = Image.open(file, formats=FORMATS)
+        layers = picture.format == "PSD"  # which come beside the picture as a whole
+        count, views = getattr(picture, "n_frames", 1) + layers, VIEWS.get(picture.format, "")
+        check_size(picture, 1 if views else count, os.fstat(file.fileno()).st_size)
+        yield picture, count, views
 
 
 def check_size(picture, pages, size):
     """Raise ValueError for a picture file of `size` bytes that would unpack to far more than pictures have."""
-    length = math.prod(picture.size) * (4 if picture.mode in ("P", "PA", "I", "F") else len(picture.getbands()))
-    most = LARGEST_PICTURE * (4 if picture.format in ("JPEG", "MPO") else 1)
-    if length >= most:
+    values = {"P": 4, "PA": 4, "I": 4, "F": 4, "1": 1 / 8}.get(picture.mode, len(picture.getbands()))
+    length = math.prod(picture.size) * values
+    length /= 4 if picture.format in ("JPEG", "MPO") else 1  # they are read at a fraction of their size
+    if length >= LARGEST_PICTURE:
         raise ValueError(f"too large, {picture.width:,} x {picture.height:,} pixels")
-    if length * pages > most + 1000 * size:
-        raise ValueError("its pages unpack to far more than the file holds")
+    if length * pages > LARGEST_PICTURE / 4 + 250 * size:
+        raise ValueError("it unpacks to far more than the file holds")
 
 
 def reason_of(error):
@@ -173,14 +188,14 @@ def reason_of(error):
 
 
 def page_of(picture):
+    """A Pillow image as a Page."""
+    picture.load()
+    if picture.getexif().get(0x0112, 1) != 1:  # the camera was turned
+        picture = ImageOps.exif_transpose(picture)
     if math.prod(picture.size) > LARGEST_PICTURE // 8 and picture.mode not in ("1", "P", "PA", "I;16", "I;16B"):
         picture = picture.reduce(max(1, min(picture.size) // (4 * SIDE)))  # less memory for what follows
+    span = span_of(np.asarray(picture)[None]) if picture.mode[0] in "IF" else None  # 16 or 32 bits
     grey, done = as_grey(picture)
-    span = None
-    if grey.mode == "F":
-        values = np.asarray(grey)
-        span = span_of([values[None]])._replace(floats=picture.mode == "F", deep=picture.mode.startswith("I;16"))
-        span = span._replace(whole=True) if picture.mode != "F" else span
     if grey.size != (SIDE, SIDE):
         done = [*done, "pictures of other sizes made 28 x 28"]
     return Page(np.asarray(small(grey)), paper_of(grey), done, span)
@@ -188,7 +203,7 @@ def page_of(picture):
 
 def as_grey(picture):
     """A Pillow image as one of mode L, or F in its own units, and what was done to it."""
-    if picture.mode[0] in "IF":  # 16 or 32 bits
+    if picture.mode[0] in "IF":
         return Image.fromarray(np.asarray(picture).astype("float32")), []
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
@@ -217,23 +232,23 @@ def small(grey):
     return ImageOps.pad(grey, (SIDE, SIDE), way, color=paper if grey.mode == "F" else int(paper))
 
 
-def finish_pages(pages, source):
-    """Pages as uint8 (n, 28, 28), and what was done to them, {words}. Raises UserError where no scale is known.
+def finish_pages(pages, source, said):
+    """Pages as uint8 (n, 28, 28); what was done to them goes to said. Raises UserError where no scale is known.
 
     Ink is 1 in our images, as in MNIST: a picture on light paper is inverted.
     """
-    done = dict.fromkeys(word for page in pages for word in page.done)
+    said |= dict.fromkeys(word for page in pages for word in page.done)
     full = WHITE
     if spans := [page.span for page in pages if page.span]:
         span = common_span(spans)
         full, words = full_scale(span, f"The pictures of {source}")
-        done |= dict.fromkeys(words or [f"values to {span.high:.4g} taken as 0 to {full}"])
+        said |= dict.fromkeys(words or [f"values to {span.high:.4g} taken as 0 to {full}"])
     images = np.stack([to_bytes(page.values, full if page.span else WHITE) for page in pages])
     light = np.array([page.paper * (WHITE / full if page.span else 1) > WHITE // 2 for page in pages])
     if light.any():
         images[light] = WHITE - images[light]
-        done["dark on light inverted"] = None
-    return images, done
+        said["dark on light inverted"] = None
+    return images
 
 
 def read_picture(path: str | Path) -> tuple[np.ndarray, list]:
@@ -241,8 +256,8 @@ def read_picture(path: str | Path) -> tuple[np.ndarray, list]:
 
     Raises UserError, OSError or ValueError where it holds no picture.
     """
-    images, done = finish_pages(read_pages(Path(path))[0], path)
-    return images[0], [*done]
+    images = finish_pages(read_pages(Path(path))[0], path, said := {})
+    return images[0], [*said]
 
 
 # -- Arrays of images --------------------------------------------------------------------------------------------------
@@ -285,35 +300,29 @@ def convert_images(parts, source):
     list of arrays, and what was done, a list of words. Nothing is copied that is as it should be. Raises UserError.
     """
     what = f"The images of {source}"
-    shaped = [with_channel_last(x, source) for x in parts]
-    if len({x.shape[1:] for x in shaped}) > 1:
-        one, other = (x.shape[1:] for x in shaped)
+    parts = [with_channel_last(x, source) for x in parts]
+    if len({x.shape[1:] for x in parts}) > 1:
+        one, other = (x.shape[1:] for x in parts)
         raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
-    if not {x.dtype.kind for x in shaped} <= set("biuf"):
-        dtype = parts[0].dtype
-        raise UserError(f"{what} have dtype {dtype}: they must be integers from 0 to 255 or floats from 0 to 1.")
-    return shrunk(shaped, *full_scale(span_of(shaped), what))
-
-
-def shrunk(shaped, full, said):
-    """Arrays (n, height, width[, colours]) with `full` as white as convert_images gives them."""
-    height, width, *colours = shaped[0].shape[1:]
-    if colours:
-        said.append("colour made grey")
-    if (height, width) != (SIDE, SIDE):
-        said.append(f"{height} x {width} made 28 x 28")
-    if colours or (height, width) != (SIDE, SIDE):
-        return [in_blocks(lambda rows: made_small(to_bytes(rows, full)), x) for x in shaped], said
-    if full == 1 and shaped[0].dtype.kind == "f":
-        return [x.astype("float32", copy=False) for x in shaped], said
+    full, said = full_scale(common_span(map(span_of, parts)), what)
+    (height, width, *colours), small = parts[0].shape[1:], parts[0].shape[1:] == (SIDE, SIDE)
+    said += ["colour made grey"] * bool(colours)
+    if not small:
+        said += [f"{height} x {width} made 28 x 28"] * ((height, width) != (SIDE, SIDE))
+        return [in_blocks(lambda rows: made_small(to_bytes(rows, full)), x) for x in parts], said
+    if full == 1 and parts[0].dtype.kind == "f":
+        return [x.astype("float32", copy=False) for x in parts], said
     return [
-        x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in shaped
+        x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in parts
     ], said
 
 
 def with_channel_last(x, source):
     """An array of images as (n, height, width), or with a last axis of 3 or 4 colours, without a copy."""
     n, *shape = x.shape or (0,)
+    if x.dtype.kind not in "biuf":
+        advice = "they must be integers from 0 to 255 or floats from 0 to 1"
+        raise UserError(f"The images of {source} have dtype {x.dtype}: {advice}.")
     if x.size == 0:
         raise UserError(f"{source} has a part without images (its shape is {x.shape}): give it at least one.")
     flat = flat_shapes(shape[0]) if len(shape) == 1 else []
@@ -325,23 +334,12 @@ def with_channel_last(x, source):
         )
     if flat:
         return x.reshape(n, *flat[0])
-    if len(shape) == 2:
-        return x
-    if len(shape) == 3 and shape[-1] in (1, 3, 4):
-        return x[..., 0] if shape[-1] == 1 else x
-    if len(shape) == 3 and shape[0] in (1, 3):
-        return x[:, 0] if shape[0] == 1 else np.moveaxis(x, 1, -1)
+    if len(shape) == 3 and shape[-1] not in (1, 3, 4) and shape[0] in (1, 3):
+        x = np.moveaxis(x, 1, -1)
+    if len(shape) == 2 or (len(shape) == 3 and x.shape[-1] in (1, 3, 4)):
+        return x[..., 0] if len(shape) == 3 and x.shape[-1] == 1 else x
     advice = "images must have shape (n, height, width), perhaps with 1 or 3 channels, or (n, 784)"
     raise UserError(f"The images of {source} have shape {x.shape}: {advice}.")
-
-
-def turned(x, known, said):
-    """Images (n, height, width), or flat, with rows and columns exchanged if a data set is known to have them so."""
-    if not known:
-        return x
-    side = math.isqrt(x.shape[1])
-    said[f"{known.upper() if known == 'emnist' else known}'s transposed images turned"] = None
-    return (x.reshape(-1, side, side) if x.ndim == 2 else x).swapaxes(1, 2)
 
 
 def check_unit(x, what, divide="divide them by 255"):
@@ -355,7 +353,9 @@ def check_unit(x, what, divide="divide them by 255"):
 
 
 def blocks(x):
-    return (x[start : start + BLOCK] for start in range(0, len(x), BLOCK))
+    """Views of some images each, of 8 million values together, so that what is made of them stays small."""
+    step = max(1, BLOCK // x[0].size)
+    return (x[start : start + step] for start in range(0, len(x), step))
 
 
 def in_blocks(function, x):
@@ -387,30 +387,23 @@ def convert_labels(parts, lengths, source):
         raise UserError(f"{source} has labels of one part alone, training or test: give those of the other, or none.")
     flat = [flat_labels(y, source) for y in parts]
     if [*map(len, flat)] != lengths:
-        there = " and ".join(
-            f"{len(y):,} labels for {length:,} images" for y, length in zip(flat, lengths, strict=True)
-        )
+        pairs = zip(flat, lengths, strict=True)
+        there = " and ".join(f"{len(y):,} labels for {length:,} images" for y, length in pairs)
         raise UserError(f"There are {there} in {source}: give one label for each.")
     return numbered(flat, source)
 
 
 def numbered(flat, source):
     """Labels (n,) of the parts as whole numbers from 0 on, and the names of the classes."""
-    found = [np.unique(y, return_inverse=True) for y in flat]
-    plain = [[plain_label(value) for value in values.tolist()] for values, _ in found]
-    values = {value for own in plain for value in own}
-    texts = sorted((value for value in values if isinstance(value, str)), key=name_order)
-    values = sorted(values - {*texts}) + texts
+    parts = [[plain_label(value) for value in y.tolist()] for y in flat]
+    values = {value for labels in parts for value in labels}
+    texts = {value for value in values if isinstance(value, str)}
     if len(values) > MOST_CLASSES:
-        raise NoClassesError(
-            f"The labels of {source} are {len(values):,} classes: give {MOST_CLASSES} at most, or none."
-        )
+        most = f"give {MOST_CLASSES} at most, or none"
+        raise NoClassesError(f"The labels of {source} are {len(values):,} classes: {most}.")
+    values = [*sorted(values - texts), *sorted(texts, key=name_order)]
     place = {value: number for number, value in enumerate(values)}
-    numbers = [
-        np.array([place[value] for value in own], "int64")[inverse]
-        for own, (_, inverse) in zip(plain, found, strict=True)
-    ]
-    return numbers, names_of(values)
+    return [np.array([place[value] for value in labels], "int64") for labels in parts], names_of(values)
 
 
 def plain_label(value):

@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import ssl
+import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,8 @@ import numpy as np
 
 from seevae.basics import UserError, in_thread, printable, say
 from seevae.images import layouts
-from seevae.images.account import Account
 from seevae.images.converting import NoClassesError, convert_images, convert_labels
 from seevae.images.reading import read_idx
-from seevae.images.words import Found
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -138,7 +137,7 @@ def load_fashion_mnist() -> Dataset:
             arrays.append(read_idx(path, 2**26))  # more than the 47 MB of the largest
         except (OSError, ValueError, MemoryError) as error:
             raise UserError(f"{path} is damaged: move it away, and it is downloaded again.") from error
-    return make_dataset(FASHION_MNIST, [arrays[:2], arrays[2:]], classes=GARMENTS)
+    return make_dataset(FASHION_MNIST, layouts.Found([arrays[:2], arrays[2:]]), classes=GARMENTS)
 
 
 def fetch(dataset, place, known_hash):
@@ -149,28 +148,21 @@ def fetch(dataset, place, known_hash):
     path = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"), "datasets", place)
     if os.path.lexists(path):
         return path
-    import pooch  # here, not above: only a download needs them
-    import requests
+    import certifi  # here, not above: only a download needs them
+    import pooch
 
-    class Trusting(requests.adapters.HTTPAdapter):
-        """Trusts what SSL_CERT_FILE or the system's store trusts, beside requests's own list."""
+    trusted = ssl.create_default_context()  # what SSL_CERT_FILE and the system's store trust, and the list of certifi
+    trusted.load_verify_locations(certifi.where())
 
-        def init_poolmanager(self, *sizes, **options):
-            super().init_poolmanager(*sizes, ssl_context=ssl.create_default_context(), **options)
-
-        def proxy_manager_for(self, proxy, **options):
-            return super().proxy_manager_for(proxy, ssl_context=ssl.create_default_context(), **options)
-
-    def download(url, part, _):  # pooch's own downloader does not close the connection
-        plain = {"Accept-Encoding": "identity"}  # else requests unpacks a .gz that the host calls an encoding
-        with requests.Session() as session, open(part, "wb") as file:
-            session.mount("https://", Trusting())
-            with session.get(url, stream=True, timeout=10, headers=plain) as answer:
-                answer.raise_for_status()
-                for piece in answer.iter_content(2**13):
-                    file.write(piece)
-                    if file.tell() > LONGEST:
-                        raise OSError(f"it has more than {LONGEST:,} bytes")
+    def download(url, part, _):  # pooch's own downloader sees neither
+        asked = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
+        with urllib.request.urlopen(asked, timeout=10, context=trusted) as answer, open(part, "wb") as file:
+            while piece := answer.read(2**13):
+                file.write(piece)
+                if file.tell() > LONGEST:
+                    raise OSError(f"it has more than {LONGEST:,} bytes")
+            if answer.length:
+                raise OSError(f"it was cut off, {answer.length:,} bytes before its end")
 
     def retrieve():
         pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
@@ -204,7 +196,7 @@ def load_sample() -> Dataset:
     images, labels = mnist_data()  # sorted by class
     order = np.arange(5000).reshape(10, 500).T.ravel()  # one of each class in turn
     x, y = images[order].reshape(-1, *IMAGE_SHAPE).astype("uint8"), labels[order]
-    return make_dataset(MNIST_SAMPLE, [(x[:4000], y[:4000]), (x[4000:], y[4000:])])
+    return make_dataset(MNIST_SAMPLE, layouts.Found([(x[:4000], y[:4000]), (x[4000:], y[4000:])]))
 
 
 def load_path(path: str | os.PathLike, seed: int = 0) -> Dataset:
@@ -213,27 +205,24 @@ def load_path(path: str | os.PathLike, seed: int = 0) -> Dataset:
     Returns a Dataset named "MNIST", or after the path. Raises UserError for anything else. Never unpickles.
     """
     try:
-        found = layouts.find(path, account := Account())
+        found = layouts.find(path)
         name = printable(Path(os.path.abspath(os.path.expanduser(path))).name)
-        return make_dataset(name, found.pairs, str(path), seed, found=found, account=account)
+        return make_dataset(name, found, str(path), seed)
     except MemoryError as error:
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 
 
-def make_dataset(name, pairs, source="the data set", seed=0, classes=None, found=None, account=None):
-    """The Dataset of pairs of images and labels in any form, one for each part; labels may be None.
+def make_dataset(name, found, source="the data set", seed=0, classes=None):
+    """The Dataset of a layouts.Found: pairs of images and labels in any form, one for each part; labels may be None.
 
     Without a second part, some of the images are held out. classes: the names of labels from 0 on, if they have names
-    of their own. found, account: of a path, what layouts.find gives. Raises UserError for what cannot be taken.
+    of their own. Raises UserError for what cannot be taken.
     """
-    found, account = found or Found(pairs), account or Account()
-    x, done = convert_images([images for images, _ in pairs], source)
-    x, said = [images.reshape(len(images), IMAGE_DIM) for images in x], [*found.said, *done]
-    y, names, words = labels_of(pairs, [len(images) for images in x], source)
-    for unit, title in found.labels:
-        account.take(unit) if names else account.leave(unit, "labels that are no classes", title)
-    account.check(source)
-    said = [*account.sentences(), *said, *words]
+    x, done = convert_images([images for images, _ in found.pairs], source)
+    x = [images.reshape(len(images), IMAGE_DIM) for images in x]
+    y, names, words = labels_of(found.pairs, [len(images) for images in x], source)
+    account = found.account(classes=bool(names))
+    said = [*account.sentences(), *found.said, *done, *words]
     if len(x) == 1:
         x, y, how = in_parts(x[0], y[0], bool(names), seed, source)
         said += how

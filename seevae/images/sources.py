@@ -1,113 +1,124 @@
 """What a file is: it is looked at once, and known by its first bytes, or by its name where these do not tell."""
 
 import contextlib
+import math
+import re
+import tomllib
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from seevae.basics import UserError
-from seevae.images.reading import (
-    header,
-    hold_in_memory,
-    idx_header,
-    list_arrays,
-    open_file,
-    opened_unpacked,
-    read_arrays,
-    read_idx,
-    read_npy,
-)
+from seevae.images import reading, tables
+from seevae.images.converting import FORMATS, STRONG, count_pages, counts_last, is_images, read_pages
+from seevae.images.reading import open_file, opened_unpacked
+from seevae.images.words import NO_ROLE, Role, role
 
-STRONG = "AVIF BLP BMP DDS GIF ICNS ICO JPEG JPEG2000 MSP PCX PNG PPM PSD QOI SGI SUN TIFF WEBP"  # by first bytes
-FORMATS = (
-    *STRONG.split(),
-    "DIB",
-    "IM",
-    "SPIDER",
-    "TGA",
-    "XBM",
-)  # the others by name; of Pillow, those that run nothing
-TABLES = (".csv", ".tsv", ".txt", ".amat")
+STARTS = {rb"\x93NUMPY": "npy", rb"\0\0[\x08\x09\x0b-\x0e][\1-\4]": "idx", rb"MATLAB 5\.0": "mat"}
+STARTS |= {rb"(.{512})?\x89HDF\r\n\x1a\n": "hdf5"}
+TEXT = (".csv", ".tsv", ".txt", ".amat")
+COUNTS = {"picture": count_pages, "table": tables.count_rows}  # of images in a file that is left out
+BYTES = np.dtype("uint8")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
-# What is not read here, and two lines of Python that convert it; FILE stands for the path, FOLDER for its folder.
-NPZ = 'numpy.savez("mine.npz", '
-NAMES = '"x_train y_train x_val y_val x_test y_test".split()'
-FLAT = f"{NPZ}**dict(found if isinstance(found, dict) else zip({NAMES}, [array for part in found for array in"
-FLAT += " (part if isinstance(part, (list, tuple)) and len(part) == 2 else [part])])))"
-PICKLE = ('import gzip, numpy, pickle; found = pickle.load(OPEN("FILE", "rb"), encoding="latin1")', FLAT)
-CIFAR = (
-    'import glob, numpy, pickle; parts = {key: [pickle.load(open(file, "rb"), encoding="bytes") for name in names for'
-    ' file in sorted(glob.glob("FOLDER/" + name))] for key, names in dict(train=["data_batch_*", "train"],'
-    ' test=["test_batch", "test"]).items()}',
-    f'{NPZ}**{{f"x_{{key}}": numpy.concatenate([part[b"data"] for part in parts[key]]).reshape(-1, 3, 32, 32) for key'
-    ' in parts}, **{f"y_{key}": numpy.concatenate([part.get(b"labels", part.get(b"coarse_labels")) for part in'
-    " parts[key]])"
-    " for key in parts})",
-)
-PARQUET = (
-    "import glob, io, numpy, pandas, PIL.Image; tables = {part: pandas.concat([pandas.read_parquet(file) for file in"
-    ' sorted(files)]) for part in ("train", "test") if (files := glob.glob("FOLDER/" + part + "*.parquet") or'
-    ' (part == "train" and ["FILE"]))}; picture = lambda cell: numpy.array(PIL.Image.open(io.BytesIO(cell["bytes"]))'
-    '.convert("L").resize((28, 28)))',
-    f'{NPZ}**{{"x_" + part: [picture(cell) for name in rows if isinstance(rows[name].iloc[0], dict) for cell in'
-    ' rows[name]] for part, rows in tables.items()}, **{"y_" + part: rows[[name for name in rows if "label" in'
-    " name][0]] for part, rows in tables.items()})",
-)
-TO_CONVERT = {
-    "data_batch_1": CIFAR,
-    "test_batch": CIFAR,
-    ".pkl": (PICKLE[0].replace("OPEN", "open"), FLAT),
-    ".pkl.gz": (PICKLE[0].replace("OPEN", "gzip.open"), FLAT),
-    ".pt": ('import numpy, torch; found = torch.load("FILE")', FLAT),
-    ".tfrecord": (
-        "import numpy, tensorflow as tf; rows = [tf.train.Example.FromString(row.numpy()).features.feature"
-        ' for row in tf.data.TFRecordDataset("FILE")]',
-        f'{NPZ}images=[tf.io.decode_image(row["image"].bytes_list.value[0]) for row in rows],'
-        ' labels=[row["label"].int64_list.value[0] for row in rows])',
-    ),
-    ".parquet": PARQUET,
-    ".xlsx": ("import pandas", 'pandas.read_excel("FILE").to_csv("mine.csv", index=False)'),
-}
-TO_CONVERT |= {".pickle": TO_CONVERT[".pkl"], ".pth": TO_CONVERT[".pt"], ".xls": TO_CONVERT[".xlsx"]}
-PICKLES = (".pkl", ".pkl.gz", ".pickle", ".pt", ".pth", "_batch_1", "_batch")
 
 
-class Array(NamedTuple):
-    """One array in a file: its name there, shape and dtype, and a function that reads it."""
+@dataclass(eq=False)
+class Item:
+    """One thing that was found: a file, or an array in a file of several; what it is, and what becomes of it.
 
-    name: str
-    shape: tuple
-    dtype: np.dtype
-    read: object
+    kind: "picture", "array", "table" (of images), "list" (a table of something else), or why nothing of it is read.
+    form: of a file of arrays. name, shape, dtype: of an array. read: a function that gives what it holds. columns: of a
+    table. reason: why it cannot be read. folders: the names of those that lead to it. single: whether it is one image.
 
-
-class Source(NamedTuple):
-    """A file. kind: "npz", "npy", "idx", "hdf5", "mat", "table", "picture", "foreign", "archive", "unreadable",
-    "other".
-
-    arrays: an Array each; reason: why it cannot be read.
+    The rest is written by layouts, places and taking: to which family of files it belongs; its role (see words.py); the
+    part and the class (label) of its images; the Item that holds their labels; whether it is such a one; out: why it is
+    left out; whether it is lost; and of a picture its pages, (how many, why they are left out, whether they are lost).
     """
 
     path: Path
     kind: str
-    arrays: tuple = ()
+    form: str = ""
+    name: str = ""
+    shape: tuple = ()
+    dtype: np.dtype = BYTES
+    read: Callable | None = None
+    columns: tables.Columns | None = None
     reason: str = ""
+    unit: str = "files"
+    folders: tuple = ()
+    single: bool = False
+    family: str | None = None
+    role: Role = NO_ROLE
+    part: str = ""
+    label: str | None = None
+    labels: "Item | None" = None
+    is_labels: bool = False
+    out: str = ""
+    lost: bool = False
+    pages: list | None = None
+
+    @property
+    def title(self):
+        """Its name in the account."""
+        why = f" ({self.reason})" if self.kind == "unreadable" else ""
+        return self.name if self.unit == "arrays" else self.path.name + why
+
+    @property
+    def size(self):
+        """How many bytes an array has."""
+        return math.prod(self.shape) * self.dtype.itemsize if self.kind == "array" else 0
+
+    @property
+    def fits(self):
+        """Whether it may hold images."""
+        return self.kind in ("picture", "table") or (self.kind == "array" and is_images(self.shape, self.dtype))
+
+    @property
+    def named_labels(self):
+        """Whether a file or one of its folders is called so."""
+        return any(role(name).kind == "labels" for name in (*self.folders, self.path.name))
+
+    @property
+    def labels_inside(self):
+        """Whether it is a table with a column of labels."""
+        return self.columns is not None and self.columns.label is not None
+
+    @property
+    def labelled(self):
+        """Whether its images have a class, or labels that may become classes."""
+        return self.labels_inside or self.label is not None or self.labels is not None
+
+    def images(self):
+        """What became of the images in it: (how many, why they are left out, whether they are lost) each."""
+        if self.pages is not None or self.lost or not self.fits or self.role.kind == "labels":
+            return self.pages or []
+        if self.out and self.kind in COUNTS:
+            with contextlib.suppress(Exception):  # a damaged file fails in many ways
+                return [(COUNTS[self.kind](self.path), self.out, False)]
+            return []
+        return [(self.shape[-1 if counts_last(self.shape) else 0], self.out, False)]
 
 
 def look(path):
-    """The Source that a file is. What cannot be opened is one too, with the reason."""
+    """The Items that a file is, or that it holds. What cannot be opened is one too, with the reason."""
     try:
         with opened_unpacked(path) as file:
-            start = file.read(600)
-        kind = kind_of(start, path)
-        return Source(path, kind, tuple(ARRAYS[kind](path)) if kind in ARRAYS else ())
+            kind = kind_of(file.read(600), path)
+        if kind in ARRAYS:
+            return arrays_in(path, kind)
+        if kind == "table":
+            return [table(path)]
+        return [Item(path, kind, read=partial(read_pages, path))]
+    except ImportError as error:
+        return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
     except (OSError, ValueError) as error:
         kind = "picture" if is_picture(b"", path) else "unreadable"  # one that is lost counts as one
-        return Source(path, kind, (), getattr(error, "strerror", None) or str(error))
+        return [Item(path, kind, reason=getattr(error, "strerror", None) or str(error))]
 
 
 def kind_of(start, path):
@@ -115,21 +126,18 @@ def kind_of(start, path):
     name = path.name.lower()
     if start[:4] == b"PK\3\4":
         return kind_of_zip(path, name)
-    if start[:6] == b"\x93NUMPY":
-        return "npy"
-    if start[:2] == b"\0\0" and start[2:3] in b"\x08\x09\x0b\x0c\x0d\x0e" and 1 <= start[3] <= 4:
-        return "idx"
-    if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
-        return "hdf5"
-    if start[:10] == b"MATLAB 5.0" or name.endswith(".mat"):
+    for pattern, kind in STARTS.items():
+        if re.match(pattern, start, re.DOTALL):
+            return kind
+    if name.endswith(".mat"):
         return "mat"
     if name.endswith(ARCHIVES):
         return "archive"
-    if to_convert(start, name):
+    if lines_for(start, name):
         return "foreign"
     if is_picture(start, path):
         return "picture"
-    return "table" if Path(name.removesuffix(".gz")).suffix in TABLES else "other"
+    return "table" if name.removesuffix(".gz").endswith(TEXT) else "other"
 
 
 def kind_of_zip(path, name):
@@ -150,29 +158,48 @@ def is_picture(start, path):
 def picture_formats():
     """What tells a picture: functions of its first 16 bytes, and suffixes."""
     Image.init()
-    known = [Image.OPEN[name][1] for name in STRONG.split() if name in Image.OPEN]
+    known = [Image.OPEN[name][1] for name in STRONG if name in Image.OPEN]
     named = Image.registered_extensions().items()
     return known, {".spi", *(suffix for suffix, name in named if name in (*FORMATS, "MPO"))}
+
+
+def table(path):
+    """A table as an Item: of images, or a list of something else."""
+    try:
+        columns = tables.columns_of(path)
+    except ValueError as error:
+        read = partial(tables.read_labels, path)
+        return Item(path, "list", "table", dtype=np.dtype("U"), read=read, reason=str(error))
+    about = 1 + path.stat().st_size // 2000  # rows
+    read = partial(tables.read_table, path)
+    return Item(path, "table", "table", shape=(about, columns.length), read=read, columns=columns)
 
 
 # -- Arrays ------------------------------------------------------------------------------------------------------------
 
 
+def arrays_in(path, kind):
+    """The arrays of a file, an Item each."""
+    found = [*ARRAYS[kind](path)]
+    if not found:
+        raise ValueError("it holds no arrays")
+    unit = "files" if len(found) == 1 else "arrays"
+    return [Item(path, "array", kind, name, shape, dtype, read, unit=unit) for name, shape, dtype, read in found]
+
+
 def npz_arrays(path):
-    for name, (shape, dtype) in list_arrays(path).items():
-        yield Array(name, shape, dtype, lambda name=name: read_arrays(path, {name: None}, np.inf)[name])
+    for name, (shape, dtype) in reading.list_arrays(path).items():
+        yield name, shape, dtype, lambda name=name: reading.read_arrays(path, {name: None}, math.inf)[name]
 
 
 def npy_array(path):
     with opened_unpacked(path) as file:
-        shape, dtype = header(file)
-    yield Array("", shape, dtype, partial(read_npy, path, np.inf))
+        yield "", *reading.header(file), partial(reading.read_npy, path, math.inf)
 
 
 def idx_array(path):
     with opened_unpacked(path) as file:
-        shape, dtype = idx_header(file)
-    yield Array("", shape, dtype, partial(read_idx, path, np.inf))
+        yield "", *reading.idx_header(file), partial(reading.read_idx, path, math.inf)
 
 
 def hdf5_arrays(path):
@@ -188,15 +215,14 @@ def hdf5_arrays(path):
         file.visititems(lambda name, thing: inside.append((name, thing)) if isinstance(thing, h5py.Dataset) else None)
         for name, data in inside:
             if data.shape is not None and not (data.external or data.is_virtual):  # those would read other files
-                shape = data.shape[::-1] if turned else data.shape
-                yield Array(name, shape, data.dtype, partial(read, name))
+                yield name, data.shape[::-1] if turned else data.shape, data.dtype, partial(read, name)
 
 
 def mat_arrays(path):
     import scipy.io  # here, not above: few have such a file
 
     with open_file(path) as file:
-        hold_in_memory(sum(8 * int(np.prod(shape, dtype=float)) for _, shape, _ in scipy.io.whosmat(file)))
+        reading.hold_in_memory(sum(8 * math.prod(map(float, shape)) for _, shape, _ in scipy.io.whosmat(file)))
         file.seek(0)
         found = scipy.io.loadmat(file, simplify_cells=True)
     stack = [(name, value) for name, value in found.items() if not name.startswith("__")]
@@ -205,7 +231,7 @@ def mat_arrays(path):
         if isinstance(value, dict):
             stack += [(f"{name}/{key}", inner) for key, inner in value.items()]
         elif isinstance(value, np.ndarray):
-            yield Array(name, value.shape, value.dtype, lambda value=value: value)
+            yield name, value.shape, value.dtype, lambda value=value: value
 
 
 ARRAYS = {"npz": npz_arrays, "npy": npy_array, "idx": idx_array, "hdf5": hdf5_arrays, "mat": mat_arrays}
@@ -214,34 +240,36 @@ ARRAYS = {"npz": npz_arrays, "npy": npy_array, "idx": idx_array, "hdf5": hdf5_ar
 # -- What is not read --------------------------------------------------------------------------------------------------
 
 
-def to_convert(start, name):
-    """The lines that convert a file of another format, or None."""
-    for ending, lines in TO_CONVERT.items():
+@cache
+def foreign():
+    """The formats of foreign.toml: {ending: (first line, second line, the file that they make)}."""
+    known = tomllib.loads(Path(__file__).with_name("foreign.toml").read_text())
+    lines = [(of["endings"], [*of["lines"], known["second"]], of.get("made", "mine.npz")) for of in known["format"]]
+    return {ending: (*two[:2], made) for endings, two, made in lines for ending in endings}
+
+
+def lines_for(start, name):
+    """How to convert a file of another format, as foreign() has it, or None."""
+    for ending, lines in foreign().items():
         if name.endswith(ending) or f"{ending}-0" in name:
             return lines
     if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":
-        return TO_CONVERT[".pkl.gz" if name.endswith(".gz") else ".pkl"]
-    return TO_CONVERT[".parquet"] if start[:4] == b"PAR1" else None
+        return foreign()[".pkl.gz" if name.endswith(".gz") else ".pkl"]
+    return foreign()[".parquet"] if start[:4] == b"PAR1" else None
 
 
-def refuse_unread(source):
-    """Raise UserError for a file of which nothing is read here."""
-    if source.kind not in ("picture", "table", *ARRAYS):
-        refuse(source)
-
-
-def refuse(source):
-    """Raise UserError for a file that holds no images that can be read here, and say what makes some of it."""
-    path, name = source.path, source.path.name.lower()
-    if source.kind == "archive":
+def refuse(item):
+    """Raise UserError for an Item that holds no images that can be read here, and say what makes some of it."""
+    path, what, advice = item.path, "file", "give an .npz, .npy, .csv or IDX file, or a folder of pictures"
+    if item.kind == "archive":
         raise UserError(f"{path} is an archive: unpack it, and give the folder.")
-    if source.kind == "foreign":
-        with open_file(path) as file:
-            first, second = to_convert(file.read(4), name)
+    if item.kind == "foreign":
+        with opened_unpacked(path) as file:
+            first, second, made = lines_for(file.read(4), path.name.lower())
         lines = f"`{first}` and `{second}`".replace("FILE", path.as_posix()).replace("FOLDER", path.parent.as_posix())
         trust = ", if you trust it, as a pickle can run any program" if "pickle." in first or "torch." in first else ""
-        made = "mine.csv" if "mine.csv" in second else "mine.npz"
         raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give {made}.")
-    advice = "give an .npz, .npy, .csv or IDX file, or a folder of pictures"
-    reason = source.reason or "it is of no format that is known here"
-    raise UserError(f"{path} is not a readable file of images ({reason}): {advice}.")
+    if item.form == "table":
+        what, advice = "table", "give one row an image"
+    reason = item.reason or "it is of no format that is known here"
+    raise UserError(f"{path} is not a readable {what} of images ({reason}): {advice}.")

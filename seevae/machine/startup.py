@@ -16,6 +16,7 @@ from seevae.basics import UserError, complain, say
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 TOO_MANY_FILES, MORE_FILES = "Too many open files", "let this process open more, as with `ulimit -n 1024`"
+FEWEST_FILES, USUAL_FILES = 64, 1024  # with fewer, TensorFlow aborts; macOS allows 256 until one asks for more
 OLDEST_KERAS = (3, 14)  # older ones cannot load a model safely (see requirements.txt)
 INSTALL = (
     "install what is needed with `pip install -r requirements.txt` or `pip install 'seevae[tensorflow]'`, "
@@ -30,6 +31,7 @@ def import_keras(announce: bool = False) -> None:
     the program ends with one sentence and exit status 2: an import has no caller that could tell the user.
     """
     if announce:
+        allow_files()
         calm_warnings()
     if "keras" not in sys.modules:
         backend = chosen_backend()
@@ -122,6 +124,21 @@ def quiet():
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+def allow_files():
+    """Let this process open as many files as systems usually allow, if it may; where it is next to none, end it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = USUAL_FILES if most == resource.RLIM_INFINITY else min(USUAL_FILES, most)
+    if now != resource.RLIM_INFINITY and now < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    if allowed < FEWEST_FILES:
+        complain(f"This process may open {allowed} files, and needs {FEWEST_FILES}: {MORE_FILES}.")
+        raise SystemExit(2)
 
 
 def calm_warnings():

@@ -43,17 +43,9 @@ class Aggregate {
   /** Draw it as a cloud whose darkest place is as dark as the prior's middle would be. */
   draw(context, view) {
     const { size, halfWidth, density } = this;
-    const canvas = element("canvas", { width: size, height: size });
-    const picture = canvas.getContext("2d").createImageData(size, size);
-    const colour = themeRgb("posterior");
-    for (let r = 0; r < size; r++) {
-      for (let c = 0; c < size; c++) {
-        const pixel = 4 * ((size - 1 - r) * size + c);
-        picture.data.set(colour, pixel);
-        picture.data[pixel + 3] = 220 * Math.min(1, density[r * size + c] * 2 * Math.PI); // 1 / (2 pi): the prior's top
-      }
-    }
-    canvas.getContext("2d").putImageData(picture, 0, 0);
+    const canvas = element("canvas");
+    const share = (row, column) => Math.min(1, density[row * size + column] * 2 * Math.PI); // 1 / (2 pi): the prior's top
+    drawVeil(canvas, { rows: size, columns: size }, (row, column) => 0.86 * share(row, column));
     const [x, y] = view.toScreen([-halfWidth, halfWidth]);
     context.drawImage(canvas, x, y, 2 * halfWidth * view.scale, 2 * halfWidth * view.scale);
   }

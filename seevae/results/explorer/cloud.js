@@ -54,20 +54,8 @@ class Cloud {
     let factor = 1;
     while (factor < FINEST && fits(factor + 1)) factor++;
     const box = refine(truth.box, factor);
-    [this.canvas.width, this.canvas.height] = [box.columns, box.rows];
-    const context = this.canvas.getContext("2d");
-    const picture = context.createImageData(box.columns, box.rows);
-    const colour = themeRgb("posterior");
-    for (let r = 0; r < box.rows; r++) {
-      for (let c = 0; c < box.columns; c++) {
-        const depth = box.values[r * box.columns + c] - top;
-        if (depth < -12) continue;
-        const pixel = 4 * ((box.rows - 1 - r) * box.columns + c); // the picture's first row is the largest z2
-        picture.data.set(colour, pixel);
-        picture.data[pixel + 3] = 200 * Math.exp(Math.min(0, depth) / 2); // the square root, to show the tails
-      }
-    }
-    context.putImageData(picture, 0, 0);
+    const density = (row, column) => Math.exp(Math.min(0, box.values[row * box.columns + column] - top));
+    drawVeil(this.canvas, box, (row, column) => 0.8 * Math.sqrt(density(row, column))); // the root, to show the tails
     this.lines = levels.map((level) => contour(box, level));
     this.box = box;
   }

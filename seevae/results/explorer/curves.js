@@ -1,4 +1,4 @@
-// needs: drawing
+// needs: drawing, packing
 "use strict";
 // The curves of a training: loss, reconstruction and KL against the steps.
 
@@ -46,7 +46,7 @@ function drawChart(context, box, title, curves, value) {
   if (curves.length > 1) {
     context.fillText(formatted(high, 1), box.left + box.width + 4, box.top + 8);
     context.fillText(formatted(low, 1), box.left + box.width + 4, box.top + box.height);
-    context.fillText(`${last.toLocaleString("en")} steps`, box.left, box.top + box.height + 16);
+    context.fillText(counted(last, "step"), box.left, box.top + box.height + 16);
   }
   context.strokeStyle = themeColour("grid");
   context.lineWidth = 1;

@@ -5,12 +5,14 @@
 function digitPanel(state) {
   const paper = new Paper(state);
   const shelf = new Shelf(state, (pick) => paper.lay(pick));
-  byId("clear").addEventListener("click", () => {
-    const large = byId("stage").classList.toggle("painting"); // on a phone the paper lies over the plane, until one is done
-    byId("clear").textContent = large && innerWidth < 1100 ? "Done" : "Paint a new one";
-    if (large || innerWidth >= 1100) paper.lay(null);
+  onClicks({
+    undo: () => paper.undo(),
+    clear() {
+      const large = byId("stage").classList.toggle("painting"); // on a phone the paper lies over the plane, until one is done
+      byId("clear").textContent = large && innerWidth < 1100 ? "Done" : "Paint a new one";
+      if (large || innerWidth >= 1100) paper.lay(null);
+    },
   });
-  byId("undo").addEventListener("click", () => paper.undo());
   state.panel({ place: "digit-panel", needs: ["image", "pen", "theme"], draw: () => paper.draw() });
   state.panel({ place: "pick-panel", needs: ["data", "theme"], draw: () => shelf.fill() });
   state.panel({ place: "pick-panel", needs: ["image", "data", "theme"], draw: () => shelf.show() });
@@ -34,7 +36,7 @@ class Paper {
     this.background = digitCanvas();
     this.pen = { at: [PAPER / 2, PAPER / 2], down: false, shown: false }; // of the keyboard
     this.followPointer();
-    this.canvas.addEventListener("keydown", (event) => this.followKey(event));
+    onKeys(this.canvas, { ...onArrows((right, down) => this.movePen(8 * right, 8 * down)), " ": () => this.putPen(!this.pen.down) });
   }
 
   /** Lay a held-out digit on the paper, or nothing, or an image that is no pick: { image }. */
@@ -76,17 +78,20 @@ class Paper {
     });
   }
 
-  followKey(event) {
+  movePen(...by) {
     const { pen, strokes } = this;
-    const move = { ArrowLeft: [-8, 0], ArrowRight: [8, 0], ArrowUp: [0, -8], ArrowDown: [0, 8] }[event.key];
-    if (!move && event.key !== " ") return;
-    event.preventDefault();
+    pen.at = pen.at.map((value, i) => Math.min(PAPER - 10, Math.max(10, value + by[i])));
     pen.shown = true;
-    if (move) pen.at = pen.at.map((value, i) => Math.min(PAPER - 10, Math.max(10, value + move[i])));
-    else pen.down = !pen.down;
     if (!pen.down) return this.state.changed("pen");
-    if (event.key === " " || !strokes.length) strokes.push([pen.at]);
-    else strokes.at(-1).push(pen.at);
+    if (strokes.length) strokes.at(-1).push(pen.at);
+    else strokes.push([pen.at]);
+    this.paint();
+  }
+
+  putPen(down) {
+    Object.assign(this.pen, { down, shown: true });
+    if (!down) return this.state.changed("pen");
+    this.strokes.push([this.pen.at]);
     this.paint();
   }
 
@@ -161,7 +166,7 @@ class Shelf {
     this.own.forEach((one, place) => {
       const button = /** @type {any} */ (this.digits.children[place]);
       button.ariaPressed = String(one === pick);
-      if (one === pick) this.digits.scrollLeft = button.offsetLeft - this.digits.offsetLeft - this.digits.clientWidth / 2;
+      if (one === pick) bringForward(button);
     });
     for (const [label, button] of this.buttons) button.ariaPressed = String(pick?.label === label);
     oneStop(this.classes);

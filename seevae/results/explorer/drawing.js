@@ -38,6 +38,26 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
+/** What is done on clicks of buttons, { id: act }. */
+function onClicks(acts) {
+  for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", () => act());
+}
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }; // to the right, down
+
+/** What is done on keys at an element, { key: act }: letters large or small; Ctrl and Meta are the browser's. */
+function onKeys(place, acts) {
+  place.addEventListener("keydown", (event) => {
+    const act = acts[event.key] ?? acts[event.key.toLowerCase()];
+    if (!act || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    act(event);
+  });
+}
+
+/** An act for each arrow key: move(to the right, down, event). */
+const onArrows = (move) => Object.fromEntries(Object.entries(ARROWS).map(([key, [x, y]]) => [key, (event) => move(x, y, event)]));
+
 /** What draws on a canvas. Some browsers refuse it, for all or for many canvases. */
 function penOf(canvas, settings) {
   const context = canvas.getContext("2d", settings);
@@ -108,7 +128,8 @@ function oneStop(group) {
   const stop = (chosen) => {
     for (const button of group.children) button.tabIndex = button === chosen ? 0 : -1;
   };
-  stop([...group.children].find((button) => button.ariaPressed === "true") ?? group.children[0]);
+  const chosen = (button) => [button.ariaPressed, button.getAttribute("aria-selected")].includes("true");
+  stop([...group.children].find(chosen) ?? group.children[0]);
   if (group.dataset.stop) return; // it listens already
   group.dataset.stop = "one";
   group.addEventListener("focusin", ({ target }) => stop(target));
@@ -121,6 +142,12 @@ function oneStop(group) {
     event.preventDefault();
     buttons.at(goal % buttons.length).focus();
   });
+}
+
+/** Scroll a row of buttons, where it is too wide, so that one of them is in its middle. */
+function bringForward(/** @type {any} */ button) {
+  const row = button.parentElement;
+  row.scrollLeft = button.offsetLeft - row.offsetLeft - (row.clientWidth - button.clientWidth) / 2;
 }
 
 /** A code as "(0.12, −1.30)". */
@@ -148,6 +175,22 @@ function drawDifference(canvas, digit, reconstruction) {
       pixels.data[4 * i + k] = pixels.paper[k] + Math.abs(difference) * (ink[k] - pixels.paper[k]);
     }
   });
+}
+
+/** A picture of the posterior's colour: a pixel for each point of a grid, the first row the lowest; opacity(row, column). */
+function drawVeil(canvas, { rows, columns }, opacity) {
+  [canvas.width, canvas.height] = [columns, rows];
+  const context = penOf(canvas);
+  const picture = context.createImageData(columns, rows);
+  const colour = themeRgb("posterior");
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) {
+      const pixel = 4 * ((rows - 1 - r) * columns + c);
+      picture.data.set(colour, pixel);
+      picture.data[pixel + 3] = 255 * opacity(r, c);
+    }
+  }
+  context.putImageData(picture, 0, 0);
 }
 
 function drawPixels(canvas, setPixel) {
@@ -180,18 +223,42 @@ function drawEllipses(context, view, { mean, logVar }, { sigmas = [1, 2], dashed
   context.setLineDash([]);
 }
 
-/** A disc at a place of a view, with a letter or with nothing on it. */
-function drawDisc(context, view, z, radius, text = "") {
+/** A line through places on a canvas, in ink. */
+function drawLine(context, places, width = 1) {
+  context.strokeStyle = themeColour("ink");
+  context.lineWidth = width;
+  context.beginPath();
+  for (const [x, y] of places) context.lineTo(x, y);
+  context.stroke();
+}
+
+/** An arrow in ink, with its point at `to`. */
+function drawArrow(context, from, to, width, dash = []) {
+  const length = Math.hypot(to[0] - from[0], to[1] - from[1]) || 1;
+  const [x, y] = [0, 1].map((k) => (to[k] - from[k]) / length);
+  const tip = 3 + 2 * width;
+  const at = (back, aside) => [to[0] - back * x - aside * y, to[1] - back * y + aside * x];
+  context.setLineDash(dash);
+  drawLine(context, [from, at(tip, 0)], width);
+  context.setLineDash([]);
+  context.fillStyle = themeColour("ink");
+  context.beginPath();
+  for (const place of [to, at(tip, 0.6 * tip), at(tip, -0.6 * tip)]) context.lineTo(...place);
+  context.fill();
+}
+
+/** A disc at a place of a view, with a letter or with nothing on it; colours: its own, and that of its rim and letter. */
+function drawDisc(context, view, z, radius, text = "", [own, rim] = ["ink", "card"]) {
   const [x, y] = view.toScreen(z);
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.fillStyle = themeColour("ink");
+  context.fillStyle = themeColour(own);
   context.fill();
   context.lineWidth = 1.5;
-  context.strokeStyle = themeColour("card");
+  context.strokeStyle = themeColour(rim);
   context.stroke();
   if (!text) return;
-  context.fillStyle = themeColour("card");
+  context.fillStyle = themeColour(rim);
   context.font = `700 ${radius + 3}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.fillText(text, x, y + 0.42 * radius);

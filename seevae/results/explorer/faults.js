@@ -39,7 +39,7 @@ const MISTAKES = {
   ],
   "one noise for all": [
     { oneNoise: true },
-    "One epsilon for all images of a batch, another for the next. Each step follows a single draw, and learns less from it: 8 nats behind the VAE after 400 steps. Little else shows it: a mistake that hides.",
+    "One epsilon for all images of a batch, another for the next. Each step follows a single draw. The loss hardly shows it, in a few hundred steps: a mistake that hides.",
     "“The draws z of all images share one epsilon”",
   ],
   "sigma for variance": [

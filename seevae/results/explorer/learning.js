@@ -11,6 +11,9 @@ const LAYERS = ["encoder_h", ...HEADS, "decoder_h", "decoder_output"];
 const PARTS = ["kernel", "bias"];
 const RECIPE = { learningRate: 0.01, beta1: 0.9, beta2: 0.99, headStep: 0.15, epsilon: 1e-7, batchSize: 100 };
 
+// What a VAE is trained with; learners' mistakes are the others.
+const VAE = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: false, oneNoise: false, sigmaForVariance: false };
+
 /** @typedef {{ kernel: Float32Array, bias: Float32Array }} Layer kernel: (inputs, outputs), row after row */
 /** @typedef {{ encoder_h: Layer, z_mean: Layer, z_log_var: Layer, decoder_h: Layer, decoder_output: Layer }} Layers */
 
@@ -143,7 +146,7 @@ function copyOfLayers(/** @type {Layers} */ layers) {
 function widthsOf(/** @type {Layers} */ { encoder_h, z_mean, decoder_h }) {
   const [hidden, latent, drawn] = [encoder_h, z_mean, decoder_h].map(({ bias }) => bias.length);
   const pixels = { x: PIXELS, input: PIXELS, logits: PIXELS, error: PIXELS };
-  const codes = { mean: latent, logVar: latent, epsilon: latent, z: latent, atZ: latent, atMean: latent, atLogVar: latent };
+  const codes = { mean: latent, logVar: latent, epsilon: latent, z: latent, everyZ: latent, atZ: latent, atMean: latent, atLogVar: latent };
   return { ...pixels, ...codes, hidden, atHidden: hidden, drawn, atDrawn: drawn };
 }
 
@@ -158,7 +161,7 @@ class Learner {
   constructor(/** @type {Layers} */ layers, arithmetic = new PlainArithmetic()) {
     this.arithmetic = arithmetic;
     this.latentDim = layers.z_mean.bias.length;
-    this.switches = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: false, oneNoise: false, sigmaForVariance: false };
+    this.switches = { ...VAE };
     const zeros = () => forLayers(layers, ({ length }) => arithmetic.room(length));
     this.layers = zeros();
     this.gradients = zeros();
@@ -213,7 +216,7 @@ class Learner {
    * the batch, in nats; gradients: { layer: { kernel, bias } } of reconstruction + beta * kl, until the next call.
    */
   gradient(/** @type {Float32Array} */ x, /** @type {Float32Array} */ input, /** @type {Float32Array} */ epsilon, beta = 1) {
-    const { arithmetic, layers, latentDim, gradients, switches } = this;
+    const { arithmetic, layers, gradients, switches } = this;
     const rows = x.length / PIXELS;
     const of = this.arraysOf(rows);
     of.x.set(x);
@@ -224,13 +227,8 @@ class Learner {
     const reconstruction = arithmetic.losses(of.logits, of.x, of.error, scale) / rows;
     of.atDrawn.fill(0);
     arithmetic.back(of.error, layers.decoder_output, of.drawn, of.atDrawn, rows);
-    const { kernel, bias } = layers.decoder_h;
-    for (let k = 0; k < of.atZ.length; k++) {
-      const [from, row] = [Math.floor(k / latentDim) * bias.length, (k % latentDim) * bias.length];
-      let sum = 0;
-      for (let j = 0; j < bias.length; j++) sum += of.atDrawn[from + j] * kernel[row + j];
-      of.atZ[k] = sum;
-    }
+    of.atZ.fill(0);
+    arithmetic.back(of.atDrawn, layers.decoder_h, of.everyZ.fill(1), of.atZ, rows);
     const log = switches.sigmaForVariance ? 1 : 0.5;
     for (let i = 0; i < of.mean.length; i++) {
       const [logVar, atZ] = [of.logVar[i], of.atZ[i]];

@@ -102,36 +102,27 @@ class Lens {
   }
 
   followKeys() {
-    byId("lens").addEventListener("keydown", (event) => {
-      const step = (event.shiftKey ? 2 : 8) / this.view.scale;
-      const actions = {
-        ArrowLeft: () => this.moveBy(-step, 0),
-        ArrowRight: () => this.moveBy(step, 0),
-        ArrowUp: () => this.moveBy(0, step),
-        ArrowDown: () => this.moveBy(0, -step),
-        "+": () => this.stretchBy(0.05, 0.05),
-        "-": () => this.stretchBy(-0.05, -0.05),
-        ">": () => this.stretchBy(0.05, -0.05),
-        "<": () => this.stretchBy(-0.05, 0.05),
-        c: () => this.startOrStop(),
-        e: () => this.takeTheEncoders(),
-      };
-      if (!actions[event.key] || event.ctrlKey || event.metaKey) return;
-      actions[event.key]();
-      event.preventDefault();
+    const step = (event) => (event.shiftKey ? 2 : 8) / this.view.scale;
+    onKeys(byId("lens"), {
+      ...onArrows((right, down, event) => this.moveBy(right * step(event), -down * step(event))),
+      "+": () => this.stretchBy(0.05, 0.05),
+      "-": () => this.stretchBy(-0.05, -0.05),
+      ">": () => this.stretchBy(0.05, -0.05),
+      "<": () => this.stretchBy(-0.05, 0.05),
+      c: () => this.startOrStop(),
+      e: () => this.takeTheEncoders(),
     });
   }
 
   followButtons() {
-    const clicks = {
+    onClicks({
       "give-back": () => this.takeTheEncoders(),
       climb: () => this.startOrStop(),
       "hard-digit": () => this.pickHardDigit(),
       "lens-in": () => this.view.zoom(1.5),
       "lens-out": () => this.view.zoom(1 / 1.5),
       "lens-fit": () => this.fit(true),
-    };
-    for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+    });
     byId("lens-truth").addEventListener("change", () => this.state.changed("lens"));
   }
 
@@ -319,17 +310,13 @@ function drawHandles(context, view, q) {
 
 /** The samples of a climb, { z, gradient }, and where each would rather be. */
 function drawWishes(context, view, samples) {
-  context.fillStyle = context.strokeStyle = themeColour("ink");
-  context.lineWidth = 1;
+  context.fillStyle = themeColour("ink");
   for (const { z, gradient } of samples) {
     const [x, y] = view.toScreen(z);
     const length = Math.hypot(...gradient) || 1;
     const reach = 26 * Math.min(1, length / 100);
     context.fillRect(x - 2, y - 2, 4, 4);
-    context.beginPath();
-    context.moveTo(x, y);
-    context.lineTo(x + (reach * gradient[0]) / length, y - (reach * gradient[1]) / length);
-    context.stroke();
+    drawLine(context, [[x, y], [x + (reach * gradient[0]) / length, y - (reach * gradient[1]) / length]]);
   }
 }
 

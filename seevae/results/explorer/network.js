@@ -20,14 +20,10 @@ class Half {
       this.choose(column >= 0 && column < across && row >= 0 ? row * across + column : null);
     });
     for (const away of ["pointerleave", "blur"]) this.canvas.addEventListener(away, () => this.choose(null));
-    this.canvas.addEventListener("keydown", (event) => {
-      const { across } = this.layout;
-      const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across }[event.key];
-      if (!step) return;
-      event.preventDefault();
+    onKeys(this.canvas, onArrows((right, down) => {
       const units = Math.max(1, this.order.length);
-      this.choose(((this.chosen ?? 0) + step + units) % units);
-    });
+      this.choose(((this.chosen ?? 0) + right + down * this.layout.across + units) % units);
+    }));
     const input = which === "encoder" ? "image" : "z";
     state.panel({ place: `${which}-panel`, needs: [input, "model", "unit", "theme", "size"], draw: (topics) => this.draw(topics) });
   }

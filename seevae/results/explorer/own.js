@@ -7,6 +7,7 @@ const MANIFOLD_STEPS = 20; // of the manifold's picture along each axis, as in s
 
 function ownPanel(state) {
   let stop = null; // stops the reading that runs
+  let turn = 0; // the number of the last reading: what older ones find is not taken
   const say = (sentence) => {
     byId("own-said").textContent = sentence;
     speak(() => sentence);
@@ -22,14 +23,20 @@ function ownPanel(state) {
     byId("own-account").replaceChildren(...sentences.slice(1).map((sentence) => element("li", {}, sentence)));
     say(sentences[0] ?? "");
   };
+  const giveUp = () => {
+    turn++;
+    stop?.();
+  };
   const take = async (source) => {
     const found = listFiles(source); // now: the browser forgets what was dropped
-    stop?.();
+    giveUp();
+    const own = turn;
     state.tab = "own";
     reading(0);
     say("Reading …");
     try {
       const files = await found;
+      if (own !== turn) return;
       stop = readOwnImages(files, (share, sentence) => {
         reading(share);
         byId("own-said").textContent = sentence;
@@ -39,7 +46,7 @@ function ownPanel(state) {
         else showOwn(state, read);
       }, (sentence) => end([sentence]));
     } catch (error) {
-      end([error.message]);
+      if (own === turn) end([error.message]);
     }
   };
   for (const id of ["own-files", "own-folder"]) {
@@ -50,7 +57,7 @@ function ownPanel(state) {
     byId(`${id}-button`).addEventListener("click", () => byId(id).click());
   }
   byId("own-stop").addEventListener("click", () => {
-    stop?.();
+    giveUp();
     end(["Stopped: nothing was taken."]);
   });
   const hovering = (yes) => document.body.classList.toggle("drop", yes);
@@ -107,7 +114,7 @@ function showOwn(state, { name, images, heldOut, labels, names }) {
 async function contentsOf(state) {
   const { model, codes, data, whose, home, training } = state;
   if (whose.at === "page") return contentsWith(/** @type {any} */ ({}));
-  const steps = training.last ? `${training.last.steps.toLocaleString("en")} steps in the page, ` : "";
+  const steps = training.last ? `${counted(training.last.steps, "step")} in the page, ` : "";
   const learned = /** @type {any} */ ({ layers: model.layers, codes, origin: `${steps}from ${whose.from}` });
   if (data === home) return contentsWith(learned);
   const { picks, names, colours, name } = data;
@@ -143,7 +150,7 @@ function scatterPicture({ codes, data }) {
 /** The manifold as a picture: what is decoded at quantiles of the prior, z1 to the right and z2 upwards. */
 function manifoldPicture({ model }) {
   const { canvas, context } = pictureOf(1, 28 * 2 * MANIFOLD_STEPS);
-  const codes = Array.from({ length: MANIFOLD_STEPS }, (_, i) => normalQuantile(0.05 + (0.9 * i) / (MANIFOLD_STEPS - 1)));
+  const codes = normalQuantiles(Array.from({ length: MANIFOLD_STEPS }, (_, i) => 0.05 + (0.9 * i) / (MANIFOLD_STEPS - 1)));
   const tile = digitCanvas();
   context.imageSmoothingEnabled = false;
   codes.forEach((z1, column) => codes.forEach((z2, row) => {
@@ -153,19 +160,12 @@ function manifoldPicture({ model }) {
   return canvas;
 }
 
-/** The z below which a draw of N(0, 1) falls with this probability: by halving, with Abramowitz and Stegun's 7.1.26. */
-function normalQuantile(probability) {
-  const below = (z) => {
-    const t = 1 / (1 + (0.3275911 * Math.abs(z)) / Math.SQRT2);
-    const sum = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-    const tail = (sum * Math.exp((-z * z) / 2)) / 2;
-    return z > 0 ? 1 - tail : tail;
-  };
-  let [low, high] = [-8, 8];
-  for (let turn = 0; turn < 60; turn++) {
-    const middle = (low + high) / 2;
-    if (below(middle) < probability) low = middle;
-    else high = middle;
-  }
-  return low;
+/** The z below which draws of N(0, 1) fall with each of these probabilities, in their order: by adding up the density. */
+function normalQuantiles(/** @type {number[]} */ probabilities) {
+  const step = 1e-4;
+  let [z, below] = [-8, 0];
+  return probabilities.map((probability) => {
+    for (; below < probability; z += step) below += (step * Math.exp(-0.5 * (z + step / 2) ** 2)) / Math.sqrt(2 * Math.PI);
+    return z;
+  });
 }

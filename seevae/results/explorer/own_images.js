@@ -91,8 +91,6 @@ function nameOf(files) {
 
 const bytesOf = async (/** @type {OwnFile} */ file) => new Uint8Array(await (await file.blob()).arrayBuffer());
 
-const counted = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-
 // -- Pictures ---------------------------------------------------------------------------------------------------------
 
 /** The images of picture files, in parts and classes by their folders. */
@@ -161,6 +159,7 @@ async function greyPicture(/** @type {OwnFile} */ file) {
   if (width * height > LARGEST_PICTURE) return null;
   const strip = Math.max(1, Math.min(height, Math.floor(2 ** 20 / width))); // rows at a time: a photo of 12 megapixels has 48 MB
   const context = /** @type {any} */ (new OffscreenCanvas(width, strip).getContext("2d", { willReadFrequently: true }));
+  if (!context) throw new Error("The browser gives no canvas to read pictures with: give an .npz file.");
   const values = new Uint8Array(width * height);
   let [coloured, clear] = [false, false];
   for (let top = 0; top < height; top += strip) {
@@ -257,15 +256,13 @@ const STROKE = 2; // pixels of the image that a stroke is wide, at least: MNIST'
 
 /** One picture as a digit in MNIST's form; see freedDigit. */
 async function digitOf(/** @type {OwnFile} */ file) {
-  const grey = await greyPicture(file);
+  const picture = await greyPicture(file);
   const name = file.path.split("/").at(-1);
-  if (!grey) throw new Error(`“${name}” is no picture that this browser can read, or it is larger than 67 megapixels: give a PNG or JPEG.`);
-  const x = freedDigit(grey);
+  if (!picture) throw new Error(`“${name}” is no picture that this browser can read, or it is larger than 67 megapixels: give a PNG or JPEG.`);
+  const x = freedDigit(picture);
   if (!x) throw new Error(`There is nothing drawn in “${name}”: its grey values are all alike.`);
-  return { kind: "digit", x: grey255(x), name, account: [`“${name}”: cropped, centred, and freed of its ground, as MNIST's digits are.`] };
+  return { kind: "digit", x: grey(x), name, account: [`“${name}”: cropped, centred, and freed of its ground, as MNIST's digits are.`] };
 }
-
-const grey255 = (bytes) => Float32Array.from(bytes, (value) => value / WHITE);
 
 /**
  * A drawn digit { values, width, height } as MNIST's are: the ground taken off, however unevenly lit; cropped; the longer
@@ -298,14 +295,20 @@ function freedDigit(picture) {
   const longest = Math.max(box.width, box.height);
   const [wide, tall] = [box.width, box.height].map((side) => Math.max(1, Math.round((side / longest) * 20)));
   const shrunk = resized({ values: cut, ...box }, wide, tall, longest < 20);
-  let [mass, x, y] = [0, 0, 0];
-  shrunk.values.forEach((value, i) => {
-    mass += value;
-    x += value * ((i % wide) + 0.5);
-    y += value * (Math.floor(i / wide) + 0.5);
-  });
+  const [x, y] = centreOfMass(shrunk.values, wide);
   const place = (centre, size) => Math.min(SIDE - size, Math.max(0, Math.round(SIDE / 2 - centre)));
-  return onPaper(shrunk, 0, place(x / mass, wide), place(y / mass, tall));
+  return onPaper(shrunk, 0, place(x, wide), place(y, tall));
+}
+
+/** The centre of mass of an image, in its pixels; the middle of the first pixel is at 0.5. */
+function centreOfMass(image, width = SIDE) {
+  let [mass, x, y] = [0, 0, 0];
+  image.forEach((ink, i) => {
+    mass += ink;
+    x += ink * ((i % width) + 0.5);
+    y += ink * (Math.floor(i / width) + 0.5);
+  });
+  return [x / mass, y / mass];
 }
 
 /** The smallest or largest value within `reach` pixels across and along, at each place. */

@@ -2,6 +2,9 @@
 "use strict";
 // How numbers stand in the page: as base64 text, images packed by deflate. explorer/__init__.py writes the same.
 
+/** "1 step", "1,200 steps". */
+const counted = (/** @type {number} */ count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+
 /** The bytes of a base64 text as a typed array. */
 function unpack(text, Type) {
   return new Type(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);

@@ -66,26 +66,19 @@ class Plane {
   }
 
   followKeys() {
-    byId("plane").addEventListener("keydown", (event) => {
-      const { state, view } = this;
-      const step = 12 / view.scale;
-      const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-      if (event.ctrlKey || event.metaKey) return;
-      if (move) this.handTo(state.z.map((value, i) => value + step * move[i]));
-      else if (event.key.toLowerCase() === "d") byId("draw-again").click();
-      else if (event.key === "Enter") this.walkTo([...state.z]);
-      else if (event.key === "+") view.zoom(1.3);
-      else if (event.key === "-") view.zoom(1 / 1.3);
-      else if (event.key === "0") this.showWhole();
-      else return;
-      event.preventDefault();
+    const { state, view } = this;
+    onKeys(byId("plane"), {
+      ...onArrows((right, down) => this.handTo([state.z[0] + (12 * right) / view.scale, state.z[1] - (12 * down) / view.scale])),
+      d: () => byId("draw-again").click(),
+      enter: () => this.walkTo([...state.z]),
+      "+": () => view.zoom(1.3),
+      "-": () => view.zoom(1 / 1.3),
+      0: () => this.showWhole(),
     });
   }
 
   followButtons() {
-    byId("plane-in").addEventListener("click", () => this.view.zoom(1.5));
-    byId("plane-out").addEventListener("click", () => this.view.zoom(1 / 1.5));
-    byId("plane-whole").addEventListener("click", () => this.showWhole());
+    onClicks({ "plane-in": () => this.view.zoom(1.5), "plane-out": () => this.view.zoom(1 / 1.5), "plane-whole": () => this.showWhole() });
     byId("manifold").addEventListener("change", () => (this.state.under = byId("manifold").checked));
   }
 
@@ -121,25 +114,12 @@ class Plane {
   drawLetter(context, z, letter) {
     const [x, y] = this.view.toScreen(z);
     drawText(context, letter, x + 5, y + 4, "600 12px system-ui, sans-serif", "left");
-    context.beginPath();
-    context.arc(x, y, 3.5, 0, 2 * Math.PI);
-    context.fillStyle = themeColour("card");
-    context.fill();
-    context.lineWidth = 1.5;
-    context.strokeStyle = themeColour("ink");
-    context.stroke();
+    drawDisc(context, this.view, z, 3.5, "", ["card", "ink"]);
   }
 
   drawWalk(context) {
     const { view, state: { walk } } = this;
-    if (walk.length === 2) {
-      context.strokeStyle = themeColour("ink");
-      context.lineWidth = 2;
-      context.beginPath();
-      context.moveTo(...view.toScreen(walk[0]));
-      context.lineTo(...view.toScreen(walk[1]));
-      context.stroke();
-    }
+    if (walk.length === 2) drawLine(context, walk.map((z) => view.toScreen(z)), 2);
     walk.forEach((z, i) => drawDisc(context, view, z, 10, "AB"[i]));
   }
 
@@ -168,12 +148,7 @@ class Plane {
       ? [[0, lens.top - own.top, x - half, y - half], [0, lens.bottom - own.top, x - half, y + half]]
       : [[lens.left - own.left, lens.bottom - own.top, x - half, y + half], [lens.right - own.left, lens.top - own.top, x + half, y - half]];
     context.globalAlpha = 0.35;
-    context.beginPath();
-    for (const [x1, y1, x2, y2] of ends) {
-      context.moveTo(x1, y1);
-      context.lineTo(x2, y2);
-    }
-    context.stroke();
+    for (const [x1, y1, x2, y2] of ends) drawLine(context, [[x1, y1], [x2, y2]]);
     context.globalAlpha = 1;
   }
 }

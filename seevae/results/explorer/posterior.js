@@ -18,114 +18,85 @@ function makeGrid(halfWidth, spacing) {
   return { halfWidth, spacing, size: Math.round((2 * halfWidth) / spacing) + 1 };
 }
 
-/** The decoder's hidden units along the row at z2: unit j is relu(slope[j] * z1 + offset[j]). */
-function unitsAlongRow({ kernel, bias }, z2) {
-  const units = bias.length;
-  const offset = new Float64Array(units);
-  for (let j = 0; j < units; j++) offset[j] = bias[j] + kernel[units + j] * z2;
-  return { slope: kernel.subarray(0, units), offset };
-}
-
-/** The column of the grid from which a unit is on (if it rises with z1) or off (if it falls). */
-function bendColumn(slope, offset, left, step) {
-  if (slope === 0) return offset > 0 ? Infinity : -Infinity;
-  return Math.ceil((-offset / slope - left) / step);
-}
-
-/** Weighted sums of the decoder's units along one row of the grid after another, at so many columns. */
-class RowSum {
-  constructor(columns, units) {
-    this.sums = new Float64Array(columns);
-    this.level = new Float64Array(columns + 1); // what is added to the sum at a column,
-    this.rise = new Float64Array(columns + 1); // and to its gain from there on to each next one
-    this.active = new Int32Array(units); // the units that are on somewhere along the row, the first `count` of these,
-    this.count = 0;
-    this.on = new Int32Array(units); // from which column
-    this.off = new Int32Array(units); // to which,
-    this.atOn = new Float64Array(units); // their values there,
-    this.atOff = new Float64Array(units);
-    this.gain = new Float64Array(units); // and what they gain from one column to the next
+/**
+ * The decoder's units along one row of codes after another. Each is a straight line with one bend: on from some column on,
+ * or up to it. At column[k] a weighted sum of them gains level[k] times the weight of unit[k], and from there on with each
+ * column rise[k] times it. room(count, Type): gives the arrays.
+ */
+class RowBends {
+  constructor(/** @type {number} */ units, room = (count, Type) => new Type(count)) {
+    this.column = room(2 * units, Int32Array);
+    this.unit = room(2 * units, Int32Array);
+    this.level = room(2 * units, Float64Array);
+    this.rise = room(2 * units, Float64Array);
+    this.count = 0; // so many of them are in use
+    this.sums = this.levels = this.rises = new Float64Array(0);
   }
 
-  /** Go to a row: its units as unitsAlongRow gives them, its first column at z1 = left, the others a step apart. */
-  start({ slope, offset }, left, step) {
-    const columns = this.sums.length;
+  /** Go to the row at z2 of a grid: its first column at z1 = left, the others a step apart. */
+  goTo({ kernel, bias }, z2, { left, step, columns }) {
     this.count = 0;
-    for (let j = 0; j < slope.length; j++) {
-      const bend = bendColumn(slope[j], offset[j], left, step);
-      const on = slope[j] > 0 ? Math.max(0, bend) : 0;
-      const off = slope[j] > 0 ? columns : Math.min(columns, bend);
-      if (on >= off) continue;
-      const k = this.count++;
-      this.active[k] = j;
-      this.on[k] = on;
-      this.off[k] = off;
-      this.atOn[k] = slope[j] * (left + on * step) + offset[j];
-      this.atOff[k] = slope[j] * (left + off * step) + offset[j];
-      this.gain[k] = slope[j] * step;
+    if (this.sums.length !== columns) [this.sums, this.levels, this.rises] = [0, 0, 0].map(() => new Float64Array(columns));
+    for (let j = 0; j < bias.length; j++) {
+      const slope = kernel[j];
+      const offset = bias[j] + kernel[bias.length + j] * z2;
+      const bend = slope === 0 ? offset * Infinity : Math.ceil((-offset / slope - left) / step);
+      const [on, off] = slope > 0 ? [Math.max(0, bend), columns] : [0, Math.min(columns, bend)];
+      if (!(on < off)) continue;
+      this.add(on, j, slope * (left + on * step) + offset, slope * step);
+      if (off < columns) this.add(off, j, -slope * (left + off * step) - offset, -slope * step);
     }
+    return this;
+  }
+
+  add(column, unit, level, rise) {
+    const k = this.count++;
+    [this.column[k], this.unit[k], this.level[k], this.rise[k]] = [column, unit, level, rise];
+  }
+
+  /** Put the bends of the row into the order of their columns. */
+  sort() {
+    const order = Array.from(this.column.subarray(0, this.count).keys()).sort((a, b) => this.column[a] - this.column[b]);
+    for (const array of [this.column, this.unit, this.level, this.rise]) array.set(order.map((k) => array[k]));
+    return this;
   }
 
   /** The sum of weights * units at each column. The same array comes back with every call. */
   of(weights) {
-    const { sums, level, rise, on, off } = this;
-    level.fill(0);
-    rise.fill(0);
+    const { column, unit, level, rise, sums, levels, rises } = this;
+    levels.fill(0);
+    rises.fill(0);
     for (let k = 0; k < this.count; k++) {
-      const weight = weights[this.active[k]];
-      const gain = weight * this.gain[k];
-      level[on[k]] += weight * this.atOn[k];
-      rise[on[k]] += gain;
-      level[off[k]] -= weight * this.atOff[k];
-      rise[off[k]] -= gain;
+      levels[column[k]] += weights[unit[k]] * level[k];
+      rises[column[k]] += weights[unit[k]] * rise[k];
     }
     let [sum, gain] = [0, 0];
     for (let c = 0; c < sums.length; c++) {
-      sum += gain + level[c];
-      gain += rise[c];
+      sum += gain + levels[c];
+      gain += rises[c];
       sums[c] = sum;
     }
     return sums;
   }
 }
 
-/**
- * The bends of the decoder's units along the row at z2 of a grid, in the order of the columns: at column[k] of them the
- * logits gain level[k] times the weights of unit[k], and from there on with each column rise[k] times them.
- */
-function bendsAlongRow(model, { halfWidth, spacing, size }, z2) {
-  const { slope, offset } = unitsAlongRow(model.layers.decoder_h, z2);
-  const bends = [];
-  for (let j = 0; j < slope.length; j++) {
-    const bend = bendColumn(slope[j], offset[j], -halfWidth, spacing);
-    const on = slope[j] > 0 ? Math.max(0, bend) : 0;
-    const off = slope[j] > 0 ? size : Math.min(size, bend);
-    if (on >= off) continue;
-    const at = (column, sign) => {
-      const level = sign * (slope[j] * (column * spacing - halfWidth) + offset[j]);
-      bends.push({ column, unit: j, level, rise: sign * slope[j] * spacing });
-    };
-    at(on, 1);
-    if (off < size) at(off, -1);
-  }
-  return bends.sort((a, b) => a.column - b.column);
-}
+/** The rows of a whole grid, as RowBends goes to them. */
+const lineOf = ({ halfWidth, spacing, size }) => ({ left: -halfWidth, step: spacing, columns: size });
 
 /** A(z) along the row at z2 of a grid: a Float32Array of its size. */
 function logPartitionRow(model, grid, z2) {
   const { kernel, bias } = model.layers.decoder_output;
-  const bends = bendsAlongRow(model, grid, z2);
+  const { column, unit, level, rise, count } = new RowBends(model.hiddenDim).goTo(model.layers.decoder_h, z2, lineOf(grid)).sort();
   const logits = Float64Array.from(bias);
   const gain = new Float64Array(PIXELS); // what the logits gain from one column to the next
   const row = new Float32Array(grid.size);
   let next = 0;
   for (let c = 0; c < grid.size; c++) {
     for (let i = 0; i < PIXELS; i++) logits[i] += gain[i];
-    for (; next < bends.length && bends[next].column === c; next++) {
-      const { unit, level, rise } = bends[next];
-      for (let i = 0, k = unit * PIXELS; i < PIXELS; i++, k++) {
-        logits[i] += level * kernel[k];
-        gain[i] += rise * kernel[k];
+    for (; next < count && column[next] === c; next++) {
+      for (let i = 0, k = unit[next] * PIXELS; i < PIXELS; i++, k++) {
+        logits[i] += level[next] * kernel[k];
+        gain[i] += rise[next] * kernel[k];
       }
     }
     row[c] = sumOfSoftplus(logits);
@@ -141,35 +112,24 @@ class KernelPartition {
   }
 
   constructor(kernel, model, size) {
-    const { decoder_output } = model.layers;
+    const { kernel: weights } = model.layers.decoder_output;
     this.kernel = kernel;
     this.model = model;
-    this.weights = kernel.room(decoder_output.kernel.length);
-    this.weights.set(decoder_output.kernel);
-    const most = 2 * model.hiddenDim;
-    this.column = kernel.room(most, Int32Array);
-    this.unit = kernel.room(most, Int32Array);
-    this.level = kernel.room(most, Float64Array);
-    this.rise = kernel.room(most, Float64Array);
+    this.weights = kernel.room(weights.length);
+    this.weights.set(weights);
+    this.bends = new RowBends(model.hiddenDim, (count, Type) => kernel.room(count, Type));
     this.logits = kernel.room(PIXELS, Float64Array);
     this.gain = kernel.room(PIXELS, Float64Array);
     this.out = kernel.room(size);
   }
 
   row(grid, z2) {
-    const { weights, column, unit, level, rise, logits, gain, out } = this;
-    const bends = bendsAlongRow(this.model, grid, z2);
-    bends.forEach((bend, k) => {
-      column[k] = bend.column;
-      unit[k] = bend.unit;
-      level[k] = bend.level;
-      rise[k] = bend.rise;
-    });
+    const { kernel, bends, logits, gain, out } = this;
+    const { column, unit, level, rise, count } = bends.goTo(this.model.layers.decoder_h, z2, lineOf(grid)).sort();
     logits.set(this.model.layers.decoder_output.bias);
     gain.fill(0);
-    const ins = this.kernel.places(weights, column, unit, level, rise);
-    const outs = this.kernel.places(logits, gain, out);
-    this.kernel.functions.partition(...ins, bends.length, grid.size, PIXELS, ...outs, LOWEST_LOGIT, HIGHEST_LOGIT);
+    const ins = kernel.places(this.weights, column, unit, level, rise);
+    kernel.functions.partition(...ins, count, grid.size, PIXELS, ...kernel.places(logits, gain, out), LOWEST_LOGIT, HIGHEST_LOGIT);
     return out.subarray(0, grid.size);
   }
 }
@@ -239,15 +199,14 @@ class Posterior {
     const left = -halfWidth + column * spacing;
     const step = stride * spacing;
     const values = new Float32Array(rows * columns).fill(-Infinity);
-    const line = new RowSum(columns, weights.length);
+    const line = new RowBends(weights.length);
     for (let r = 0; r < rows; r++) {
       const [from, to] = ranges ? ranges[r] : [0, columns];
       if (from >= to) continue;
       const gridRow = row + r * stride;
       const z2 = -halfWidth + gridRow * spacing;
       const start = r * columns;
-      line.start(unitsAlongRow(first, z2), left, step);
-      const sums = line.of(weights);
+      const sums = line.goTo(first, z2, { left, step, columns }).of(weights);
       for (let c = from; c < to; c++) {
         const z1 = left + c * step;
         const partition = this.logPartition[gridRow * size + column + c * stride];

@@ -20,17 +20,14 @@ function drawAgain(state) {
 }
 
 function samplePanel(state) {
-  byId("draw-again").addEventListener("click", () => {
-    state.wander = false;
-    drawAgain(state);
+  onClicks({
+    "draw-again": () => drawAgain(state),
+    "at-mean": () => (state.hand = [...state.q.mean]),
   });
-  byId("at-mean").addEventListener("click", () => {
-    state.wander = false;
-    state.hand = [...state.q.mean];
-  });
+  for (const id of ["draw-again", "at-mean"]) byId(id).addEventListener("click", () => (state.wander = false));
   const { latentDim } = state.model;
   // A row for each part of the formula, a column for each latent.
-  const rows = ["z_mean", "+ σ", "× ε, the dice", "= z"].map((name) => {
+  const rows = ["z_mean", "+ σ", "× ε, dice", "= z"].map((name) => {
     const cells = Array.from({ length: latentDim }, () => element("td"));
     return { cells, row: element("tr", {}, element("th", { scope: "row" }, name), ...cells) };
   });
@@ -45,7 +42,7 @@ function samplePanel(state) {
       [q.mean, sigma, z.map((value, i) => (value - q.mean[i]) / sigma[i]), z].forEach((values, k) => {
         values.forEach((value, i) => (rows[k].cells[i].textContent = hand && k === 2 ? "–" : formatted(value, k % 3 ? 3 : 2)));
       });
-      rows[2].row.firstChild.textContent = hand ? "z by hand" : "× ε, the dice";
+      rows[2].row.firstChild.textContent = hand ? "z by hand" : "× ε, dice";
       rows[1].row.title = `z_log_var ${formattedCode(q.logVar)}: sigma = exp(z_log_var / 2)`;
     },
   });

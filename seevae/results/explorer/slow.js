@@ -58,19 +58,15 @@ function slowPanel(state) {
 
   state.panel({
     place: "stage",
-    needs: ["slow", "size"],
+    needs: ["slow", "size", "theme"],
     draw() {
       const { slow } = state;
       const list = byId("slow-steps");
       list.hidden = !slow?.step;
-      byId("arrows").replaceChildren();
-      if (!slow?.step) {
-        delete byId("stage").dataset.step;
-        return;
-      }
+      drawArrows(slow?.step);
+      if (!slow?.step) return void delete byId("stage").dataset.step;
       byId("stage").dataset.step = slow.step;
       list.replaceChildren(...SLOW_STEPS.map((name, i) => element("li", { className: i + 1 === slow.step ? "on" : "" }, element("b", {}, `${i + 1} ${name} `), slow.texts[i] ?? "")));
-      drawArrows(slow.step);
       speak(() => `${SLOW_STEPS[slow.step - 1]}. ${slow.texts.at(-1)}`);
     },
   });
@@ -95,25 +91,13 @@ function drawPull(context, view, q, pull) {
   const arrow = (from, /** @type {number[]} */ [dx, dy], length, width) => {
     const size = Math.hypot(dx, dy);
     if (!(size > 0)) return from;
-    const [x, y] = [dx / size, -dy / size];
-    const to = [from[0] + x * length, from[1] + y * length];
-    const tip = 3 + 1.6 * width;
-    context.strokeStyle = context.fillStyle = themeColour("ink");
-    context.lineWidth = width;
-    context.beginPath();
-    context.moveTo(...from);
-    context.lineTo(...to);
-    context.stroke();
-    context.beginPath();
-    context.moveTo(to[0] + x * tip, to[1] + y * tip);
-    context.lineTo(to[0] - y * tip * 0.7, to[1] + x * tip * 0.7);
-    context.lineTo(to[0] + y * tip * 0.7, to[1] - x * tip * 0.7);
-    context.fill();
+    const to = [from[0] + (length * dx) / size, from[1] - (length * dy) / size];
+    drawArrow(context, from, to, width);
     return to;
   };
   const limit = (value, size) => Math.max(46, Math.min(size - 46, value));
   for (const [part, name, width] of [[pull.reconstruction, "reconstruction", 4], [pull.kl, "KL", 2]]) {
-    const to = arrow(middle, part, Math.min(view.width * 0.36, 8 + 14 * Math.log1p(Math.hypot(...part))), width);
+    const to = arrow(middle, part, Math.min(view.width * 0.36, 20 + 14 * Math.log1p(Math.hypot(...part))), width);
     drawText(context, name, limit(to[0], view.width), Math.max(14, Math.min(view.height - 8, to[1] + (part[1] > 0 ? -9 : 19))));
   }
   q.logVar.forEach((v, i) => {
@@ -123,7 +107,7 @@ function drawPull(context, view, q, pull) {
       for (const [size, width, shift] of [[pull.widen[i], 4, -9], [pull.klWiden[i], 2, 9]]) {
         if (Math.abs(size) < 0.02) continue;
         const from = [middle[0] + out[0] * sigma + shift * out[1], middle[1] - out[1] * sigma + shift * out[0]];
-        arrow(from, out.map((value) => value * Math.sign(size)), 6 + 5 * Math.log1p(Math.abs(size)), width);
+        arrow(from, out.map((value) => value * Math.sign(size)), 16 + 5 * Math.log1p(Math.abs(size)), width);
       }
     }
   });
@@ -131,6 +115,10 @@ function drawPull(context, view, q, pull) {
 
 /** The arrows over the stage: solid ones go forward, dashed ones back. */
 function drawArrows(step) {
+  byId("arrows").hidden = !step;
+  const drawn = emptied(byId("arrows"));
+  if (!drawn) return;
+  const [context] = drawn;
   const stage = byId("stage").getBoundingClientRect();
   const box = (id) => byId(id).getBoundingClientRect();
   const low = box("encoder").bottom - stage.top - 0.07 * box("encoder").height;
@@ -141,21 +129,9 @@ function drawArrows(step) {
     1: [[at("paper", 0.75), at("sample-numbers", 0), "x → q"]],
     2: [[middle("lens"), middle("plane-stage")], [from, at("out", 0.2), "z → pixels"]],
     3: [[at("out", 0.2), from, "pixel errors"], [at("sample-numbers", 0), at("paper", 0.75), "to all weights"]],
-    4: [],
   }[step];
-  const svg = (name, attributes) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    return made;
-  };
-  for (const [from, to, label] of arrows) {
-    const length = Math.hypot(to[0] - from[0], to[1] - from[1]) || 1;
-    const [x, y] = [(to[0] - from[0]) / length, (to[1] - from[1]) / length];
-    const tip = `M${to}L${to[0] - 12 * x + 7 * y},${to[1] - 12 * y - 7 * x}L${to[0] - 12 * x - 7 * y},${to[1] - 12 * y + 7 * x}z`;
-    byId("arrows").append(svg("path", { d: `M${from}L${to[0] - 8 * x},${to[1] - 8 * y}`, class: step === 3 ? "back" : "" }), svg("path", { d: tip, class: "tip" }));
-    if (!label || innerWidth < 1100) continue;
-    const text = svg("text", { x: (from[0] + to[0]) / 2, y: from[1] - 8 });
-    text.textContent = label;
-    byId("arrows").append(text);
+  for (const [from, to, label] of arrows ?? []) {
+    drawArrow(context, from, to, 3, step === 3 ? [7, 5] : []);
+    if (label && innerWidth >= 1100) drawText(context, label, (from[0] + to[0]) / 2, from[1] - 8);
   }
 }

@@ -1,4 +1,4 @@
-// needs: model, drawing
+// needs: model, drawing, own_images
 "use strict";
 // Strokes of a pen, brought to the form of MNIST's digits: 28 x 28 pixels, centred by weight.
 
@@ -29,22 +29,11 @@ function toMnistForm(strokes, upon = null) {
   return rasterise(strokes, place([14 - mass[0], 14 - mass[1]]));
 }
 
-/** The centre of mass of an image, in its pixels; the middle of the first pixel is at 0.5. */
-function centreOfMass(image) {
-  let [sum, x, y] = [0, 0, 0];
-  image.forEach((ink, i) => {
-    sum += ink;
-    x += ink * ((i % 28) + 0.5);
-    y += ink * (Math.floor(i / 28) + 0.5);
-  });
-  return [x / sum, y / sum];
-}
-
 const rasterCanvas = element("canvas", { width: 28 * FINE, height: 28 * FINE });
 
 /** Draw strokes with the pen as an image of 28 x 28; place takes a point of the paper to the image. */
 function rasterise(strokes, place) {
-  const context = rasterCanvas.getContext("2d", { willReadFrequently: true });
+  const context = penOf(rasterCanvas, { willReadFrequently: true });
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, 28 * FINE, 28 * FINE);
   context.setTransform(FINE, 0, 0, FINE, 0, 0);

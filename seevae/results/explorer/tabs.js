@@ -25,18 +25,11 @@ function tabsPanel(state) {
       panels.forEach((panel, i) => {
         panel.hidden = names[i] !== state.tab;
         buttons[i].setAttribute("aria-selected", String(names[i] === state.tab));
-        buttons[i].ariaPressed = null;
-        buttons[i].tabIndex = names[i] === state.tab ? 0 : -1;
       });
+      bringForward(buttons[names.indexOf(state.tab)]);
+      oneStop(byId("tabs"));
       byId("stage").classList.toggle("be", state.tab === "game");
     },
   });
-  byId("tabs").addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const next = buttons.at((names.indexOf(state.tab) + step) % buttons.length);
-    next.click();
-    next.focus();
-  });
+  byId("tabs").addEventListener("focusin", ({ target }) => target.click()); // an arrow key opens the next one
 }

@@ -88,11 +88,13 @@ class Tour {
     this.state = state;
     this.steps = TOUR.filter(({ onPlane, training }) => (!onPlane || state.codes) && (!training || state.training));
     this.step = null; // the place in `steps`, or null where nobody is on the tour
-    byId("tour-start").addEventListener("click", () => this.go(0));
-    byId("tour-back").addEventListener("click", () => this.go(this.step - 1));
-    byId("tour-next").addEventListener("click", () => this.go(this.step + 1));
-    byId("tour-leave").addEventListener("click", () => this.go(null));
-    byId("tour").addEventListener("keydown", ({ key }) => key === "Escape" && this.go(null));
+    onClicks({
+      "tour-start": () => this.go(0),
+      "tour-back": () => this.go(this.step - 1),
+      "tour-next": () => this.go(this.step + 1),
+      "tour-leave": () => this.go(null),
+    });
+    onKeys(byId("tour"), { escape: () => this.go(null) });
   }
 
   /** Go to a step; null, and what lies beyond the last one, end the tour. */

@@ -2,7 +2,6 @@
 "use strict";
 // The training: the network learns in a worker, from the images that the page carries, and the page shows it.
 
-const VAE = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: false, oneNoise: false, sigmaForVariance: false };
 const LARGEST_BETA = 100;
 
 /** beta from 0 to 100 on a slider from 0 to 100: 0, then logarithmic from 0.01, with 1 in the middle. */
@@ -34,17 +33,16 @@ class Training {
   }
 
   followControls() {
-    const clicks = {
+    onClicks({
       "train-start": () => this.run(!this.running),
       "train-new": () => this.learnAnew(true),
       "train-back": () => this.goBack(),
-    };
-    for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+      fold: () => (byId("fold").ariaExpanded = String(byId("dock").classList.toggle("open"))),
+    });
     byId("train-beta").addEventListener("input", () => this.set({ beta: betaAt(Number(byId("train-beta").value)) }));
     for (const [id, name] of [["train-sample-noise", "sampleNoise"], ["train-input-noise", "inputNoise"]]) {
       byId(id).addEventListener("change", () => this.set({ [name]: byId(id).checked }));
     }
-    byId("fold").addEventListener("click", () => (byId("fold").ariaExpanded = String(byId("dock").classList.toggle("open"))));
   }
 
   // -- Commands --------------------------------------------------------------------------------------------------
@@ -190,10 +188,9 @@ class Training {
   numbers() {
     const { whose } = this.state;
     if (whose.at === "page") return "The page’s own weights.";
-    const from = `From ${whose.from}`;
-    if (!this.last) return this.note ? from : `${from}: beginning …`;
+    if (!this.last) return this.note ? `From ${whose.from}` : `From ${whose.from}: beginning …`;
     const { steps, held } = this.last;
-    return `${steps.toLocaleString("en")} steps, ${from.toLowerCase()}: held out ${formatted(held.reconstruction + held.kl, 1)} nats.`;
+    return `${counted(steps, "step")}, from ${whose.from}: held out ${formatted(held.reconstruction + held.kl, 1)} nats.`;
   }
 }
 

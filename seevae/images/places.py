@@ -1,0 +1,230 @@
+"""Where each Item belongs: its part and its class, by the names of folders, files and arrays, or by a table beside it.
+
+Each function writes into the Items what it finds: part, label, labels, and out for what is not taken.
+"""
+
+from collections import Counter
+
+from seevae.basics import UserError
+from seevae.images.account import some
+from seevae.images.converting import name_order
+from seevae.images.tables import labels_by_file
+from seevae.images.words import Role, role
+
+MASKS = "masks beside the images"
+LEFT_PARTS = {"val": "a validation part", "test": "a part without labels"}
+SAVEZ = {"arr_0": "images", "arr_1": "labels"}  # numpy.savez(file, images, labels)
+
+
+def live(items):
+    """Those that are not left out."""
+    return [item for item in items if not item.out]
+
+
+def mostly(truths):
+    """Whether at least nine of ten are true."""
+    truths = [*map(bool, truths)]
+    return 10 * sum(truths) >= 9 * len(truths)
+
+
+def only_set(sets, holds):
+    """Raise UserError where names are those of several sets."""
+    if len({*sets}) > 1:
+        told = some(sorted({name or "one without a name" for name in sets}))
+        raise UserError(f"{holds}: it cannot be told which of {told} to take; give one alone.")
+
+
+# -- Folders -----------------------------------------------------------------------------------------------------------
+
+
+def by_folders(items, holds, said):
+    """Parts and classes by the names of the folders that Items are in.
+
+    The first level of folders that is not for parts, for masks or for nothing (see what_level) is that of the classes.
+    Folders called "images", alone in theirs, tell nothing; so does a level that less than nine of ten Items have.
+    """
+    rest, depth = told_by_folders(items), 0
+    while (deep := [item for item in live(items) if rest[item][depth:]]) and 10 * len(deep) >= 9 * len(live(items)):
+        level = what_level({rest[item][depth] for item in deep}, holds, said)
+        depth += not level
+        for item in deep if level else ():
+            part, reason = level[rest[item].pop(depth)]
+            item.part = item.part or part
+            item.out = "" if reason == MASKS and item.kind != "picture" else reason
+    if any(len(names) > 1 for names in rest.values()):
+        said["folders lie in folders: the upper ones are the classes"] = None
+    for item, names in rest.items():
+        item.label = names[0] if names else None
+
+
+def told_by_folders(items):
+    """The names of the folders of each Item that may tell something: {item: list}."""
+    beside = {}
+    for item in items:
+        for k, name in enumerate(item.folders):
+            beside.setdefault(item.folders[:k], set()).add(name)
+    idle = {upper for upper, names in beside.items() if len(names) == 1 and role(*names) == Role("", None, "images")}
+    return {item: [name for k, name in enumerate(item.folders) if item.folders[:k] not in idle] for item in items}
+
+
+def what_level(names, holds, said):
+    """What a level of folders is for: {name: (part, why its pictures are left out)}, or None for classes.
+
+    It is for parts if several parts are named, or parts alone; for nothing if there is one name.
+    """
+    roles = {name: role(name) for name in sorted(names, key=name_order)}
+    parts = {name: r.part for name, r in roles.items() if r.part}
+    if len({*parts.values()}) > 1 or len(parts) == len(roles):
+        only_set({roles[name].set for name in parts}, f"{holds} {some(roles)}")
+        tell_those_together(parts, said)
+        return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
+    if {r.kind for r in roles.values()} == {"images", "labels"}:
+        return {name: ("", MASKS if r.kind == "labels" else "") for name, r in roles.items()}
+    return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
+
+
+def tell_those_together(parts, said):
+    """Say which of {name: part} are one part."""
+    counts = Counter(parts.values())
+    if several := [name for name, part in parts.items() if counts[part] > 1]:
+        said[f"{some(several)} taken together"] = None
+
+
+# -- Tables beside pictures --------------------------------------------------------------------------------------------
+
+
+def by_lists(items, lists):
+    """The classes of pictures by the tables beside them, where their folders name none."""
+    items = live(items)
+    in_folders = all(item.label for item in items)
+    for table in lists:
+        reason = "beside folders of classes" if in_folders else by_list(items, table)
+        table.out, table.is_labels = f"a table {reason}" if reason else "", not reason
+
+
+def by_list(items, table):
+    """The classes and parts of pictures by a table. Returns why it is not used, or ""."""
+    part = role(table.path.name).part or ""
+    bare = [item for item in items if not item.label]
+    bare = [item for item in bare if item.part == part] or bare
+    labels, reason = labels_by_file(table.path, file_names(bare))
+    if not labels:
+        return f"that {reason}"
+    named = {bare[place]: label for place, label in labels.items()}
+    rest = [item for item in items if item not in named and item.part in ("", "train")]
+    if part in ("", "train") and not mostly([*named, *(item.label for item in rest)]):
+        return f"that names {len(named):,} of {len(items):,} pictures"
+    for item, label in named.items():
+        item.label, item.part = label, item.part or part
+    return ""
+
+
+def file_names(items):
+    """What each picture may be called, {name: its place, or None for a name of two}."""
+    names = {}
+    for number, item in enumerate(items):
+        for name in {"/".join([*item.folders, item.path.name]), item.path.name, item.path.stem}:
+            names[name] = None if name in names else number
+    return names
+
+
+# -- Arrays ------------------------------------------------------------------------------------------------------------
+
+
+def by_names(path, items, said):
+    """What arrays are by their names and those of their files: images, with labels or each file a class, and others."""
+    name_roles(items)
+    images = images_among(path, items)
+    labels = [item for item in items if item.role.kind == "labels" and item.dtype.kind != "O"]
+    for item in {*items}.difference(images):
+        reason = "a validation part" if item.part == "val" else "not of the images that are taken"
+        item.out = "Python objects, which are not read" if item.dtype.kind == "O" else reason
+    if labels or any(item.labels_inside for item in images) or not have_classes(images, items, said):
+        pair(path, items, images, labels)
+
+
+def pair(path, items, images, labels):
+    """Give each array of images its labels, if there are any. Raises UserError where there are several sets."""
+    only_set({"-".join(filter(None, (item.label, item.role.set))) for item in images}, what_holds(path, items))
+    for item in images:
+        same = [other for other in images if other.part == item.part and not other.single]
+        names = [f"{other.path.name} {other.name}".strip() for other in same]
+        only_set(names, f"{path} holds several arrays of images")
+        item.label, item.labels = None, labels_for(item, labels)
+
+
+def name_roles(items):
+    """Write what the names of arrays, of their files and folders say into them."""
+    several = len({item.path for item in items}) > 1
+    for item in items:
+        of_file = role(item.path.name)
+        if item.unit == "files":
+            own = role(item.name)
+            roles, names = [of_file, own], [of_file.set * several]
+        else:
+            own = role(SAVEZ.get(item.name, item.name))
+            roles, names = [own, of_file][: 1 + several], [of_file.set * several, own.set]
+        kinds = ["images"] if item.kind == "table" else [r.kind for r in [*roles, *map(role, item.folders)]]
+        if not item.single:
+            item.part = next(filter(None, [item.part, own.part, *(r.part for r in roles)]), "")
+            item.role = Role("-".join(filter(None, names)), item.part, next(filter(None, kinds), None))
+
+
+def images_among(path, items):
+    """The arrays of images: those named so, or else those that can be nothing else. Raises UserError for none."""
+    called = [item for item in items if item.role.kind == "images"]
+    images = [item for item in called or items if item.fits and item.role.kind != "labels"]
+    sets = {item.role.set for item in images}
+    if not images or any(not item.fits and item.role.set in sets for item in called):
+        advice = "images are numbers from 0 to 255, or from 0 to 1, in an array (n, 28, 28), such as x_train"
+        raise UserError(f"{what_holds(path, items)}: {advice} (beside y_train, x_test and y_test).")
+    return images
+
+
+def what_holds(path, items):
+    told = [f"{item.title} {item.shape} {item.dtype}" if item.kind == "array" else item.title for item in items]
+    return f"{path} holds {some(told, 12)}"
+
+
+def labels_for(images, labels):
+    """Those of some arrays of labels that belong to an array of images, or None."""
+    same = [item for item in labels if item.part == images.part and item.role.set in (images.role.set, "")]
+    return max(same, key=lambda item: item.role.set == images.role.set, default=None)
+
+
+def have_classes(images, items, said):
+    """Whether the folders are classes, or files with one array each, named by what the names of these alone have."""
+    if all(item.label for item in images):
+        return True
+    words = {item: item.role.set.split("-") for item in images}
+    alone = all(item.unit == "files" for item in items) and not any(item.role.kind == "images" for item in images)
+    if not alone or [""] in words.values() or len({*map(tuple, words.values())}) < 2:
+        return False
+    shared = next(k for k in range(99) if len({tuple(of[k : k + 1]) for of in words.values()}) > 1)
+    for item, of in words.items():
+        item.label = "-".join(of[shared:])
+    said["each file is a class"] = None
+    return True
+
+
+# -- Parts -------------------------------------------------------------------------------------------------------------
+
+
+def choose_parts(items):
+    """The Items of the part that trains and of that held out, if there is one; those of other parts are left out.
+
+    The validation part is held out where there is no test part, or where that one lacks the labels of the training.
+    """
+    parts = {}
+    for item in live(items):
+        parts.setdefault(item.part, []).append(item)
+    train, *others = [part for part in ("train", "", "val", "test") if part in parts]
+    labelled = {part: mostly(item.labelled for item in of) for part, of in parts.items()}
+    fit = [part for part in ("test", "val") if part in others and (labelled[part] or not labelled[train])]
+    chosen = [train, *fit[:1]]
+    for item in live(items):
+        if item.part not in chosen:
+            item.out = LEFT_PARTS.get(item.part, "beside the parts")
+        elif item.labels:
+            item.labels.out, item.labels.is_labels = "", True
+    return [parts[part] for part in chosen]

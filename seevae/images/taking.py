@@ -1,0 +1,167 @@
+"""Items that were chosen are read: pictures, or arrays and tables, as pairs of images and labels, one for each part."""
+
+import re
+
+import numpy as np
+
+from seevae.basics import UserError, say
+from seevae.images.account import Account, some
+from seevae.images.converting import counts_last, finish_pages, reason_of, with_channel_last
+from seevae.images.places import mostly
+from seevae.images.reading import hold_in_memory
+from seevae.images.sources import refuse
+
+COLUMNS_FIRST = re.compile(r"(?<!f)emnist|silhouettes|chardata")  # whose authors wrote the columns of an image first
+EMNIST_SIZES = {697_932, 116_323, 112_800, 18_800, 124_800, 20_800, 88_800, 14_800, 240_000}  # of its parts
+UNDO = "`x = x.reshape(-1, 28, 28).swapaxes(1, 2)`"
+CLEAR = 1.15  # times as tall as wide: MNIST's digits are 1.42 times
+
+
+# -- Pictures ----------------------------------------------------------------------------------------------------------
+
+
+def take_pictures(path, parts, said, items):
+    """The pairs of the parts, lists of picture files; items: all that was found.
+
+    Raises UserError where a whole class or part, or more than a tenth, is lost, and for a single picture.
+    """
+    if (total := sum(map(len, parts))) > 5000:
+        say(f"Reading {total:,} pictures")
+    read = [read_pictures(of, said) for of in parts]
+    check_lost(path, parts, read, Account(items))
+    if total == 1 == len(read[0][0]) and path == parts[0][0].path:
+        raise UserError(
+            f"{path} is one picture, and there is nothing to learn from one: give a folder of pictures;"
+            " notebooks/README.md shows how a trained model encodes a picture of yours."
+        )
+    images = finish_pages([page for pages, _ in read for page in pages], path, said)
+    ends = np.cumsum([len(pages) for pages, _ in read])[:-1]
+    return [*zip(np.split(images, ends), [np.array(labels) if labels else None for _, labels in read], strict=True)]
+
+
+def check_lost(path, parts, read, account):
+    """Raise UserError where a whole class or part, or more than a tenth, could not be read."""
+    for of, (pages, labels) in zip(parts, read, strict=True):
+        lost = {item.label for item in of if item.label is not None} - {*labels} if labels else ()
+        if lost or not pages:
+            what = f" of the class {some(sorted(lost))}" if lost else " of a part" if len(parts) > 1 else ""
+            raise UserError(f"No picture{what} in {path} can be read: {account}.")
+    account.check(path)
+
+
+def read_pictures(items, said):
+    """The Pages of picture files, and their labels, a list, empty where there are none."""
+    labelled = mostly(item.label is not None for item in items)
+    pages, labels = [], []
+    for item in items:
+        if labelled and item.label is None:
+            item.out = "beside the pictures with a class"
+            continue
+        own = read_picture(item)
+        pages += own
+        labels += [item.label] * len(own) if labelled else []
+    if not labelled and any(item.label is not None for item in items):
+        said["pictures beside folders: all taken, without classes"] = None
+    return pages, labels
+
+
+def read_picture(item):
+    """The Pages of a picture file, as far as they can be read."""
+    try:
+        if item.reason:
+            raise ValueError(item.reason)
+        pages, left_out = item.read()
+    except Exception as error:  # a damaged file fails in many ways
+        item.reason, item.out, item.lost = "", f"cannot be read ({reason_of(error)})", True
+        return []
+    item.pages = [(len(pages), "", False), *left_out]
+    return pages
+
+
+# -- Arrays and tables -------------------------------------------------------------------------------------------------
+
+
+def take_arrays(path, parts, said, _):
+    """The pairs of the parts, lists of arrays and tables."""
+    used = [item for of in parts for item in of]
+    hold_in_memory(sum(item.size for item in [*used, *(item.labels for item in used if item.labels)]))
+    pairs = [read_part(of, said) for of in parts]
+    for item in used:
+        if item.columns and item.columns.others:
+            said[f"columns left over: {some(item.columns.others)}"] = None
+    return upright(path, pairs, used, said)
+
+
+def read_part(items, said):
+    """The images and the labels of a part, or None."""
+    rows, y = [], None
+    for item in items:
+        x, y = read(item) if item.kind == "table" else (read(item), None)
+        y = read(item.labels) if item.labels else y
+        rows.append(images_first(item, x, y, said))
+        item.shape = (len(rows[-1]), *item.shape[1:]) if item.kind == "table" else item.shape  # now it is known
+    if y is not None and y.ndim == 2 and len(y) != len(rows[0]) == y.shape[1] > 1 < len(y):
+        y = y.T
+    if items[0].label is not None:
+        y = np.repeat([item.label for item in items], [*map(len, rows)])
+    return np.concatenate(rows) if len(rows) > 1 else rows[0], y
+
+
+def images_first(item, x, y, said):
+    """An array of images with the axis first that counts them; y: its labels, or None."""
+    if item.single:
+        return x[None]
+    if item.kind == "array" and counts_last(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0)):
+        said["the last axis counts the images"] = None
+        return np.moveaxis(x, -1, 0)
+    return x
+
+
+def read(item):
+    try:
+        return item.read()
+    except (OSError, ValueError) as error:
+        item.reason = str(error)
+        refuse(item)
+
+
+def upright(path, pairs, items, said):
+    """The pairs with rows and columns of the images exchanged, where their data set is known to have them so.
+
+    It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of it, they may be upright
+    already: letters and digits are taller than wide.
+    """
+    named = next(filter(None, map(known_as_turned, items)), None)
+    if not named and not any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
+        return pairs
+    pairs = [(with_channel_last(x, path), y) for x, y in pairs]
+    name = "EMNIST" if named in (None, "emnist") else named
+    published = named and items[0].form in ("idx", "mat", "table")
+    tall = 1 if published else tallness(pairs[0][0])
+    if tall > CLEAR:
+        said[f"{name}'s images are {tall:.2f} times as tall as wide: upright already, not turned"] = None
+        return pairs
+    doubt = (
+        f" (if they were upright, {UNDO} before saving them undoes it)" if tall > 1 / CLEAR and not published else ""
+    )
+    said[f"{name}'s transposed images turned{doubt}"] = None
+    return [(x.swapaxes(1, 2), y) for x, y in pairs]
+
+
+def known_as_turned(item):
+    """The data set with the columns first that a file, its folder or an array in it is named after, or None."""
+    found = COLUMNS_FIRST.search(f"{item.path.parent.name}/{item.path.name}/{item.name}".lower())
+    return "emnist" if item.name.startswith("dataset/") else found and found[0]
+
+
+def tallness(x):
+    """The deviation of the ink of images (n, height, width, ...) along the rows, by that along the columns."""
+    ink = x[:: len(x) // 1000 + 1].astype("float32")
+    ink = ink.reshape(*ink.shape[:3], -1).mean(axis=3)
+
+    def deviation(weights):
+        places, total = np.arange(weights.shape[1]), np.maximum(weights.sum(axis=1), 1e-9)
+        means = weights @ places / total
+        return np.sqrt(np.maximum(weights @ places**2 / total - means**2, 0)).mean()
+
+    return float(deviation(ink.sum(axis=2)) / max(deviation(ink.sum(axis=1)), 1e-9))
