@@ -35,7 +35,7 @@ TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
 SURE = 0.3  # a temperature below which all logits are far too sure
 CAUSES = (  # of codes that no image needs, the likeliest first
     "the KL loss weighs too much (as beside a mean over the {pixels} pixels: sum them)",
-    "the gradient to the encoder is cut (detach, stop_gradient)",
+    "the encoder is not trained (its gradient cut by detach or stop_gradient, its weights not in the optimizer)",
     "the targets are other images than the inputs (shuffled)",
     "z does not reach the decoder",
 )
