@@ -173,7 +173,7 @@ FAULTS = [
         {"trained": "decoder"},
         says="optimizer|not trained",
         trace=(),
-    ),  # fmt: skip
+    ),
     Fault("decoder not in the optimizer", {"untrained"}, {"trained": "encoder"}),
     Fault("not trained", {"untrained"}, {"steps": 0}),
     Fault("five steps", {"untrained", "collapse"}, {"steps": 5}),
