@@ -34,10 +34,10 @@ if not (here / "seevae").is_dir():
     sys.exit(2)
 
 from seevae.machine.startup import import_keras
-from seevae.run import early
+from seevae.run import before_keras
 
 if __name__ == "__main__":  # before the slow imports: Ctrl-C, --help and mistakes in the options are answered at once
-    early.begin(sys.argv[1:])
+    before_keras.begin(sys.argv[1:])
 import_keras(announce=__name__ == "__main__")
 
 import keras
@@ -50,9 +50,10 @@ from seevae.run import console, options, saved
 from seevae.run.session import running
 from seevae.training.batches import Batches, for_fit
 from seevae.training.callbacks import KLLossInLogs, SeedEachEpoch, StopIfDiverged
+from seevae.training.initial_weights import spread_weights
+from seevae.training.input_noise import StochasticBinarisation
 from seevae.training.optimizers import check_learning_rate, compile_options, make_optimizer
 from seevae.training.recipes import RECIPES
-from seevae.training.start import StochasticBinarisation, spread_weights
 
 INPUT_SIZE = data.IMAGE_DIM  # 784 pixels, the post's input_size
 

@@ -26,7 +26,7 @@ from lab import gap as gaps
 import vae_mnist
 from seevae.machine import devices
 from seevae.results import evidence, pictures
-from seevae.training.start import StochasticBinarisation
+from seevae.training.input_noise import StochasticBinarisation
 
 # isort: split
 import keras

@@ -8,9 +8,9 @@ from keras import ops
 
 import vae_mnist
 from seevae.basics import UserError
+from seevae.training.input_noise import StochasticBinarisation
 from seevae.training.optimizers import check_learning_rate, make_optimizer
 from seevae.training.recipes import RECIPES
-from seevae.training.start import StochasticBinarisation
 
 
 def test_binarisation_draws_pixels_in_training_only():

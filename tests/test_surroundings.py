@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import vae_mnist
 from seevae.basics import UserError
 from seevae.results import pictures
-from seevae.run import early
+from seevae.run import before_keras
 from seevae.training.recipes import RECIPES
 
 
@@ -115,7 +115,7 @@ def test_no_output_device_stops_a_run(tmp_path, run_python):
 
 def test_a_name_that_the_console_cannot_spell_is_escaped():
     written = io.BytesIO()
-    steady = early.SteadyOutput(io.TextIOWrapper(written, encoding="ascii"))
+    steady = before_keras.SteadyOutput(io.TextIOWrapper(written, encoding="ascii"))
     print("Wrote é中\udce9", file=steady)
     steady.flush()
     assert written.getvalue() == b"Wrote \\xe9\\u4e2d\\udce9\n"

@@ -11,7 +11,8 @@ import vae_mnist
 from lab.measures import decode, encode
 from lab.models import DEFAULT, few, fit
 from seevae.results import evidence
-from seevae.training.start import StochasticBinarisation, spread_weights
+from seevae.training.initial_weights import spread_weights
+from seevae.training.input_noise import StochasticBinarisation
 
 
 class PCA:

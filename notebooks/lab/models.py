@@ -18,8 +18,9 @@ from seevae.images import data
 from seevae.training import optimizers, recipes
 from seevae.training.batches import Batches
 from seevae.training.callbacks import SeedEachEpoch
+from seevae.training.initial_weights import spread_weights
+from seevae.training.input_noise import StochasticBinarisation
 from seevae.training.optimizers import make_optimizer
-from seevae.training.start import StochasticBinarisation, spread_weights
 
 SMOKE = "VAE_SMOKE" in os.environ  # the tests' short run: the sample data, one epoch, few images
 DEFAULT = recipes.RECIPES["default"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from seevae.basics import UserError, complain
 from seevae.machine import devices, processes, startup
 from seevae.results.evidence import numbers
-from seevae.run.early import status_with, steady
+from seevae.run.before_keras import status_with, steady
 from seevae.training.callbacks import DIVERGED
 
 

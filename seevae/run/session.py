@@ -13,7 +13,7 @@ from seevae.basics import UserError, complain, say
 from seevae.machine import devices, processes, startup
 from seevae.results.replay import Replay, load_replay
 from seevae.run import console, folder, resume, saved, stopping
-from seevae.training.start import StochasticBinarisation
+from seevae.training.input_noise import StochasticBinarisation
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
 """How to train: the recipes as a table, and what they are made of.
 
-Offers recipes, start (initial weights, noise on the input), optimizers, callbacks and batches.
+Offers recipes, initial_weights, input_noise, optimizers, callbacks and batches.
 May use: images, machine.
 """

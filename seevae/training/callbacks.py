@@ -13,7 +13,7 @@ DIVERGED = "Training diverged{}: choose a smaller --learning-rate, or a larger -
 class SeedEachEpoch(keras.callbacks.Callback):
     """Draws the order of the batches and all noise of an epoch from the seed and the epoch's number, and nothing else.
 
-    So an epoch is the same whether or not the training was cut off before it. batches: a feeding.Batches.
+    So an epoch is the same whether or not the training was cut off before it. batches: a batches.Batches.
     """
 
     def __init__(self, batches, seed):

@@ -3,7 +3,7 @@
 A recipe changes how the post's network is trained, never the network: initial weights, noise on the input, the
 optimizer. `author` is the notebook of the post's author; `default` reaches his result in a fraction of his epochs.
 The options --epochs, --batch-size and --learning-rate replace those of a recipe. What the words mean to the network is
-in seevae/training/start.py; the loss and the call of `fit` are in vae_mnist.py.
+in seevae/training/initial_weights.py and input_noise.py; the loss and the call of `fit` are in vae_mnist.py.
 """
 
 from typing import NamedTuple
