@@ -19,7 +19,7 @@ from seevae.results import evidence
 
 FIRST = 1000  # images of which log p(x) is computed
 SAMPLES, IMPORTANCE_SAMPLES = 10, 100  # draws of z an image for the ELBO, and for the estimate of log p(x)
-SECONDS = 8  # that this estimate may take, about: else it is of fewer images
+SECONDS = 3  # that this estimate may take, about: else it is of fewer images
 
 
 class Given:
@@ -98,7 +98,7 @@ class Given:
 
     def log_p(self, network, losses, kl, rate):
         """log p(x) of the first images: FIRST of them, or as many as SECONDS allow at `rate` seconds a decoding."""
-        n = min(FIRST, len(self.x), max(50, int(SECONDS / (IMPORTANCE_SAMPLES * rate))))
+        n = min(FIRST, len(self.x), max(100, int(SECONDS / (IMPORTANCE_SAMPLES * rate))))
         encode, decode, loss = self.functions(network)
         rows, known = np.arange(n)[:, None], {"images": n} | evidence.elbo_of(losses[:, :n], kl[:n])
         weighted = evidence.importance_weighted(encode, decode, rows, IMPORTANCE_SAMPLES, self.seed, loss)
