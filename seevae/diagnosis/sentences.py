@@ -155,6 +155,10 @@ KNOWN, PARTS = parsed(SENTENCES, r"(\S+) (\w+: .*)"), parsed(SHARED, r"<(.*?)> (
 class Finding(str):
     """A sentence, with a short name that stays, a severity ("wrong", "look" or "note") and its numbers."""
 
+    name: str
+    severity: str
+    numbers: dict
+
     def __new__(cls, key: str, **values):
         """The one of SENTENCES with this key, with these values in their places."""
         severity, words = re.sub("<(.*?)>", lambda part: PARTS[part[1]], KNOWN[key]).split(": ", 1)
