@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from written import ALL, LISTS, PATHS, strokes, write_list, write_paths
+from written import ALL, LISTS, PATHS, strokes, write_arrays_of_classes, write_list, write_paths, write_stacks
 
 from seevae.basics import UserError
 from seevae.images.data import load_data
@@ -28,11 +28,11 @@ ADDED = [
     lambda place, rng: write(place / "page.pdf", b"%PDF-1.4"),
     lambda place, rng: write(place / ".DS_Store", b"x"),
     lambda place, rng: write(place / "more.zip", b"PK\3\4"),
-    lambda place, rng: write(place / "cut.png", b"\x89PNG\r\n\x1a\n"),
+    lambda place, rng: write(place / "cut.bmp", b"\x89PNG\r\n\x1a\n"),
     lambda place, rng: write(place / "empty.jpg", b""),
     lambda place, rng: write(place / "notes.csv", b"a,b\n1,2\n"),
     lambda place, rng: np.savez(place / "weights.npz", w=np.ones(3), b=np.ones(2)),
-    lambda place, rng: (place / "gone.png").symlink_to(place / "nowhere"),
+    lambda place, rng: (place / "gone.jpg").symlink_to(place / "nowhere"),
     lambda place, rng: picture().save(place / "extra.webp"),
     lambda place, rng: picture().save(place / "two.tif", save_all=True, append_images=[picture()]),
 ]
@@ -94,9 +94,16 @@ def test_more_than_a_tenth_lost_is_a_refusal_and_less_is_a_remark(tmp_path):
     path = tmp_path / "set" / "b" / "1.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(
-        UserError, match=r"More than a tenth .* 7 left out \(cannot be read \(damaged\): 7, such as 0\.png\)"
+        UserError, match=r"More than a tenth .* 7 left out \(cannot be read \(damaged\): 7, such as a/0\.png\)"
     ):
         load_data(tmp_path / "set")
+
+
+def test_a_stack_that_is_cut_counts_as_all_its_pages(tmp_path):
+    write_stacks(".tif")(strokes(), tmp_path)
+    (tmp_path / "a" / "more.tif").write_bytes((tmp_path / "a" / "all.tif").read_bytes()[:300])
+    with pytest.raises(UserError, match=r"More than a tenth .* 3 files found: 2 taken"):
+        load_data(tmp_path)
 
 
 def test_a_class_or_a_part_of_which_nothing_can_be_read_is_a_refusal(tmp_path):
@@ -105,6 +112,25 @@ def test_a_class_or_a_part_of_which_nothing_can_be_read_is_a_refusal(tmp_path):
     (tmp_path / "set" / "d" / "one.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(UserError, match="No picture of the class d"):
         load_data(tmp_path / "set")
+    (tmp_path / "set" / "d" / "one.png").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(UserError, match=r"No picture of the class d .*HEIC is not read here: make it PNG"):
+        load_data(tmp_path / "set")
+
+
+def test_a_text_that_begins_as_a_picture_is_a_text(tmp_path):
+    folder_of_classes(tmp_path / "set")
+    for number, text in enumerate(("Python is needed", "BMI,age\n1,2\n", "P5 is a class")):
+        (tmp_path / "set" / f"{number}.txt").write_text(text)
+    assert load_data(tmp_path / "set").account["files"]["left_out"] == {
+        "a table that lies beside folders of classes": 3
+    }
+
+
+def test_a_file_of_arrays_that_cannot_be_read_is_a_refusal(tmp_path):
+    write_arrays_of_classes(strokes(), tmp_path)
+    (tmp_path / "full_numpy_bitmap_cat.npy").write_bytes(b"\x93NUMPY\1\0")
+    with pytest.raises(UserError, match=r"cat\.npy is not a readable file"):
+        load_data(tmp_path)
 
 
 @pytest.mark.parametrize(("paths", "classes", "left_out"), PATHS.values(), ids=PATHS)

@@ -91,7 +91,7 @@ def test_the_straight_axes_are_those_of_a_singular_value_decomposition(page, sam
     until(page, "byId('axes-numbers').textContent.includes('held-out')")
     found, x = page.evaluate(
         """async () => {
-          const axes = principalAxes((await explorer.training.images).images);
+          const axes = await principalAxes((await explorer.training.images).images);
           const { x } = explorer.image;
           return [[...straight(axes, along(axes, x))], [...x]];
         }"""

@@ -52,7 +52,7 @@ def test_a_whole_data_set_is_read_in_every_layout(write, said, arrays, tmp_path)
 
 
 @pytest.mark.parametrize(("columns_first", "said"), [(True, "transposed images turned"), (False, "upright already")])
-@pytest.mark.parametrize("ending", [".npz", ".npy", ".h5"])
+@pytest.mark.parametrize("ending", [".npz", ".npy", ".h5", ".csv"])
 def test_emnist_in_a_file_that_somebody_made_is_turned_if_it_lies(columns_first, said, ending, sample, tmp_path):
     """Real digits: upright ones are taller than wide."""
     digits = (255 * sample.x_train[:300]).round().astype("u1").reshape(-1, 28, 28)
@@ -62,6 +62,8 @@ def test_emnist_in_a_file_that_somebody_made_is_turned_if_it_lies(columns_first,
         h5py = pytest.importorskip("h5py")
         with h5py.File(path, "w") as file:
             file["train/images"] = written
+    elif ending == ".csv":
+        np.savetxt(path, written.reshape(-1, 784), "%d", ",")
     else:
         (np.savez if ending == ".npz" else np.save)(path, written)
     dataset = load_data(path)
@@ -88,6 +90,14 @@ def test_labels_in_folders_and_single_arrays_belong_to_their_images(arrays, tmp_
     (tmp_path / "singles").mkdir()
     dataset = load_data(write_single_arrays(arrays, tmp_path / "singles"))
     assert (dataset.classes, len(dataset.x_train) + len(dataset.x_test)) == (("a", "b"), 40)
+
+
+def test_matlabs_flat_images_that_fit_either_way_are_refused(tmp_path):
+    """Olivetti's faces: (4096, 400) may be 400 images of 64 x 64, or 4,096 of 20 x 20."""
+    scipy_io = pytest.importorskip("scipy.io")
+    scipy_io.savemat(tmp_path / "faces.mat", {"faces": np.arange(256 * 36, dtype="u1").reshape(256, 36)})
+    with pytest.raises(UserError, match=r"two readings: 256 images of 36 values, or the other way round"):
+        load_data(tmp_path / "faces.mat")
 
 
 def test_a_small_picture_that_unpacks_to_much_is_not_unpacked(tmp_path):
@@ -135,6 +145,10 @@ PARTS_ALONE = {
     "one IDX file": (lambda a, place: (place / "x.idx").write_bytes(idx(a["x_train"])) and place / "x.idx", False),
     "images of a pair": (lambda a, place: write_idx()(a, place) / "train-images-idx3-ubyte", True),
     "labels of a pair": (lambda a, place: write_idx()(a, place) / "train-labels-idx1-ubyte", True),
+    "a table of another name": (
+        lambda a, place: (write_tables(a, place, " ", titled=False) / "train.csv").rename(place / "zip.train"),
+        True,
+    ),
     "one table": (lambda a, place: write_tables(a, place) / "train.csv", True),
     "classes in folders": (lambda a, place: write_pictures(".png")(a, place) / "training", True),
     "a folder of one class": (lambda a, place: write_pictures(".png")(a, place) / "training" / "3", False),
@@ -298,6 +312,15 @@ CONVERTED = {  # what writes a file as the best-known public data sets have it, 
     "keras.pkl": ("import pickle; pickle.dump(((x, y), (x[:5], y[:5])), open('FILE', 'wb'))", 45),
     "mnist.pkl.gz": ("import gzip, pickle; pickle.dump(((x, y), (x, y), (x[:5], y[:5])), gzip.open('FILE', 'wb'))", 45),
     "data_batch_1": (CIFAR, 60),
+    "train.p": (
+        "import pickle; pickle.dump(dict(features=x, labels=y, sizes=y[:, None] + [1, 2]), open('FILE', 'wb'))",
+        40,
+    ),
+    "train": (
+        "import pickle; flat = numpy.repeat(x.reshape(-1, 784), 4, axis=1)[:, :3072]\n"
+        "pickle.dump({b'data': flat, b'fine_labels': [*range(40)], b'coarse_labels': y.tolist()}, open('FILE', 'wb'))",
+        40,
+    ),
     "mine.pt": ("import torch; torch.save((torch.tensor(x), torch.tensor(y)), 'FILE')", 40),
     "mine.tfrecord": (
         PNG
@@ -338,15 +361,13 @@ def test_other_formats_are_refused_with_lines_that_convert_them(name, arrays, tm
             load_data(path)
         sentence = str(error.value)
         assert " is not read here: convert it" in sentence
-        assert ("if you trust it" in sentence) == (
-            "parquet" not in name and "x" not in name.split(".")[-1] and "tf" not in name
-        )
+        assert ("if you trust it" in sentence) == ("parquet" not in name and "xlsx" not in name and "tf" not in name)
         made = tmp_path / sentence.removesuffix(".").split(" give ")[-1]
         run("\n".join(sentence.split("`")[1::2]), tmp_path)
         dataset = load_data(made)
         assert len(dataset.x_train) + len(dataset.x_test) == count
         assert dataset.classes == DIGITS
-        if count < 50:  # not CIFAR's colours
+        if count < 50 and name != "train":  # not CIFAR's colours
             taken = (255 * np.concatenate([dataset.x_train[:], dataset.x_test])).round().astype("u1")
             assert {row.tobytes() for row in arrays["x_train"].reshape(-1, 784)} == {row.tobytes() for row in taken}
 

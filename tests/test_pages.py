@@ -17,7 +17,7 @@ ADDRESS = "alice/my.vae"
 
 
 def run(script, *arguments):
-    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=600)
 
 
 def copied(folder, *more):
@@ -44,6 +44,7 @@ def visit(browser):
 
     def visit(address):
         page = browser.new_context(reduced_motion="reduce").new_page()
+        page.set_default_timeout(120_000)
         page.route(re.compile("^http"), lambda route: route.abort())
         page.goto(address)
         return page

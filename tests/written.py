@@ -230,7 +230,14 @@ PATHS = {  # relative paths: the parts, the classes, and how many are left out
         "Greek Latin",
         0,
     ),
-    "Tiny ImageNet": ([f"train/{c}/images/{i}.png" for c in ("n01", "n02") for i in range(9)], "n01 n02", 0),
+    "Tiny ImageNet": (
+        [
+            *(f"train/{c}/images/{i}.png" for c in ("n01", "n02") for i in range(9)),
+            *(f"val/images/{i}.png" for i in range(4)),
+        ],
+        "n01 n02",
+        4,
+    ),
     "a logo beside the folder": (["logo.png", *(f"data/imgs/{i}.png" for i in range(19))], "", 0),
     "Intel's scenes": (
         [f"seg_{p}/seg_{p}/{c}/{i}.png" for p in ("train", "test") for c in ("sea", "street") for i in "12"],

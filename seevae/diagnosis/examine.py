@@ -145,10 +145,10 @@ def compare(a, b):
     try:
         alike = [("images", a["digest"], b["digest"])]
         alike += [(name, a["read_as"][name], b["read_as"][name]) for name in ("likelihood", "sigma")]
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError) as missing:
         raise UserError(
-            f"compare takes two records of examine, and one has no {error}: give what it returned."
-        ) from error
+            f"compare takes two records of examine, and one has no {missing}: give what it returned."
+        ) from missing
     for name, one, other in alike:
         if one != other:
             words = f"their {name} differ ({one} and {other}); examine both alike"

@@ -19,7 +19,7 @@ from seevae.results import evidence
 
 FIRST = 1000  # images of which log p(x) is computed
 SAMPLES, IMPORTANCE_SAMPLES = 10, 100  # draws of z an image for the ELBO, and for the estimate of log p(x)
-SECONDS = 8  # that this estimate may take, about: else it is of fewer images
+SECONDS = 3  # that this estimate may take, about: else it is of fewer images
 
 
 class Given:
@@ -98,7 +98,7 @@ class Given:
 
     def log_p(self, network, losses, kl, rate):
         """log p(x) of the first images: FIRST of them, or as many as SECONDS allow at `rate` seconds a decoding."""
-        n = min(FIRST, len(self.x), max(50, int(SECONDS / (IMPORTANCE_SAMPLES * rate))))
+        n = min(FIRST, len(self.x), max(100, int(SECONDS / (IMPORTANCE_SAMPLES * rate))))
         encode, decode, loss = self.functions(network)
         rows, known = np.arange(n)[:, None], {"images": n} | evidence.elbo_of(losses[:, :n], kl[:n])
         weighted = evidence.importance_weighted(encode, decode, rows, IMPORTANCE_SAMPLES, self.seed, loss)
@@ -204,14 +204,19 @@ def images_in(x):
     """The images in something that holds them one by one, in batches, or in pairs."""
     if isinstance(x, str | bytes | dict):
         raise TypeError("no images, nor pairs")
-    loader, listed = hasattr(x, "batch_size") and hasattr(x, "dataset"), hasattr(x, "__len__")
-    parts = [x[i] for i in range(len(x))] if listed and hasattr(x, "__getitem__") and not loader else [*x]
+    is_loader = hasattr(x, "batch_size") and hasattr(x, "dataset")
+    by_number = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not is_loader
+    parts = [x[i] for i in range(len(x))] if by_number else [*x]
     shapes = [getattr(part, "shape", ()) for part in parts]
     if len(parts) == 2 and len(shapes[0]) > 1 and shapes[1] == shapes[0][:1]:  # all images, and their labels
         return parts[0]
-    if all(isinstance(part, list | tuple) and len(part) < 4 and hasattr(part[0], "shape") for part in parts):
-        parts = [part[0] for part in parts]
-    return (np.concatenate if loader else np.stack)([*map(to_numpy, parts)])
+    firsts = [part[0] for part in parts if is_pair(part)]
+    images = [*map(to_numpy, firsts if len(firsts) == len(parts) else parts)]
+    return np.concatenate(images) if is_loader else np.stack(images)
+
+
+def is_pair(part):
+    return isinstance(part, list | tuple) and len(part) in (1, 2, 3) and hasattr(part[0], "shape")
 
 
 def rows_of(value, name, x):

@@ -260,21 +260,20 @@ def parts_of(thing):
     if inspect.ismethod(thing):
         return [thing.__self__, thing.__func__]
     if inspect.isfunction(thing):
-        cells = [cell.cell_contents for cell in thing.__closure__ or () if cell_is_full(cell)]
-        named = [thing.__globals__[name] for name in thing.__code__.co_names if name in thing.__globals__]
-        return [part for part in [*cells, *named, *(thing.__defaults__ or ())] if not inspect.ismodule(part)]
+        named = [thing.__globals__.get(name) for name in thing.__code__.co_names]
+        values = [*map(inside, thing.__closure__ or ()), *named, *(thing.__defaults__ or ())]
+        return [value for value in values if not inspect.ismodule(value)]
     if isinstance(thing, list | tuple):
         return thing[:20]
-    if isinstance(thing, type) or inspect.isbuiltin(thing) or isinstance(thing, np.ndarray):
+    if isinstance(thing, type | np.ndarray) or inspect.isbuiltin(thing):
         return []
     return [*getattr(thing, "__dict__", {}).values()][:50]
 
 
-def cell_is_full(cell):
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False
+def inside(cell):
+    """What a cell of a closure holds, or None while it is empty."""
+    with contextlib.suppress(ValueError):
+        return cell.cell_contents
 
 
 class Kept:

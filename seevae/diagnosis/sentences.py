@@ -79,8 +79,9 @@ repeated-draws/calls wrong: Two calls of encode draw the same z (to {apart:.0e} 
 z-unlike-q look: The draws z do not fit z_mean and z_log_var: their noise has a mean square of {square:.2f} and not of
     1 ± {limit:.2f}; draw z_mean + exp(z_log_var / 2) * epsilon.
 sigma-exp/z wrong: The draws z have sigma = exp(z_log_var): {why}, and the images want it as given; use z_log_var / 2.
-sigma-exp wrong: Sigma was exp(z_log_var) in the training: {why}, while its width is that of exp(z_log_var / 2) by the
-    KL loss; draw with exp(z_log_var / 2), and train anew.
+sigma-exp wrong: Sigma was exp(z_log_var) in the training: {why} than with exp(z_log_var / 2), while the KL loss holds
+    it as a log variance (its weight reads {wide:.2g} off sigma, {stretched:.2g} off z_mean); draw with
+    exp(z_log_var / 2), and train anew.
 
 # Does it know the images?
 overfitting look: The loss of the training images is {known:.1f} nats, of these {held:.1f}: a gap of {gap:.1f} ±
@@ -112,7 +113,7 @@ collapse/nearly wrong: Posterior collapse: the codes carry next to nothing, {kl:
 
 # Are draws of q as good as it says?
 repeated-noise wrong: The noise of the training repeats: with one epsilon in all images, {length:.1f} long, <lower>
-    than at z_mean; <fresh>.
+    than at z_mean and at draws; <fresh>.
 uniform-noise wrong: The noise of the training lay around {place:.2f} sigma in all {count:.0f} latents in use, where
     the loss is {gain:.1f} ± {error:.1f} nats lower than at z_mean: uniform noise from 0 to 1; draw it from N(0, 1).
 no-noise wrong: <cost>; <draw>
@@ -153,6 +154,10 @@ KNOWN, PARTS = parsed(SENTENCES, r"(\S+) (\w+: .*)"), parsed(SHARED, r"<(.*?)> (
 
 class Finding(str):
     """A sentence, with a short name that stays, a severity ("wrong", "look" or "note") and its numbers."""
+
+    name: str
+    severity: str
+    numbers: dict
 
     def __new__(cls, key: str, **values):
         """The one of SENTENCES with this key, with these values in their places."""

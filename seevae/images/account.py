@@ -1,5 +1,7 @@
 """An account of what a path was found to hold: everything is taken, or left out for a reason, and the sums agree."""
 
+from statistics import fmean
+
 from seevae.basics import UserError, printable
 
 UNITS = ("files", "arrays", "images")  # a page of a picture file, and a row of a table or an array, is an image
@@ -16,31 +18,35 @@ def some(names, most=6):
 class Account:
     """What became of all Items that were found, by unit: {reason, "" for what is taken: [how many, the first's name]}.
 
-    lost: how many pictures, or files that may have been some, could not be read; see check.
+    classes: whether labels, where there are any, were taken as classes. lost: how many pages of pictures could not be
+    read; a file of which nothing can be has as many as those that end as it does.
     """
 
-    def __init__(self, items=()):
+    def __init__(self, items=(), classes=True):
         self.fates, self.lost = {unit: {} for unit in UNITS}, 0
+        pages, files = {}, {}
         for item in items:
-            self.add(item.unit, item.title, item.out, lost=item.lost)
+            unused = "labels that are no classes" if item.is_labels and not classes else ""
+            self.add(item.unit, item.title, item.out or unused)
             for n, reason, lost in item.images():
-                self.add("images", item.title, reason, n, lost)
-        files = {}
-        for item in items:
-            if item.unit == "arrays":  # the file is taken if one of them is
+                self.add("images", item.title, reason, n)
+                self.lost += n * lost
+                pages.setdefault(item.path.suffix, []).append(n)
+            if item.unit == "arrays":
                 files.setdefault(item.path, []).append(item.out)
-        for path, reasons in files.items():
+        for path, reasons in files.items():  # a file is taken if one of its arrays is
             self.add("files", path.name, "" if "" in reasons else reasons[0])
+        self.lost += sum(fmean(pages.get(item.path.suffix, [1])) for item in items if item.lost)
 
-    def add(self, unit, name, reason="", n=1, lost=False):
-        """Write down n of a unit as taken, or as left out for a reason; lost: as they could not be read."""
+    def add(self, unit, name, reason="", n=1):
+        """Write down n of a unit as taken, or as left out for a reason; name: of the first."""
         if n:
-            self.fates[unit].setdefault(reason, [0, some([name])])[0] += n
-            self.lost += n * lost
+            before, first = self.fates[unit].get(reason) or (0, some([name]))
+            self.fates[unit][reason] = before + n, first
 
     def check(self, source):
         """Raise UserError where more than a tenth of the pictures of a source is lost."""
-        if self.lost * 10 > self.lost + self.fates["images"].get("", [0])[0]:
+        if self.lost * 10 > self.lost + self.fates["images"].get("", (0, ""))[0]:
             raise UserError(f"More than a tenth of {source} is lost: {self}; mend what is named, or move it away.")
 
     def record(self):

@@ -17,6 +17,7 @@ import numpy as np
 
 from seevae.basics import UserError, in_thread, printable, say
 from seevae.images import layouts
+from seevae.images.account import Account
 from seevae.images.converting import NoClassesError, convert_images, convert_labels
 from seevae.images.reading import read_idx
 
@@ -137,7 +138,7 @@ def load_fashion_mnist() -> Dataset:
             arrays.append(read_idx(path, 2**26))  # more than the 47 MB of the largest
         except (OSError, ValueError, MemoryError) as error:
             raise UserError(f"{path} is damaged: move it away, and it is downloaded again.") from error
-    return make_dataset(FASHION_MNIST, layouts.Found([arrays[:2], arrays[2:]]), classes=GARMENTS)
+    return make_dataset(FASHION_MNIST, [arrays[:2], arrays[2:]], classes=GARMENTS)
 
 
 def fetch(dataset, place, known_hash):
@@ -196,7 +197,7 @@ def load_sample() -> Dataset:
     images, labels = mnist_data()  # sorted by class
     order = np.arange(5000).reshape(10, 500).T.ravel()  # one of each class in turn
     x, y = images[order].reshape(-1, *IMAGE_SHAPE).astype("uint8"), labels[order]
-    return make_dataset(MNIST_SAMPLE, layouts.Found([(x[:4000], y[:4000]), (x[4000:], y[4000:])]))
+    return make_dataset(MNIST_SAMPLE, [(x[:4000], y[:4000]), (x[4000:], y[4000:])])
 
 
 def load_path(path: str | os.PathLike, seed: int = 0) -> Dataset:
@@ -205,24 +206,24 @@ def load_path(path: str | os.PathLike, seed: int = 0) -> Dataset:
     Returns a Dataset named "MNIST", or after the path. Raises UserError for anything else. Never unpickles.
     """
     try:
-        found = layouts.find(path)
+        pairs, said, items = layouts.find(path)
         name = printable(Path(os.path.abspath(os.path.expanduser(path))).name)
-        return make_dataset(name, found, str(path), seed)
+        return make_dataset(name, pairs, str(path), seed, said=said, items=items)
     except MemoryError as error:
         raise UserError(f"{path} does not fit into the memory of this machine: give it fewer images.") from error
 
 
-def make_dataset(name, found, source="the data set", seed=0, classes=None):
-    """The Dataset of a layouts.Found: pairs of images and labels in any form, one for each part; labels may be None.
+def make_dataset(name, pairs, source="the data set", seed=0, classes=None, said=(), items=()):
+    """The Dataset of pairs of images and labels in any form, one for each part; labels may be None.
 
     Without a second part, some of the images are held out. classes: the names of labels from 0 on, if they have names
-    of their own. Raises UserError for what cannot be taken.
+    of their own. said, items: of a path, see layouts.find. Raises UserError for what cannot be taken.
     """
-    x, done = convert_images([images for images, _ in found.pairs], source)
+    x, done = convert_images([images for images, _ in pairs], source)
     x = [images.reshape(len(images), IMAGE_DIM) for images in x]
-    y, names, words = labels_of(found.pairs, [len(images) for images in x], source)
-    account = found.account(classes=bool(names))
-    said = [*account.sentences(), *found.said, *done, *words]
+    y, names, words = labels_of(pairs, [len(images) for images in x], source)
+    account = Account(items, classes=bool(names))
+    said = [*account.sentences(), *said, *done, *words]
     if len(x) == 1:
         x, y, how = in_parts(x[0], y[0], bool(names), seed, source)
         said += how
@@ -234,8 +235,9 @@ def make_dataset(name, found, source="the data set", seed=0, classes=None):
 
 def in_parts(x, y, labelled, seed, source):
     """Images and labels in one piece, parted as MNIST is, if they are MNIST, or by hold_out; and what is said of it."""
-    if labelled and is_mnist(in_mnists_parts(x), in_mnists_parts(y)):
-        return in_mnists_parts(x), in_mnists_parts(y), []
+    as_mnist = [np.split(rows, MNIST_SIZES[:1]) for rows in (x, y)]
+    if labelled and is_mnist(*as_mnist):
+        return *as_mnist, []
     x, y, how = hold_out(x, y, seed, source)
     return x, y, [how]
 
@@ -252,11 +254,6 @@ def labels_of(pairs, lengths, source):
     except NoClassesError as error:
         y, names = convert_labels([None] * len(pairs), lengths, source)
         return y, names, [f"labels left out, one colour ({str(error).removesuffix('.')})"]
-
-
-def in_mnists_parts(rows):
-    """Images or labels in one piece, parted into as many for training as MNIST has, and the rest."""
-    return [rows[: MNIST_SIZES[0]], rows[MNIST_SIZES[0] :]]
 
 
 def hold_out(x, y, seed, source):

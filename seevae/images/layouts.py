@@ -8,10 +8,9 @@ import os
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 from seevae.basics import UserError
-from seevae.images.account import Account, some
+from seevae.images.account import some
 from seevae.images.converting import in_order
 from seevae.images.places import by_folders, by_lists, by_names, choose_parts, live
 from seevae.images.reading import require_file
@@ -23,29 +22,11 @@ FAMILIES = {"picture": "pictures", "table": "arrays"}
 UNREAD = {"unreadable": "cannot be opened", "archive": "an archive", "foreign": "of a format that is not read here"}
 
 
-class Found(NamedTuple):
-    """What a path holds: pairs of images and labels, in any form, of the part that trains and perhaps of that held out.
-
-    Labels may be None. said: what was done on the way, in some words each. items: all that was found.
-    """
-
-    pairs: list
-    said: tuple = ()
-    items: tuple = ()
-
-    def account(self, classes):
-        """The Account of the items; classes: whether labels, if there are any, were taken."""
-        for item in self.items:
-            if item.is_labels and not item.out and not classes:
-                item.out = "labels that are no classes"
-        return Account(self.items)
-
-
 def find(path):
-    """What a file or a folder holds, as a Found.
+    """What a file or a folder holds: pairs of images and labels, what was done on the way, and all Items, a list each.
 
-    Raises UserError with what was found, and what to do, and MemoryError for what does not fit into the memory. Nothing
-    is ever unpickled.
+    The pairs, in any form, are of the part that trains and perhaps of that held out; labels may be None. Nothing is
+    ever unpickled. Raises UserError with what was found, and what to do, and MemoryError for what is too large.
     """
     if not str(path):
         raise UserError("The path of the data is empty: give a file or a folder of images.")
@@ -60,7 +41,7 @@ def find(path):
         by_names(path, chosen, said)
     take = take_pictures if family == "pictures" else take_arrays
     pairs = take(path, choose_parts(chosen), said, items)
-    return Found(pairs, (*said,), (*items,))
+    return pairs, [*said], items
 
 
 # -- The walk ----------------------------------------------------------------------------------------------------------
@@ -171,7 +152,9 @@ def family_of(of, alone):
 def leave_others(most, items):
     """Leave out what is not of the chosen family, but for tables of labels beside tables of images."""
     for item in items:
-        if most == "arrays" and item.kind == "list" and item.named_labels:
+        if most == "arrays" and item.kind == "unreadable":  # it may have been a part or a class
+            refuse(item)
+        elif most == "arrays" and item.kind == "list" and item.named_labels:
             item.family = most
         else:
             item.out = f"beside the {most}" if item.family else UNREAD.get(item.kind, "of no format that is read here")

@@ -44,7 +44,7 @@ def by_folders(items, holds, said):
     Folders called "images", alone in theirs, tell nothing; so does a level that less than nine of ten Items have.
     """
     rest, depth = told_by_folders(items), 0
-    while (deep := [item for item in live(items) if rest[item][depth:]]) and 10 * len(deep) >= 9 * len(live(items)):
+    while deep := at_depth(items, rest, depth):
         level = what_level({rest[item][depth] for item in deep}, holds, said)
         depth += not level
         for item in deep if level else ():
@@ -55,6 +55,12 @@ def by_folders(items, holds, said):
         said["folders lie in folders: the upper ones are the classes"] = None
     for item, names in rest.items():
         item.label = names[0] if names else None
+
+
+def at_depth(items, rest, depth):
+    """The Items that have a name at a depth, if nine of ten have; else none."""
+    deep = [item for item in live(items) if rest[item][depth:]]
+    return deep if 10 * len(deep) >= 9 * len(live(items)) else []
 
 
 def told_by_folders(items):
@@ -98,25 +104,29 @@ def by_lists(items, lists):
     items = live(items)
     in_folders = all(item.label for item in items)
     for table in lists:
-        reason = "beside folders of classes" if in_folders else by_list(items, table)
-        table.out, table.is_labels = f"a table {reason}" if reason else "", not reason
+        reason = "lies beside folders of classes" if in_folders else by_list(items, table)
+        table.out, table.is_labels = f"a table that {reason}" if reason else "", not reason
 
 
 def by_list(items, table):
     """The classes and parts of pictures by a table. Returns why it is not used, or ""."""
     part = role(table.path.name).part or ""
+    named, reason = named_by(table, items, part)
+    rest = [item.label for item in items if item not in named and item.part in ("", "train")]
+    if named and part in ("", "train") and not mostly([*named, *rest]):
+        reason = f"names {len(named):,} of {len(items):,} pictures"
+    if not reason:
+        for item, label in named.items():
+            item.label, item.part = label, item.part or part
+    return reason
+
+
+def named_by(table, items, part):
+    """The classes of the pictures that a table names, {Item: label}, and why it names none, or ""."""
     bare = [item for item in items if not item.label]
     bare = [item for item in bare if item.part == part] or bare
     labels, reason = labels_by_file(table.path, file_names(bare))
-    if not labels:
-        return f"that {reason}"
-    named = {bare[place]: label for place, label in labels.items()}
-    rest = [item for item in items if item not in named and item.part in ("", "train")]
-    if part in ("", "train") and not mostly([*named, *(item.label for item in rest)]):
-        return f"that names {len(named):,} of {len(items):,} pictures"
-    for item, label in named.items():
-        item.label, item.part = label, item.part or part
-    return ""
+    return {bare[place]: label for place, label in labels.items()}, reason
 
 
 def file_names(items):

@@ -86,13 +86,8 @@ def read_json(path, at_most=2**24):
         content = file.read(at_most + 1)
     if len(content) > at_most:
         raise ValueError(f"it has more than {at_most:,} bytes")
-    return parse_json(content)
-
-
-def parse_json(text):
-    """What a JSON text, str or bytes, holds. Raises ValueError."""
     try:
-        return json.loads(text)
+        return json.loads(content)
     except RecursionError as error:
         raise ValueError("it has too many brackets") from error
 
@@ -110,12 +105,12 @@ def read_arrays(path, wanted, at_most=2**30):
         for name in members & {*wanted}:
             with archive.open(f"{name}.npy") as member:
                 shape, dtype = header(member)
-            if wanted[name] is not None and not is_as_declared(shape, dtype, *wanted[name]):
-                raise ValueError(f"{name} has dtype {dtype} and shape {shape}")
-            at_most -= math.prod(shape) * dtype.itemsize
-            if at_most < 0:
-                raise MemoryError
-            with archive.open(f"{name}.npy") as member:
+                if wanted[name] is not None and not is_as_declared(shape, dtype, *wanted[name]):
+                    raise ValueError(f"{name} has dtype {dtype} and shape {shape}")
+                at_most -= math.prod(shape) * dtype.itemsize
+                if at_most < 0:
+                    raise MemoryError
+                member.seek(0)
                 arrays[name] = npy.read_array(member, allow_pickle=False)
             if wanted[name] is not None and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} is not finite")
@@ -153,20 +148,13 @@ def is_as_declared(shape, dtype, kinds, expected):
     return dtype.kind in kinds and fits
 
 
-def read_npy(path, at_most):
-    """The array of an .npy file of at most so many bytes. Raises OSError, ValueError, or MemoryError where it has more.
-
-    Never unpickles.
-    """
+def read_npy(path):
+    """The array of an .npy file. Raises OSError or ValueError. Never unpickles."""
     with opened_unpacked(path) as file, warnings.catch_warnings(action="ignore"):
-        shape, dtype = header(file)
-        if math.prod(shape) * dtype.itemsize > at_most:
-            raise MemoryError
-        file.seek(0)
         return npy.read_array(file, allow_pickle=False)
 
 
-def read_idx(path, at_most):
+def read_idx(path, at_most=math.inf):
     """The array of an IDX file, packed with gzip or not, the format of MNIST's own four files.
 
     Raises OSError or ValueError for a file of another kind or length, and MemoryError for more than `at_most` bytes.

@@ -21,6 +21,15 @@ from seevae.images.words import NO_ROLE, Role, role
 
 STARTS = {rb"\x93NUMPY": "npy", rb"\0\0[\x08\x09\x0b-\x0e][\1-\4]": "idx", rb"MATLAB 5\.0": "mat"}
 STARTS |= {rb"(.{512})?\x89HDF\r\n\x1a\n": "hdf5"}
+PIXELS = {
+    rb"....ftyp(hei|hev|mif)": "HEIC",
+    rb"\xff\n|....JXL ": "JPEG XL",
+    rb".{128}DICM": "DICOM",
+    rb"SIMPLE  =": "FITS",
+}
+PIXELS |= {rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG"}  # pictures that Pillow does not read
+NUMBERS = re.compile(rb"[\d\s.,;eE+-]{60}")  # as a table begins whose name does not tell that it is one
+TEXTUAL = re.compile(rb"[\t-\r -~]*")
 TEXT = (".csv", ".tsv", ".txt", ".amat")
 COUNTS = {"picture": count_pages, "table": tables.count_rows}  # of images in a file that is left out
 BYTES = np.dtype("uint8")
@@ -66,7 +75,7 @@ class Item:
     def title(self):
         """Its name in the account."""
         why = f" ({self.reason})" if self.kind == "unreadable" else ""
-        return self.name if self.unit == "arrays" else self.path.name + why
+        return self.name if self.unit == "arrays" else "/".join([*self.folders, self.path.name]) + why
 
     @property
     def size(self):
@@ -108,16 +117,16 @@ def look(path):
     """The Items that a file is, or that it holds. What cannot be opened is one too, with the reason."""
     try:
         with opened_unpacked(path) as file:
-            kind = kind_of(file.read(600), path)
+            kind = kind_of(start := file.read(600), path)
         if kind in ARRAYS:
             return arrays_in(path, kind)
         if kind == "table":
             return [table(path)]
-        return [Item(path, kind, read=partial(read_pages, path))]
+        return [Item(path, kind, read=partial(read_pages, path), reason=pixels_of(start))]
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
     except (OSError, ValueError) as error:
-        kind = "picture" if is_picture(b"", path) else "unreadable"  # one that is lost counts as one
+        kind = "picture" if is_called_picture(path) else "unreadable"  # one that is lost counts as one
         return [Item(path, kind, reason=getattr(error, "strerror", None) or str(error))]
 
 
@@ -126,6 +135,8 @@ def kind_of(start, path):
     name = path.name.lower()
     if start[:4] == b"PK\3\4":
         return kind_of_zip(path, name)
+    if begins_as_picture(start):
+        return "picture"
     for pattern, kind in STARTS.items():
         if re.match(pattern, start, re.DOTALL):
             return kind
@@ -135,23 +146,33 @@ def kind_of(start, path):
         return "archive"
     if lines_for(start, name):
         return "foreign"
-    if is_picture(start, path):
+    if is_called_picture(path) or pixels_of(start):
         return "picture"
-    return "table" if name.removesuffix(".gz").endswith(TEXT) else "other"
+    return "table" if name.removesuffix(".gz").endswith(TEXT) or NUMBERS.match(start) else "other"
 
 
 def kind_of_zip(path, name):
     if name.endswith((".xlsx", ".pt", ".pth")):
         return "foreign"
     with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-        if not name.endswith(".npz") and not any(member.endswith(".npy") for member in archive.namelist()):
-            return "archive"
-    return "npz"
+        if any(member.endswith(".npy") for member in archive.namelist()):
+            return "npz"
+    return "npz" if name.endswith(".npz") else "archive"
 
 
-def is_picture(start, path):
-    known, suffixes = picture_formats()
-    return path.suffix.lower() in suffixes or any(accept(start[:16]) for accept in known)
+def pixels_of(start):
+    """Why a file that holds a picture cannot be read here, or ""."""
+    names = [name for pattern, name in PIXELS.items() if re.match(pattern, start, re.DOTALL)]
+    return f"{names[0]} is not read here: make it PNG" if names else ""
+
+
+def begins_as_picture(start):
+    """Whether a file begins as a picture does, and not with text ("BMI,age" begins as a BMP)."""
+    return not TEXTUAL.fullmatch(start[:16]) and any(accept(start[:16]) for accept in picture_formats()[0])
+
+
+def is_called_picture(path):
+    return path.suffix.lower() in picture_formats()[1]
 
 
 @cache
@@ -194,12 +215,12 @@ def npz_arrays(path):
 
 def npy_array(path):
     with opened_unpacked(path) as file:
-        yield "", *reading.header(file), partial(reading.read_npy, path, math.inf)
+        yield "", *reading.header(file), partial(reading.read_npy, path)
 
 
 def idx_array(path):
     with opened_unpacked(path) as file:
-        yield "", *reading.idx_header(file), partial(reading.read_idx, path, math.inf)
+        yield "", *reading.idx_header(file), partial(reading.read_idx, path)
 
 
 def hdf5_arrays(path):
@@ -242,20 +263,19 @@ ARRAYS = {"npz": npz_arrays, "npy": npy_array, "idx": idx_array, "hdf5": hdf5_ar
 
 @cache
 def foreign():
-    """The formats of foreign.toml: {ending: (first line, second line, the file that they make)}."""
+    """The formats of foreign.toml: {form of names: (first line, second line, the file that they make)}."""
     known = tomllib.loads(Path(__file__).with_name("foreign.toml").read_text())
-    lines = [(of["endings"], [*of["lines"], known["second"]], of.get("made", "mine.npz")) for of in known["format"]]
-    return {ending: (*two[:2], made) for endings, two, made in lines for ending in endings}
+    formats = [(of["names"], [*of["lines"], known["second"]], of.get("made", "mine.npz")) for of in known["format"]]
+    return {names: (*lines[:2], made) for names, lines, made in formats}
 
 
 def lines_for(start, name):
     """How to convert a file of another format, as foreign() has it, or None."""
-    for ending, lines in foreign().items():
-        if name.endswith(ending) or f"{ending}-0" in name:
-            return lines
     if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":
-        return foreign()[".pkl.gz" if name.endswith(".gz") else ".pkl"]
-    return foreign()[".parquet"] if start[:4] == b"PAR1" else None
+        name = f"{name} pickle"
+    if start[:4] == b"PAR1":
+        name = f"{name}.parquet"
+    return next((lines for names, lines in foreign().items() if re.search(names, name)), None)
 
 
 def refuse(item):

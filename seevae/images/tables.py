@@ -22,6 +22,7 @@ from seevae.images.words import role
 
 LINE = 2**20  # characters that a row of a table may have
 BLANK = 10_000  # empty rows that may follow each other
+GREY = {str(value): value for value in range(256)}
 LIST = 10**6  # rows that a table may have which names files
 
 
@@ -178,14 +179,22 @@ def numbers_of(block, columns):
         rows.append(pick(cells).split() if packed else pick(cells))
         if len(rows[-1]) != columns.length:
             raise ValueError(f"row {number:,} has {len(rows[-1]):,} values, and the first has {columns.length:,}")
-    with np.errstate(over="ignore"):
-        try:
+    try:
+        grey = b"".join(bytes(map(GREY.__getitem__, row)) for row in rows)
+        return np.frombuffer(grey, "uint8").reshape(len(rows), -1)
+    except KeyError:
+        return other_numbers(block, rows)
+
+
+def other_numbers(block, rows):
+    """The pixels in rows where not all are written as whole grey values."""
+    try:
+        with np.errstate(over="ignore"):
             numbers = np.array(rows, "float32")
-        except ValueError:
-            wrong = next(
-                (n, cell) for (n, _), row in zip(block, rows, strict=True) for cell in row if not is_number(cell)
-            )
-            raise ValueError("row {:,} has {!r}, which is no number".format(*wrong)) from None
+    except ValueError:
+        pairs = zip(block, rows, strict=True)
+        number, cell = next((n, cell) for (n, _), row in pairs for cell in row if not is_number(cell))
+        raise ValueError(f"row {number:,} has {cell!r}, which is no number") from None
     whole = ((numbers == numbers.round()) & (numbers >= 0) & (numbers <= 255)).all()
     return numbers.astype("uint8") if whole else numbers
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from seevae.basics import UserError, say
 from seevae.images.account import Account, some
-from seevae.images.converting import counts_last, finish_pages, reason_of, with_channel_last
+from seevae.images.converting import counts_last, finish_pages, flat_shapes, reason_of, with_channel_last
 from seevae.images.places import mostly
 from seevae.images.reading import hold_in_memory
 from seevae.images.sources import refuse
@@ -44,7 +44,7 @@ def check_lost(path, parts, read, account):
     for of, (pages, labels) in zip(parts, read, strict=True):
         lost = {item.label for item in of if item.label is not None} - {*labels} if labels else ()
         if lost or not pages:
-            what = f" of the class {some(sorted(lost))}" if lost else " of a part" if len(parts) > 1 else ""
+            what = f" of the class {some(sorted(lost))}" if lost else f" of the part {of[0].part}" * bool(of[0].part)
             raise UserError(f"No picture{what} in {path} can be read: {account}.")
     account.check(path)
 
@@ -111,6 +111,10 @@ def images_first(item, x, y, said):
     """An array of images with the axis first that counts them; y: its labels, or None."""
     if item.single:
         return x[None]
+    if item.form == "mat" and y is None and x.ndim == 2 and 784 not in x.shape and all(map(flat_shapes, x.shape)):
+        one, other = x.shape
+        holds = f"{item.path} holds {item.title} {x.shape}, which has two readings: {one:,} images of {other:,} values,"
+        raise UserError(f"{holds} or the other way round: save it as (n, height, width), or with its labels.")
     if item.kind == "array" and counts_last(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0)):
         said["the last axis counts the images"] = None
         return np.moveaxis(x, -1, 0)
@@ -128,30 +132,36 @@ def read(item):
 def upright(path, pairs, items, said):
     """The pairs with rows and columns of the images exchanged, where their data set is known to have them so.
 
-    It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of it, they may be upright
-    already: letters and digits are taller than wide.
+    It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of EMNIST, they may be
+    upright already: letters and digits are taller than wide, but less than twice.
     """
     named = next(filter(None, map(known_as_turned, items)), None)
     if not named and not any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
         return pairs
+    name, published = named or ("EMNIST", False)
     pairs = [(with_channel_last(x, path), y) for x, y in pairs]
-    name = "EMNIST" if named in (None, "emnist") else named
-    published = named and items[0].form in ("idx", "mat", "table")
-    tall = 1 if published else tallness(pairs[0][0])
-    if tall > CLEAR:
+    tall = tallness(pairs[0][0]) if name == "EMNIST" else 1
+    if CLEAR < tall < 2:
         said[f"{name}'s images are {tall:.2f} times as tall as wide: upright already, not turned"] = None
         return pairs
-    doubt = (
-        f" (if they were upright, {UNDO} before saving them undoes it)" if tall > 1 / CLEAR and not published else ""
-    )
+    sure = published or tall < 1 / CLEAR
+    doubt = "" if sure else f" (if they were upright, {UNDO} before saving them undoes it)"
     said[f"{name}'s transposed images turned{doubt}"] = None
     return [(x.swapaxes(1, 2), y) for x, y in pairs]
 
 
 def known_as_turned(item):
-    """The data set with the columns first that a file, its folder or an array in it is named after, or None."""
-    found = COLUMNS_FIRST.search(f"{item.path.parent.name}/{item.path.name}/{item.name}".lower())
-    return "emnist" if item.name.startswith("dataset/") else found and found[0]
+    """The data set with the columns first that a file, its folder or an array in it is named after, or None.
+
+    With it, whether the file itself is named so, and of a form in which such a set is published.
+    """
+    own = f"{item.path.name}/{item.name}".lower()
+    if item.name.startswith("dataset/"):
+        return "EMNIST", True
+    if found := COLUMNS_FIRST.search(own) or COLUMNS_FIRST.search(item.path.parent.name.lower()):
+        published = found.string == own and item.form in ("idx", "mat", "table")
+        return found[0].replace("emnist", "EMNIST"), published
+    return None
 
 
 def tallness(x):

@@ -6,7 +6,7 @@ const AXES_IMAGES = 1000; // of which the axes are found, at most
 const SURE = 0.01; // a straight picture goes below 0 and above 1: its probabilities are kept so far from both
 
 /** The mean image of bytes, and the two directions in which the images differ most: { mean, axes: [image, image] }. */
-function principalAxes(bytes) {
+async function principalAxes(bytes, breath = breathing(8, tick)) {
   const count = Math.min(AXES_IMAGES, bytes.length / PIXELS);
   const stride = Math.floor(bytes.length / PIXELS / count);
   const rows = Array.from({ length: count }, (_, k) => grey(bytes.subarray(k * stride * PIXELS, (k * stride + 1) * PIXELS)));
@@ -17,6 +17,7 @@ function principalAxes(bytes) {
   for (let k = 0; k < 2; k++) {
     let axis = Float64Array.from({ length: PIXELS }, (_, i) => Math.sin(i * (k + 1)));
     for (let turn = 0; turn < 60; turn++) { // power iteration
+      await breath();
       const next = new Float64Array(PIXELS);
       for (const row of rows) {
         const share = dot(row, axis);
@@ -57,16 +58,19 @@ function crossEntropy(x, picture) {
 }
 
 function axesPanel(state) {
-  let found = null; // { axes, codes, images } of the data, once the tab is opened
+  let found = null; // { axes, codes, ... } of the data, once the tab is opened
+  let sought = null; // the images whose axes these are, or will be
   const find = async () => {
     const { images, heldOut, labels } = await state.training.images;
-    if (found?.images === images) return;
-    const axes = principalAxes(images);
+    if (sought === images) return;
+    [sought, found] = [images, null];
+    const axes = await principalAxes(images);
+    if (sought !== images) return;
     const z = new Float32Array(2 * labels.length);
     labels.forEach((_, k) => z.set(along(axes, grey(heldOut.subarray(k * PIXELS, (k + 1) * PIXELS))), 2 * k));
     const spread = Math.sqrt(dot(z, z) / z.length) || 1; // so that they fill the circles of the prior
     const held = Array.from({ length: Math.min(200, labels.length) }, (_, k) => grey(heldOut.subarray(k * PIXELS, (k + 1) * PIXELS)));
-    found = { ...axes, images, spread, held, codes: { z: z.map((value) => value / spread), labels } };
+    found = { ...axes, spread, held, codes: { z: z.map((value) => value / spread), labels } };
     state.changed("tab");
   };
   const view = new View([byId("axes-plane")], 3.6, () => state.changed("tab"));
