@@ -184,9 +184,8 @@ def train(vae, x_train, x_test=None, recipe=RECIPES["default"], seed=0, verbose=
     """Train a compiled VAE to reproduce its own input; x_train and x_test are (n, 784) floats in [0, 1].
 
     Both may also be data.Images, which are kept in bytes until their turn comes. `seed` decides the order of the
-    batches and all noise, in each epoch anew.
-    `callbacks` are Keras callbacks of your own; their logs hold all the numbers that the history holds. To go on with
-    a training that was cut off, give `initial_epoch`, the number of its finished epochs.
+    batches and all noise, in each epoch anew. `callbacks` are Keras callbacks of your own; their logs hold all that the
+    history holds. To go on with a training that was cut off, give `initial_epoch`, the number of its finished epochs.
     Returns the history, {name: one number per epoch}, in nats per image: `loss`, `reconstruction_loss` and `kl_loss`,
     and the same with `val_` for the held-out x_test. Each is a mean over images, with one noise sample an image.
     Raises UserError for images of another form; for a learning rate at its end, as that of a trained model is
