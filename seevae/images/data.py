@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import ssl
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
@@ -166,7 +167,11 @@ def fetch(dataset, place, known_hash):
                 raise OSError(f"it was cut off, {answer.length:,} bytes before its end")
 
     def retrieve():
-        pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
+        try:
+            pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
+        except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection open
+            raise
         path.chmod(0o644)  # pooch lets only the owner read it, but people share such a folder
 
     url = HOST + path.name
