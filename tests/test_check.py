@@ -135,6 +135,7 @@ def test_it_is_a_command(run_python):
     assert "There is no file nothing.py" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_judges_a_file(run_python, tmp_path):
     done = judged(run_python, tmp_path, STUDENT)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "my_vae.py: PASS"), done.stderr
@@ -146,6 +147,7 @@ def test_the_command_judges_a_file(run_python, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_kl_averaged_over_latents_fails(run_python, tmp_path):
     done = judged(run_python, tmp_path, STUDENT + AVERAGED)
     assert done.returncode == 1

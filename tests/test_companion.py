@@ -166,6 +166,7 @@ def check_condition(told):
     assert told[1].sum() < told[0].sum()
 
 
+@pytest.mark.slow
 def test_block(run_blocks, tmp_path):
     made = run_blocks({"block": BLOCK})["block"]
     check(made)
@@ -225,6 +226,7 @@ np.savez("colours", new=new.reshape(-1, 32, 32, 3), by_hand=by_hand, found=found
 """
 
 
+@pytest.mark.slow
 def test_colours_of_another_size_on_random_data(run_python, tmp_path):
     (tmp_path / "colours.py").write_text(changed(BLOCK, COLOURS))
     done = run_python("-c", RUN_COLOURS)
@@ -247,6 +249,7 @@ def test_block_is_short_and_needs_keras_alone():
 # ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_snippets_run_and_do_what_they_say(run_python, trained, sample, tmp_path):
     vae, _ = trained
     (tmp_path / "figures").mkdir()
@@ -361,6 +364,7 @@ def test_a_model_of_ones_own_is_trained_in_code(asked, sample):
     assert (len(made["history"]["loss"]), made["vae"].get_layer("encoder").output_shape[0]) == (1, (None, 2))
 
 
+@pytest.mark.slow
 def test_letters_are_compared_with_digits(asked, sample, capsys):
     """26 letters, each with ink of its own, in the middle; the printed numbers are those of log p(x)."""
     exec(blocks(r"Is this a digit\?")[0], asked)
@@ -379,6 +383,7 @@ def test_letters_are_compared_with_digits(asked, sample, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+@pytest.mark.slow
 def test_the_decoder_goes_elsewhere_and_the_whole_does_not(asked):
     """ONNX was tried by hand, with onnx 1.23.2, tf2onnx 1.17.0 and onnxruntime 1.32.0: its packages are not ours."""
     tf = pytest.importorskip("tensorflow")

@@ -79,6 +79,7 @@ def test_record_holds_the_evidence(finished):
     assert known["exact_error"] < 0.01
 
 
+@pytest.mark.slow
 def test_author_recipe_and_number_of_evidence_images(small_npz, tmp_path):
     line = f"--recipe author --epochs 1 --hidden-dim 8 --evidence-images 7 --data {small_npz} --output {tmp_path}"
     record = vae_mnist.run(options.parse_args(line.split()))
@@ -91,6 +92,7 @@ def test_author_recipe_and_number_of_evidence_images(small_npz, tmp_path):
     assert options.parse_args(["--recipe", "author"]).recipe == RECIPES["author"]
 
 
+@pytest.mark.slow
 def test_load_draws_the_pictures_of_a_trained_model(finished, small_npz, tmp_path):
     output, record = finished
     assert run_command(f"--seed 5 --load {output / 'vae.keras'}", small_npz, tmp_path) == 0
@@ -105,6 +107,7 @@ def test_load_draws_the_pictures_of_a_trained_model(finished, small_npz, tmp_pat
         assert (tmp_path / name).read_bytes() == (output / name).read_bytes(), "the same seed draws the same"
 
 
+@pytest.mark.slow
 def test_load_with_epochs_trains_the_model_further(finished, small_npz, tmp_path, capsys):
     """With another recipe than its own, into a folder below its own: its file stays as it is."""
     output = shutil.copytree(finished[0], tmp_path / "run")
@@ -137,6 +140,7 @@ def shown(output):
     return json.loads(re.search(r'<script type="application/json" id="contents">(.*?)</script>', page)[1])
 
 
+@pytest.mark.slow
 def test_explorer_holds_the_model_and_the_replay_beside_it(finished, small_npz, tmp_path):
     output, record = finished
     trained = shown(output)
@@ -156,6 +160,7 @@ def test_explorer_holds_the_model_and_the_replay_beside_it(finished, small_npz, 
     assert shown(tmp_path / "alone")["replay"] is None
 
 
+@pytest.mark.slow
 def test_other_latent_sizes_run_and_say_what_they_leave_out(small_npz, tmp_path, capsys):
     line = "--epochs 1 --hidden-dim 8 --latent-dim 3 --evidence-images 0"
     assert run_command(line, small_npz, tmp_path) == 0
@@ -191,6 +196,7 @@ def test_summary_gives_each_number_its_own_name(tmp_path):
     assert console.summary(unresolved, [])[1].endswith("(100 samples)")
 
 
+@pytest.mark.slow
 def test_console_in_another_process_agrees_with_the_record(small_npz, tmp_path, run_python):
     """What a user reads: each number is that of the record, under its own name, and every file is named."""
     line = f"--data {small_npz} --epochs 2 --hidden-dim 8 --output out"
@@ -219,6 +225,7 @@ def test_console_in_another_process_agrees_with_the_record(small_npz, tmp_path, 
 
 
 @pytest.mark.parametrize("line", ["--data nowhere.npz", "--load nowhere.keras"])
+@pytest.mark.slow
 def test_an_error_is_one_sentence_on_stderr_in_another_process(line, run_python, tmp_path):
     done = run_python(vae_mnist.__file__, *line.split())
     assert done.returncode == 2
@@ -273,6 +280,7 @@ def test_main_in_a_notebook_does_not_read_the_options_of_the_kernel(monkeypatch)
     assert vars(given[0]) == vars(options.parse_args([]))
 
 
+@pytest.mark.slow
 def test_without_network_the_sample_is_used_and_named_everywhere(run_python, tmp_path):
     """The command as a user gives it, in another process with an empty HOME; nothing on stderr, full set untouched."""
     figures = tmp_path / "figures"
@@ -397,6 +405,7 @@ def test_help_shows_each_option_with_its_default(capsys):
     }
 
 
+@pytest.mark.slow
 def test_every_image_trains_when_the_last_batch_is_not_full(small_npz):
     """200 images in batches of 150 are two steps, and in one batch of 201 a step of 200 images."""
     for batch_size, steps in ((150, 2), (201, 1)):

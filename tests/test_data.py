@@ -529,6 +529,7 @@ def test_fashion_mnist_is_downloaded_once_and_a_damaged_file_is_told(host, small
             load_data("fashion_mnist")
 
 
+@pytest.mark.slow
 def test_fashion_mnist_has_its_own_folder_and_the_names_of_its_classes(host, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "MNIST_FINGERPRINTS", None)  # else the stand-in for both would be known as MNIST

@@ -36,6 +36,7 @@ print("stderr is back", file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 def test_importing_takes_tensorflow_if_it_can_does_nothing_and_gives_stderr_back(run_python, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     first = next(filter(importlib.util.find_spec, ("tensorflow", "jax", "torch")))
@@ -63,6 +64,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("seevae/**/*.py")):
 """
 
 
+@pytest.mark.slow
 def test_any_room_may_be_imported_first(run_python):
     done = run_python("-c", ROOMS, ROOT, own_process=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -71,6 +73,7 @@ def test_any_room_may_be_imported_first(run_python):
     assert set(rooms.values()) == {"0"}
 
 
+@pytest.mark.slow
 def test_the_users_own_choice_of_a_backend_counts(run_python, tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     (tmp_path / "home" / ".keras").mkdir(parents=True)
@@ -129,6 +132,7 @@ print(json.dumps({"backend": keras.backend.backend(), "steps": steps, "history":
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.slow
 def test_other_backends_train_with_fresh_noise_repeat_and_load(backend, run_python):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")

@@ -110,6 +110,7 @@ def test_one_sample_gives_the_elbo(trained, some):
     assert np.mean(single) == pytest.approx(elbo["elbo"], abs=4 * error)
 
 
+@pytest.mark.slow
 def test_gap_is_the_kl_from_q_to_the_true_posterior(trained, some):
     """log p(x) - ELBO against sum q log(q / p(z|x)), both on a fine grid, for one image at a time."""
     vae, _ = trained

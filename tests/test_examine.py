@@ -256,6 +256,7 @@ def test_every_sentence_is_one(key):
 
 
 @pytest.mark.parametrize(("latent_dim", "steps"), [(2, 300), (2, 1500), (10, 800)])
+@pytest.mark.slow
 def test_sound_networks_raise_nothing(latent_dim, steps, digits, held_out):
     vae = Numpy(digits, latent_dim, steps=steps, seed=latent_dim + steps)
     found, measured, _ = seen(vae.encode, vae.decode, held_out)
@@ -343,6 +344,7 @@ def test_means_that_leave_the_unit_interval_are_no_logits(sound, held_out):
 
 
 @pytest.mark.parametrize(("beta", "latent_dim"), [(4, 2), (0.2, 10)])
+@pytest.mark.slow
 def test_two_scales_are_read_off_a_trained_network(beta, latent_dim, digits, held_out):
     vae = Numpy(digits, latent_dim, beta=beta, steps=1200)
     found, measured, _ = diagnose(Network(vae.encode, vae.decode, held_out.shape[1:]), held_out, evidence.BERNOULLI)
@@ -358,6 +360,7 @@ def templates(n, seed=0):
     return np.where(rng.random((n, 784)) < 0.03, 1 - kind, kind).astype("float32")
 
 
+@pytest.mark.slow
 def test_the_kl_summed_over_a_batch_of_100():
     vae = Numpy(templates(5000), hidden=16, beta=100, steps=2000)
     found, measured, _ = seen(vae.encode, vae.decode, templates(500, seed=1))
@@ -532,6 +535,7 @@ def coloured(shape, n=30):
 
 
 @pytest.mark.parametrize("shape", [(10, 12), (10, 12, 1), (1, 10, 12), (10, 12, 3), (3, 10, 12)])
+@pytest.mark.slow
 def test_pictures_of_other_sizes_and_colours(shape, quick, tmp_path):
     encode, decode, x = coloured(shape)
     names = np.array([f"kind {i % 15}" for i in range(30)])

@@ -134,6 +134,7 @@ def test_the_test_for_pytest_fails_for_a_network_that_was_not_trained(digits):
         names["test_nothing_is_wrong_with_the_vae"]()
 
 
+@pytest.mark.slow
 def test_the_keras_callback_prints_at_every_fifth_epoch(digits, capsys):
     vae = vae_mnist.build_vae(hidden_dim=4)
     vae_mnist.compile_vae(vae, vae_mnist.RECIPES["default"], 40)

@@ -61,6 +61,7 @@ def test_there_are_eight_with_a_check_and_an_answer_elsewhere():
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in NOTEBOOK.cells)
 
 
+@pytest.mark.slow
 def test_a_blank_is_said_to_be_one(begun):
     names = dict(begun)
     for number, cells in tasks().items():
@@ -77,6 +78,7 @@ def test_the_answers_are_right(begun, monkeypatch):
         assert said(f"{program}\n{tasks()[int(number)][-1]}", names) == ["Right."], number
 
 
+@pytest.mark.slow
 def test_the_answers_to_the_first_seven_are_right(begun):
     names = dict(begun)
     for number, answer in ANSWERS[:7]:
@@ -108,6 +110,7 @@ def test_codes_that_are_not_of_the_prior_are_told_apart(z, said, begun, capsys):
     assert said in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_wrong_answer_is_told_apart(begun):
     names = dict(begun)
     for number, answer in ANSWERS[:7]:

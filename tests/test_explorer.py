@@ -244,6 +244,7 @@ def test_decoded_digits_lie_under_the_dots_and_are_of_one_model_only(page, page_
     until(page, lambda: inked() == before)
 
 
+@pytest.mark.slow
 def test_dots_are_seen_on_both_grounds_in_every_colour(visit, page_html):
     """Each class's colour has a contrast of 3 in the theme, and stays as it is where it has."""
     for scheme in ("light", "dark"):
@@ -331,6 +332,7 @@ def ascend(vae, image, steps=300):
     return best
 
 
+@pytest.mark.slow
 def test_the_climb_ends_where_a_numpy_ascent_ends(page, trained):
     show(page, "game")
     image = np.array(page.evaluate("[...explorer.image.x]"), "float32")
@@ -357,6 +359,7 @@ def test_a_climb_that_ends_far_below_the_wall_says_so(page):
     assert page.evaluate("explorer.mine") is None, "a new digit ends the reader's own q"
 
 
+@pytest.mark.slow
 def test_a_hard_digit_is_one_that_the_encoder_fits_worse_than_most(page, trained):
     show(page, "game")
     page.locator("#hard-digit").click()
@@ -522,6 +525,7 @@ def test_a_swipe_over_the_plane_scrolls_but_a_finger_on_z_holds_it(visit, page_h
 
 
 @pytest.mark.parametrize("latent_dim", [1, 10])
+@pytest.mark.slow
 def test_other_latent_sizes_have_sliders(visit, sample, latent_dim):
     vae = vae_mnist.build_vae(latent_dim=latent_dim, hidden_dim=16)
     page = visit(explorer.page(*vae_mnist.halves(vae), sample, COLOURS))
@@ -542,6 +546,7 @@ def test_other_latent_sizes_have_sliders(visit, sample, latent_dim):
     assert page.said == []
 
 
+@pytest.mark.slow
 def test_something_moves_at_first_unless_motion_is_unwelcome(visit, page_html):
     lively = visit(page_html, reduced_motion="no-preference")
     before = lively.evaluate("explorer.z")
@@ -557,6 +562,7 @@ def test_something_moves_at_first_unless_motion_is_unwelcome(visit, page_html):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 def test_text_has_contrast(visit, sample, scheme):
     page = visit(
         explorer.page(*vae_mnist.halves(vae_mnist.build_vae(hidden_dim=4)), sample, COLOURS), color_scheme=scheme
@@ -586,6 +592,7 @@ def test_forced_colours_and_print_keep_the_key_of_the_classes_and_the_bars(visit
         assert page.locator("#bars").bounding_box()["width"] > 200
 
 
+@pytest.mark.slow
 def test_a_page_of_clothes_speaks_of_images(visit, replay, sample):
     page = visit(explorer.page(*vae_mnist.halves(replay.trained), sample._replace(classes=data.GARMENTS), COLOURS))
     page.locator("#paper").click(position={"x": 60, "y": 60})
@@ -601,6 +608,7 @@ def test_a_page_of_clothes_speaks_of_images(visit, replay, sample):
     assert page.said == []
 
 
+@pytest.mark.slow
 def test_many_classes_have_buttons_by_their_names_and_none_has_no_button(visit, replay, sample):
     names = tuple(f"<b>{number}</b>" for number in range(47))
     many = sample._replace(x_test=sample.x_test[:94], y_test=np.arange(94) % 47, classes=names)

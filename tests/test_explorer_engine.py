@@ -120,6 +120,7 @@ def in_page(page, x, body):
     )
 
 
+@pytest.mark.slow
 def test_encoder_decoder_and_kl_are_those_of_keras(learner, trained, sample):
     x = sample.x_test[:200]
     found = in_page(
@@ -146,6 +147,7 @@ def keras_reconstruction(vae, x, epsilon, weights=None):
     return np.average(np.array(loss, "float64"), axis=1, weights=weights)
 
 
+@pytest.mark.slow
 def test_reconstruction_by_fixed_draws_is_that_of_keras(learner, trained, sample):
     x = sample.x_test[:200]
     found = in_page(learner, x, "return explorer.model.loss(image, explorer.model.encode(image));")
@@ -166,6 +168,7 @@ def test_loss_that_is_shown_is_the_whole_expectation(learner, trained, sample):
     np.testing.assert_allclose(found, expected, atol=0.02)
 
 
+@pytest.mark.slow
 def test_log_evidence_is_the_exact_one_and_bounds_the_elbo(learner, trained, sample):
     x = sample.x_test[:200]
     found = in_page(
@@ -186,6 +189,7 @@ def test_fixed_draws_have_the_moments_of_the_prior():
     np.testing.assert_allclose(draws.T @ draws / 32, np.eye(2), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_posterior_is_the_true_one_and_its_contours_hold_their_mass(learner, trained, sample):
     image = sample.x_test[123]
     truth = in_page(
@@ -333,6 +337,7 @@ CASES = {"vae": (1.0, True), "beta": (2.5, True), "autoencoder": (0.0, False)}
 
 
 @pytest.mark.parametrize(("beta", "noise"), CASES.values(), ids=CASES)
+@pytest.mark.slow
 def test_the_pages_gradients_and_steps_are_those_of_keras(beta, noise, small, replay, sample):
     """With beta 0 and no noise on z, it is Keras's plain autoencoder: the decoder's crossentropy at z_mean."""
     vae, rng, steps = vae_mnist.build_vae(hidden_dim=16), np.random.default_rng(0), 10
@@ -390,6 +395,7 @@ def test_new_weights_learn_in_the_page_to_a_loss_by_steps(small):
     assert 150 < loss[1] < 195, "the average digit alone costs 206"
 
 
+@pytest.mark.slow
 def test_the_dots_do_what_the_presets_say(learner):
     """From Keras's weights a plain autoencoder leaves the prior, and the KL brings it back. From ours it stays."""
     outside = learner.evaluate(
@@ -585,6 +591,7 @@ def serve_with_policy(policy):
     return address, server
 
 
+@pytest.mark.slow
 def test_a_training_runs_with_and_without_a_worker_and_the_last_command_wins(training):
     page = training
     # the policy of the page itself lets the kernel run in the worker; a host's own may forbid it
@@ -694,6 +701,7 @@ def test_scripts_stand_after_those_that_they_need():
             assert max(map(names.index, needed)) < names.index(name.removesuffix(".js")), name
 
 
+@pytest.mark.slow
 def test_sixteen_bits_move_no_number_by_more_than_a_hundredth_nat(open_page, sample):
     """A model of 256 units, whose large kernels the page keeps as roots in 16 bits."""
     vae_mnist.keras.utils.set_random_seed(1)
@@ -815,6 +823,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("form", ARRAYS)
+@pytest.mark.slow
 def test_arrays_become_what_data_makes_of_them(small, form):
     x = ARRAYS[form](np.random.default_rng(0))
     (expected,), _ = convert_images([x], "them")

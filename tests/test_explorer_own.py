@@ -31,6 +31,7 @@ def folder(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_a_folder_is_learned_saved_and_opened_again(visit, page_html, folder, tmp_path):
     page = visit(page_html)
     show(page, "own")

@@ -57,6 +57,7 @@ def test_a_walk_goes_from_the_first_place_to_the_second(page, replay):
         np.testing.assert_allclose(drawn(page, "#walk canvas", index), expected, atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_replay_goes_through_the_training_in_the_one_plane(page, replay):
     show(page, "replay")
     moment = page.locator("#replay-moment")
@@ -85,6 +86,7 @@ def test_without_a_replay_its_tab_is_left_out(visit, replay, sample):
     assert page.said == []
 
 
+@pytest.mark.slow
 def test_the_straight_axes_are_those_of_a_singular_value_decomposition(page, sample):
     """The two axes span the plane that NumPy finds, and its picture of a digit is the same."""
     show(page, "axes")
@@ -114,6 +116,7 @@ def test_the_straight_axes_are_those_of_a_singular_value_decomposition(page, sam
 # The tour
 
 
+@pytest.mark.slow
 def test_the_tour_goes_from_place_to_place_and_leaves_all_as_it_was(visit, replay, sample):
     page = visit(explorer.page(*vae_mnist.halves(replay.trained), sample, COLOURS))
     assert page.locator("#tour").is_hidden()
@@ -153,6 +156,7 @@ def test_the_walk_of_the_tour_joins_the_middles_of_two_classes(page, sample):
         assert ((low <= found[label]) & (found[label] <= high)).all()
 
 
+@pytest.mark.slow
 def test_a_tour_without_a_plane_leaves_its_steps_out(visit, sample):
     page = visit(explorer.page(*vae_mnist.halves(vae_mnist.build_vae(latent_dim=5, hidden_dim=16)), sample, COLOURS))
     page.locator("#tour-start").click()
@@ -166,6 +170,7 @@ def test_a_tour_without_a_plane_leaves_its_steps_out(visit, sample):
 # The address
 
 
+@pytest.mark.slow
 def test_the_address_holds_the_state_and_a_link_brings_it_back(visit, page_html):
     page = visit(page_html)
     page.locator("#pick-class button").nth(7).click()
@@ -200,6 +205,7 @@ def test_the_address_is_written_while_z_moves_by_itself(visit, page_html):
     until(page, "location.hash.startsWith('#digit=4.')")
 
 
+@pytest.mark.slow
 def test_a_link_can_be_copied_and_where_that_is_refused_it_stands_there(visit, page_html):
     page = visit(page_html, before="navigator.clipboard.writeText = async (text) => { window.copied = text; };")
     show(page, "replay")

@@ -14,6 +14,7 @@ import vae_mnist
 from seevae.results import explorer
 
 
+@pytest.mark.slow
 def test_training_moves_the_whole_page_and_leads_back(visit, page_html):
     page = visit(page_html)
     until(page, "explorer.truth !== null")
@@ -40,6 +41,7 @@ def test_training_moves_the_whole_page_and_leads_back(visit, page_html):
     assert page.said == []
 
 
+@pytest.mark.slow
 def test_the_last_of_fast_commands_wins(visit, page_html):
     page = visit(page_html)
     page.evaluate("() => { for (const id of ['train-new', 'train-back']) byId(id).click(); }")
@@ -57,6 +59,7 @@ def test_the_last_of_fast_commands_wins(visit, page_html):
     assert page.said == []
 
 
+@pytest.mark.slow
 def test_weights_that_overflow_are_told_and_the_page_can_begin_anew(visit, page_html):
     page = visit(page_html)
     page.evaluate("explorer.model.layers.z_log_var.bias.fill(1e4)")
@@ -70,6 +73,7 @@ def test_weights_that_overflow_are_told_and_the_page_can_begin_anew(visit, page_
     assert page.said == []
 
 
+@pytest.mark.slow
 def test_a_page_of_more_latents_trains_too(visit, sample):
     page = visit(explorer.page(*vae_mnist.halves(vae_mnist.build_vae(latent_dim=5, hidden_dim=16)), sample, COLOURS))
     page.locator("#train-new").click()
@@ -97,6 +101,7 @@ def test_beta_goes_to_100_on_a_logarithmic_slider(visit, page_html):
     assert page.locator("#train-beta-number").text_content() == "100"
 
 
+@pytest.mark.slow
 def test_each_fault_is_one_click_and_the_text_is_of_what_trains(visit, page_html):
     page = visit(page_html)
     show(page, "faults")
@@ -146,6 +151,7 @@ def test_all_q_together_are_shown_before_and_while_training(visit, page_html):
 # Slow motion
 
 
+@pytest.mark.slow
 def test_one_update_in_slow_motion_has_four_states_with_true_numbers(visit, page_html):
     page = visit(page_html)
     until(page, "explorer.posterior !== null")
@@ -203,6 +209,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.slow
 def test_what_cannot_work_says_so_and_the_rest_plays_on(visit, page_html, what):
     page = visit(page_html, before=REFUSED[what])
     settle(page)
@@ -222,6 +229,7 @@ def test_what_cannot_work_says_so_and_the_rest_plays_on(visit, page_html, what):
 
 
 @pytest.mark.parametrize("share", [0.5, 0.995])
+@pytest.mark.slow
 def test_a_page_that_is_cut_says_so(visit, page_html, share, tmp_path):
     path = tmp_path / "cut.html"
     path.write_text(page_html[: int(share * len(page_html))], encoding="utf-8")
@@ -234,6 +242,7 @@ def test_a_page_that_is_cut_says_so(visit, page_html, share, tmp_path):
     assert whole.locator("#broken").count() == 0
 
 
+@pytest.mark.slow
 def test_a_frame_without_a_size_and_many_resizes(visit, page_html):
     page = visit(page_html)
     for width, height in [(1, 1), (1360, 900), (300, 2000), (2500, 300)] * 4:
@@ -293,6 +302,7 @@ CLICKS = """async ([count, seed]) => {
 }"""
 
 
+@pytest.mark.slow
 def test_random_clicks_make_no_error_and_leave_no_untrue_button(visit, page_html):
     page = visit(page_html)
     for seed in (1, 2):
@@ -311,6 +321,7 @@ def test_ten_thousand_random_clicks(visit, page_html):
     assert page.said == []
 
 
+@pytest.mark.slow
 def test_the_policy_forbids_all_loading(visit, sample):
     page = visit(explorer.page(*vae_mnist.halves(vae_mnist.build_vae(latent_dim=3, hidden_dim=4)), sample, COLOURS))
     assert page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'loaded', () => 'refused')") == "refused"

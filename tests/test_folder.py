@@ -198,6 +198,7 @@ def test_a_folder_in_the_place_of_a_file_is_told_and_stays(earlier):
     assert contents(earlier) == OLD
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_only_some_of_the_files_changes_nothing(trained, sample, earlier):
     """A limit on the size of files, below the size of each in turn."""
     resource = pytest.importorskip("resource")
@@ -217,7 +218,8 @@ def test_a_disk_that_takes_only_some_of_the_files_changes_nothing(trained, sampl
         assert contents(earlier) == before
 
 
-@pytest.mark.parametrize("way", [pytest.param("deleted", marks=pytest.mark.slow), "replaced by a link"])
+@pytest.mark.parametrize("way", ["deleted", "replaced by a link"])
+@pytest.mark.slow
 def test_a_folder_that_goes_in_the_training_takes_no_other_run_with_it(
     way, small_npz, tmp_path, monkeypatch, capsys, earlier
 ):

@@ -53,6 +53,7 @@ def test_variant_weighs_the_kl_or_leaves_it_out(sample):
         assert [float(part) for part in model.losses] == pytest.approx([expected] if weight else [], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_without_the_trick_no_gradient_reaches_the_encoder(sample):
     model = lab.variant(trick.drawn_by_numpy, beta=0, recipe=lab.PLAIN)
     halves = [model.get_layer(name) for name in ("encoder", "decoder")]
@@ -74,6 +75,7 @@ def test_the_shown_gradients_are_those_of_finite_differences(of, trained, sample
     assert without == [0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_new_encoder_leaves_the_decoder_alone(autoencoder, sample):
     decoder = autoencoder.get_layer("decoder")
     vae = lab.new_encoder(decoder, sample.x_train[:200], SHORT, encoder_units=300)
@@ -98,6 +100,7 @@ def test_gaussian_loss_is_the_density_of_each_pixel_multiplied():
     )
 
 
+@pytest.mark.slow
 def test_evidence_on_own_codes_does_not_depend_on_their_units(trained, sample):
     """A decoder whose codes are ten times as large knows the images just as well, under its own codes' Gaussian."""
     decoder, x = trained[0].get_layer("decoder"), sample.x_test[:5]

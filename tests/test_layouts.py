@@ -347,6 +347,7 @@ SLOW = {"mine.pt", "mine.tfrecord"}  # each imports what it needs twice
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CONVERTED])
+@pytest.mark.slow
 def test_other_formats_are_refused_with_lines_that_convert_them(name, arrays, tmp_path):
     """The lines are run as they stand in the sentence, for the file and for its folder."""
     if name in NEEDS:
@@ -548,6 +549,7 @@ def test_a_name_says_what_an_array_is(name, expected):
     assert words.role(name) == expected
 
 
+@pytest.mark.slow
 def test_a_home_is_found_and_each_conversion_is_said_and_recorded(arrays, run_python, tmp_path):
     """Letters in colour, of 32 x 32, in a folder below the home: as a user sees it."""
     for number, letter in enumerate("ABCDEFGHIJKLM"):
@@ -601,6 +603,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
+@pytest.mark.slow
 def test_damaged_files_load_or_are_refused_in_a_sentence(name, arrays, tmp_path):
     """150 of each kind, of which most are refused; none ends in anything else, or waits."""
     FILES[name](arrays, tmp_path / name)

@@ -21,6 +21,7 @@ CHANGES = [(name, change) for name, changes in damaged.CHANGES.items() for chang
 
 
 @pytest.mark.parametrize(("name", "change"), CHANGES, ids=[name + " " + c.__name__ for name, c in CHANGES])
+@pytest.mark.slow
 def test_a_mutant_is_loaded_or_refused(name, change, contents, tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     path = tmp_path / name

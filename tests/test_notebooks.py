@@ -173,6 +173,7 @@ def get_ipython():
 
 
 @both
+@pytest.mark.slow
 def test_the_first_cell_finds_the_project_from_a_folder_inside_it(path, tmp_path, run_python):
     inside = ROOT / "figures"
     cell = read(path)[1][0].source

@@ -58,6 +58,7 @@ def test_the_workflow_runs_this_script():
     assert "path: site\n" in workflow
 
 
+@pytest.mark.slow
 def test_every_link_leads_somewhere_and_every_picture_is_there(site, visit):
     """From page to page; of links to other sites, only which they are."""
     waiting, seen, elsewhere = ["index.html"], set(), set()

@@ -266,6 +266,7 @@ def test_ctrl_c_ends_a_process_that_waits(small_npz, tmp_path):
     assert err.endswith("vae_mnist: stopped; nothing was written.\n")
 
 
+@pytest.mark.slow
 def test_processes_with_other_options_are_told_in_what_they_differ(pair, small_npz):
     options = f"--data {small_npz} --epochs 3 --output run"
     first, second = pair(options, f"{options} --seed 1")

@@ -24,6 +24,7 @@ def test_binarisation_draws_pixels_in_training_only():
     np.testing.assert_array_equal(ops.convert_to_numpy(layer(x)), x)
 
 
+@pytest.mark.slow
 def test_binarisation_draws_the_pixels_of_an_image_independently():
     """Of 500 pixels of grey 0.5, Binomial(500, 0.5) are white: over many calls, the counts have its variance."""
     layer = StochasticBinarisation(seed=2)
@@ -147,6 +148,7 @@ class Spoil(keras.callbacks.Callback):
     ("epoch", "step", "what"),
     [(1, 0, "loss"), (2, 0, "loss"), (2, 1, "held-out loss")],  # the last step of all: its own loss was good
 )
+@pytest.mark.slow
 def test_divergence_at_any_step_is_told_with_its_epoch(epoch, step, what, sample):
     """Two epochs of two steps."""
     x, x_test, spoil = sample.x_train[:200], sample.x_test[:50], [Spoil(np.nan, epoch, step)]

@@ -203,6 +203,7 @@ CONTRAST = """() => [...document.querySelectorAll("main *")].filter((e) => e.get
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("verdict", list(report.VERDICTS))
+@pytest.mark.slow
 def test_every_text_has_contrast(visit, scheme, verdict):
     def luminance(colour):
         rgb = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255

@@ -75,6 +75,7 @@ def numbers(parts):
     return [*weights, np.array(replay.z), np.array(replay.loss), np.array(replay.moments)], progress.history
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_bit_for_bit_as_one_that_was_not_cut_off(small, cut_off, tmp_path):
     whole = run_of(small, tmp_path)
     train(small, whole)
@@ -89,6 +90,7 @@ def test_a_resumed_training_ends_bit_for_bit_as_one_that_was_not_cut_off(small, 
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_an_epoch_depends_on_the_seed_and_its_number(small, cut_off, tmp_path):
     """The control: with the order and the noise of other epochs, or of another seed, the numbers are others."""
     whole = run_of(small, tmp_path)
@@ -202,6 +204,7 @@ def test_a_file_that_this_program_did_not_write_is_refused(change, small, cut_of
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_no_training(small, tmp_path, monkeypatch, capsys):
     def full(file, **arrays):
         file.write(b"half of the f")
@@ -216,6 +219,7 @@ def test_a_full_disk_stops_no_training(small, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("could not be written (No space left on device): the training goes on") == 1
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_later_leaves_the_epoch_that_it_took(small, tmp_path, monkeypatch):
     write, asked = np.savez, []
 
@@ -251,6 +255,7 @@ def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp
     assert replay.moments[-1] == 1.0
 
 
+@pytest.mark.slow
 def test_a_model_that_is_trained_further_is_stopped_and_goes_on(small_npz, tmp_path, monkeypatch, capsys):
     """Stopped in the third of four epochs, as by Ctrl-C, and resumed, it ends bit for bit as one that was not."""
     training = vae_mnist.train
@@ -287,9 +292,8 @@ def test_a_model_that_is_trained_further_is_stopped_and_goes_on(small_npz, tmp_p
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(
-    "backend", ["tensorflow", *(pytest.param(name, marks=pytest.mark.slow) for name in ("jax", "torch"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_a_killed_run_and_one_that_was_not_write_the_same_bytes(backend, small_npz, tmp_path):
     """In three processes, so that two runs of the same seed are the same as well."""
     pytest.importorskip(backend)

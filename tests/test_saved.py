@@ -238,6 +238,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize(("change", "reason"), WEIGHTS.values(), ids=WEIGHTS)
+@pytest.mark.slow
 def test_other_weights_are_refused(change, reason, good, tmp_path):
     refused(write(tmp_path / "other.keras", weights(good, change)), reason)
 

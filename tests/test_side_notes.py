@@ -140,6 +140,7 @@ def test_divergences_of_two_gaussians():
 # Evidence, ELBO, Jensen
 
 
+@pytest.mark.slow
 def test_moments_are_measured_after_so_many_steps(sample):
     """Before the first step, and after ten: the weights are those of a training of ten steps."""
     moments = gap.Moments(sample.x_test[:5], sample.y_test[:5])
@@ -181,6 +182,7 @@ def test_jensens_two_means(vae, digits):
 # A q of its own
 
 
+@pytest.mark.slow
 def test_own_q_finds_the_posterior_where_it_is_a_gaussian(monkeypatch):
     """x_hat = z and -log p(x|z) = 2 |x - z|^2: the posterior is N(0.8 x, 0.2 I), as 4 / (4 + 1) = 0.8."""
     monkeypatch.setattr(vae_mnist, "reconstruction_loss", squared)
@@ -194,6 +196,7 @@ def test_own_q_finds_the_posterior_where_it_is_a_gaussian(monkeypatch):
     assert identity.trainable, "as it was before"
 
 
+@pytest.mark.slow
 def test_own_q_is_better_and_stays_below_the_evidence(decoder, digits):
     before = [weight.numpy().copy() for weight in decoder.weights]
     own = own_q.best_own_q(decoder, digits)
@@ -380,6 +383,7 @@ def test_digits_at_equal_steps_rise():
     assert (gap > chosen[-1]).sum() == 2
 
 
+@pytest.mark.slow
 def test_training_by_each_estimator_learns(sample):
     losses = gradients.train_by("score function, baseline", sample.x_train[:400], sample.x_test[:50], epochs=1)
     assert len(losses) == 2

@@ -13,6 +13,7 @@ FILES = ["explorer.html", "metrics.json", "replay.npz", "unfinished.npz", "vae.k
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.slow
 def test_in_training_what_was_learned_is_evaluated_saved_and_marked(number, status, small_npz, tmp_path):
     command = Command(f"{LONG} --data {small_npz}", tmp_path)
     command.wait_for("Epoch 3/")
@@ -81,6 +82,7 @@ def test_a_second_signal_leaves_at_once(small_npz, tmp_path):
     ],
     ids=["loading", "evaluating", "saving", "summing up", "leaving"],
 )
+@pytest.mark.slow
 def test_elsewhere_it_ends_at_once_with_one_sentence(place, number, left, small_npz, tmp_path):
     command = Command(f"--data {small_npz} --epochs 1 --hidden-dim 8 --output run", tmp_path, WAIT + place)
     command.wait_for("waiting")
@@ -104,6 +106,7 @@ sys.meta_path.insert(0, Finder)
     assert (returned, err) == (130, "\nvae_mnist: stopped; nothing was written.\n")
 
 
+@pytest.mark.slow
 def test_a_signal_waits_for_the_end_of_the_moves(small_npz, tmp_path):
     """Each move takes a fifth of a second here; other threads of the process are there to take the signal."""
     slow = """
@@ -132,11 +135,13 @@ def test_a_signal_that_the_process_was_told_to_ignore_is_ignored(run_python):
     assert run_python("-c", program).stdout == "goes on\n"
 
 
+@pytest.mark.slow
 def test_a_library_leaves_the_signals_alone(run_python):
     program = "import signal; before = signal.getsignal(2); import vae_mnist; print(signal.getsignal(2) is before)"
     assert run_python("-c", program, own_process=True).stdout == "True\n"
 
 
+@pytest.mark.slow
 def test_an_error_after_the_training_says_where_the_model_is(small_npz, tmp_path):
     fails = """
 from seevae.basics import UserError

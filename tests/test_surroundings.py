@@ -20,6 +20,7 @@ from seevae.training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("backend", ["numpy", "nonsense"])
+@pytest.mark.slow
 def test_an_unfit_backend_ends_with_one_sentence(backend, run_python):
     done = run_python(vae_mnist.__file__, KERAS_BACKEND=backend, own_process=True)
     assert (done.returncode, done.stdout) == (2, f"Starting Keras on {backend}, which takes some seconds.\n")
@@ -104,6 +105,7 @@ sys.exit(vae_mnist.main(["--output", "full"]))
 """
 
 
+@pytest.mark.slow
 def test_no_output_device_stops_a_run(tmp_path, run_python):
     """`| head -1`, `>&-` and `>/dev/full`, one after the other, on a console that knows ASCII only."""
     done = run_python("-c", RUNS, PYTHONIOENCODING="ascii")
@@ -143,6 +145,7 @@ def test_the_script_finds_its_package_however_it_is_called(way, tmp_path):
     assert done.stdout.startswith("vae_mnist ")
 
 
+@pytest.mark.slow
 def test_no_name_reaches_the_terminal_with_escape_codes(small_npz, tmp_path, capsys):
     wild = tmp_path / "a\x1b[31mb\rc.npz"
     shutil.copy(small_npz, wild)
@@ -264,6 +267,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 def test_settings_of_keras_that_would_change_the_numbers_are_refused_by_name(run_python):
     done = run_python("-c", SETTINGS, *CHANGES)
     assert done.stdout == "", "before anything is loaded"
@@ -307,6 +311,7 @@ runpy.run_path(script, run_name="__main__")
         ("torch", {"KERAS_TORCH_DEVICE": "cuda:99"}, r"Keras does not start \(.+\): look at KERAS_TORCH_DEVICE\."),
     ],
 )
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_told_in_one_sentence(backend, setting, sentence, run_python):
     pytest.importorskip(backend)
     done = run_python(vae_mnist.__file__, "--data", "sample", KERAS_BACKEND=backend, own_process=True, **setting)
@@ -315,6 +320,7 @@ def test_a_device_that_is_not_there_is_told_in_one_sentence(backend, setting, se
 
 
 @pytest.mark.parametrize(("backend", "variable"), [("jax", "XLA_FLAGS"), ("tensorflow", "TF_XLA_FLAGS")])
+@pytest.mark.slow
 def test_what_a_library_says_of_its_flags_before_it_dies_is_shown(backend, variable, run_python):
     pytest.importorskip(backend)
     environment = {"KERAS_BACKEND": backend, variable: "--no_such_flag=1", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -331,6 +337,7 @@ warnings.simplefilter("error")
 """
 
 
+@pytest.mark.slow
 def test_no_warning_of_keras_is_shown_or_ends_a_run(small_npz, tmp_path):
     """It warns of weights that NumPy asks it for, and that it goes on without XLA."""
     pytest.importorskip("tensorflow")
