@@ -9,7 +9,7 @@ from itertools import product
 
 # -- seeds.json --------------------------------------------------------------------------------------------------------
 
-SEEDS: dict = {}  # of runs that have others than five
+SEEDS = range(5)  # of each run
 BACKENDS = {"default": "tensorflow", "jax": "jax", "torch": "torch"}  # of the default recipe
 RUN_NAMES = {
     "default": "`python vae_mnist.py`, 30 epochs",
