@@ -23,8 +23,8 @@ CACHE = {"XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".
 # Seconds until a process is killed, and its test fails: before a line has come, and before it has ended.
 LINE, END = 120, 240
 
-# What is read while the libraries are imported, so that a process which has imported them already cannot obey it; but for
-# what Keras sets itself.
+# What is read while the libraries are imported, so that a process which has imported them already cannot obey it; Keras
+# sets one of TensorFlow's itself.
 AT_IMPORT = r"KERAS_(?!BACKEND$|DISTRIBUTION_)|MPL|TF_(?!FORCE_GPU_)|JAX_(?!COORDINATOR_)|PYTHON(?!PATH$)|OMP_|CUDA_"
 SETTINGS = (".keras", ".config/matplotlib")  # and in a user's home
 
