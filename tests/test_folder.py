@@ -139,6 +139,17 @@ def test_loading_a_model_finishes_what_a_kill_cut_off(trained, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["vae.keras"]
 
 
+def test_the_record_beside_a_model_is_of_the_same_run(tmp_path):
+    """Also where a kill came before the files had moved."""
+    put_run(tmp_path, seed=1)
+    put_run(tmp_path / ".vae_mnist", seed=2)
+    (tmp_path / ".vae_mnist" / "journal.json").write_text(json.dumps({"files": ["metrics.json"], "gone": []}))
+    assert folder.record_beside(tmp_path / "vae.keras")["seed"] == 2
+    for text in ("[]", "no JSON"):
+        (tmp_path / "metrics.json").write_text(text)
+        assert folder.record_beside(tmp_path / "vae.keras") == {}
+
+
 def test_leftovers_of_killed_runs_are_cleared_and_nothing_else(earlier):
     for name in (".unfinished.npz", ".hidden", ".vae.mine.keras"):
         (earlier / name).write_text("x")

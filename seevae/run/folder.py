@@ -141,7 +141,8 @@ def holds_trained(folder, full_mnist=False):
 
 
 def record_beside(model):
-    """The record in the folder of a model file, a dict; empty where there is none that can be read."""
+    """The record in the folder of a model file, once that is settled, a dict; empty where there is none to read."""
+    finish(Path(model).parent)
     with contextlib.suppress(OSError, ValueError):
         record = read_json(Path(model).with_name(RECORD))
         return record if isinstance(record, dict) else {}
