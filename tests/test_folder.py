@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -150,6 +151,22 @@ def test_the_record_beside_a_model_is_of_the_same_run(tmp_path):
         assert folder.record_beside(tmp_path / "vae.keras") == {}
 
 
+def test_a_run_stopped_in_its_first_epoch_replaces_nothing(small_npz, tmp_path, capsys, monkeypatch):
+    begin = resume.Progress.on_train_begin
+
+    def ask(progress, logs=None):
+        begin(progress, logs)
+        progress.signals.asked = signal.SIGINT
+
+    monkeypatch.setattr(resume.Progress, "on_train_begin", ask)
+    put_run(tmp_path, full_mnist=False)
+    line = f"--data {small_npz} --epochs 2 --batch-size 50 --hidden-dim 4 --output {tmp_path}"
+    assert vae_mnist.main(line.split()) == 128 + signal.SIGINT
+    assert capsys.readouterr().err.endswith(f"vae_mnist: stopped early; {tmp_path} is as it was.\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "manifold.png"}
+    assert (tmp_path / "manifold.png").read_text() == "a picture"
+
+
 def test_leftovers_of_killed_runs_are_cleared_and_nothing_else(earlier):
     for name in (".unfinished.npz", ".hidden", ".vae.mine.keras"):
         (earlier / name).write_text("x")
@@ -253,12 +270,12 @@ REPLAY = SimpleNamespace(save=lambda path: path.write_bytes(b"moments"))
 
 def test_a_run_takes_the_state_of_its_training_away_unless_it_was_stopped(trained, tmp_path):
     vae, history = trained
-    for stopped, epochs in (("stopped after epoch 1 of 2", 1), ("stopped after epoch 0 of 2", 0), (None, 2)):
+    for stopped in ("stopped after epoch 1 of 2", None):
         (tmp_path / "unfinished.npz").write_text("a training")
-        record = {"model": None, "stopped": stopped, "epochs": epochs, "history": history}
+        record = {"model": None, "stopped": stopped, "history": history}
         files = folder.save(tmp_path, {}, "<html>", vae, REPLAY, record)
         assert [path.name for path in files] == ["explorer.html", "metrics.json", "replay.npz", "vae.keras"]
-        assert (tmp_path / "unfinished.npz").exists() == (epochs == 1), "that of another training is not kept"
+        assert (tmp_path / "unfinished.npz").exists() == bool(stopped)
         assert (tmp_path / "explorer.html").read_text() == "<html>"
         assert (tmp_path / "replay.npz").read_bytes() == b"moments"
         assert vae_mnist.load_vae(tmp_path / "vae.keras").count_params() == vae.count_params()

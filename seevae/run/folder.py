@@ -237,7 +237,7 @@ def save(folder, figures, page, vae, replay, record, together=contextlib.nullcon
     if record["model"] is None:
         writers |= {MODEL: vae.save, REPLAY: replay.save}
     gone = [name for name in FILES if name not in writers]
-    if record["model"] is None and not (record["stopped"] and record["epochs"]):
+    if record["model"] is None and not record["stopped"]:
         gone.append(UNFINISHED)
     try:
         files_in(folder).replace(writers, gone, together)

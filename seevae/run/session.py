@@ -24,7 +24,7 @@ def running(args):
     a run that a signal cut short.
     """
     session = Session(args)
-    with session.signals.answered(), session.closing:
+    with session.signals.answered(), session.closing, contextlib.suppress(resume.NothingLearned):
         try:
             startup.check_settings()
             session.device, session.recipe = devices.chosen(session.recipe, session.args.trains)
