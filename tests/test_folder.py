@@ -107,6 +107,18 @@ def test_what_a_kill_cut_in_two_is_finished_before_the_place_is_chosen(loaded, t
         assert not (tmp_path / ".vae_mnist").exists()
 
 
+def test_a_run_writes_nothing_into_the_folder_of_its_images(tmp_path, monkeypatch):
+    (tmp_path / "mnist").mkdir()
+    for place in (tmp_path, tmp_path / "figures", tmp_path / "mnist" / ".." / "new"):
+        with pytest.raises(UserError, match=r"and so into --data .*: choose an --output beside the images"):
+            folder.check_apart(place, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for place, images in (("mnist", "mnist"), ("figures", "mnist/../mnist"), ("figures", "figures.npz"), ("a", "b")):
+        folder.check_apart(Path(place), images)
+    with pytest.raises(UserError, match=r"would go into figures/x, and so into --data \.,"):
+        folder.check_apart(Path("figures/x"), ".")
+
+
 def test_another_run_is_replaced_by_training_but_not_by_loading(tmp_path):
     assert folder.choose(str(tmp_path), MINE) == tmp_path, "empty"
     assert folder.choose(str(tmp_path), MINE, loaded=True) == tmp_path

@@ -117,6 +117,14 @@ def choose(output, dataset, loaded=False, start=None):
     return folder
 
 
+def check_apart(folder, data):
+    """Raise UserError where a run would write into the folder of its images, `data`: the next one would read them."""
+    images = Path(os.path.expanduser(data)).resolve()
+    if data not in ("mnist", "sample", "fashion_mnist") and images.is_dir() and folder.resolve().is_relative_to(images):
+        why = f"The files of this run would go into {folder}, and so into --data {data}, where the next would read them"
+        raise UserError(f"{why}: choose an --output beside the images.")
+
+
 def is_kept(folder, dataset, loaded, start):
     """Whether `folder` holds what such a run may not replace, once what a killed run left there is settled."""
     finish(folder)
