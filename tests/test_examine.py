@@ -4,6 +4,7 @@ import json
 import math
 import re
 import string
+import threading
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ import vae_mnist
 from seevae.basics import UserError
 from seevae.diagnosis import dense, findings, sentences
 from seevae.diagnosis.diagnose import diagnose
-from seevae.diagnosis.examine import compare, examine
+from seevae.diagnosis.examine import compare, examine, phase
 from seevae.diagnosis.given import Given, images_of
 from seevae.diagnosis.network import Network
 from seevae.diagnosis.report import as_pictures
@@ -234,6 +235,45 @@ def test_a_function_is_given_a_thousand_rows_at_most(tmp_path, monkeypatch):
     assert record["held_out"]["elbo"] != record["evidence"]["elbo"]
 
 
+def test_a_slow_decoder_is_asked_less_and_that_is_told(sound, held_out, tmp_path, monkeypatch):
+    """Every decoder is slow, and no grid fits: what is made is counted, and what is left out is said."""
+    codes = []
+
+    def decode(z):
+        codes.append(len(z))
+        return sound.decode(z)
+
+    examine(sound.encode, decode, held_out, folder=tmp_path / "fast")
+    usual, codes[:] = sum(codes), []
+    monkeypatch.setattr("seevae.diagnosis.network.SLOW", -1)
+    monkeypatch.setattr("seevae.diagnosis.given.GRID_SECONDS", 0)
+    monkeypatch.setattr("seevae.diagnosis.given.SECONDS", 0)
+    record = examine(sound.encode, decode, held_out, folder=tmp_path / "slow")
+    assert sum(codes) < usual / 3
+    assert record["findings"] == []
+    assert (record["measured"]["images"], record["evidence"]["images"], record["evidence"]["exact"]) == (250, 100, None)
+    assert re.search(
+        r"Decoding is slow, .* on 250 images at most, the ELBO on 3 draws .*exact log p", record["left_out"][0]
+    )
+
+
+def test_what_takes_long_is_told_and_told_again(monkeypatch):
+    """It lasts until the second word has come; there is no time between them."""
+    said, again = [], threading.Event()
+
+    def tell(words, **_):
+        said.append(words)
+        if len(said) > 1:
+            again.set()
+
+    monkeypatch.setattr("seevae.diagnosis.examine.FIRST_WORD", 0.0)
+    monkeypatch.setattr("seevae.diagnosis.examine.NEXT_WORD", 0.0)
+    monkeypatch.setattr("seevae.diagnosis.examine.print", tell, raising=False)
+    with phase("the diagnosis"):
+        assert again.wait(60)
+    assert re.fullmatch(r"examine: the diagnosis, \d+ s so far \.\.\.", said[0])
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # What looks wrong
 # ---------------------------------------------------------------------------------------------------------------
@@ -247,7 +287,7 @@ def test_every_sentence_is_one(key):
         def __format__(self, how):
             return "7" if how else "seven"
 
-    words = re.sub("<(.*?)>", lambda part: sentences.PARTS[part[1]], sentences.KNOWN[key])
+    _, words = sentences.KNOWN[key]
     names = {name for _, name, _, _ in string.Formatter().parse(words) if name}
     said = sentences.Finding(key, **dict.fromkeys(names, Any()))
     assert said.severity in ("wrong", "look", "note")

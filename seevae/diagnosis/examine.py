@@ -34,6 +34,7 @@ from seevae.run import folder as run_folder  # `folder` is an argument of examin
 
 EXAMINED = "examine"  # in the place of a model file's name in the record
 NOTHING_WRONG = "nothing wrong seen"
+FIRST_WORD, NEXT_WORD = 3.0, 10.0  # seconds until what takes so long is told, and told again
 
 
 class Record(dict):
@@ -109,7 +110,7 @@ def examine(
         record.findings = [*state, *given.found, *said]
         record |= numbers
         record |= told(record.findings, came) | {"measured": measured, "read_as": given.read_as(network)}
-        record |= {"classes": list(given.names), "seed": given.seed, "left_out": []}
+        record |= {"classes": list(given.names), "seed": given.seed, "left_out": given.fewer(network)}
         record["seconds"] = round(time.perf_counter() - start, 1)
         if place is not None:
             with phase("the pictures and pages"):
@@ -222,7 +223,7 @@ def write(network, given, place, layers, record):
     seen = given.seen(network)
     figures, no_pictures = draw(network, given, (seen.z_mean, seen.z_log_var), dataset)
     page, no_explorer = make_page(network, given, dataset, layers)
-    record["left_out"] = [word for word in (no_pictures, no_explorer) if word]
+    record["left_out"] += [word for word in (no_pictures, no_explorer) if word]
     return run_folder.save(place, figures, page, None, None, record, report=report_page(record, seen))
 
 
@@ -256,14 +257,22 @@ def is_ours(path):
 
 @contextlib.contextmanager
 def phase(words):
-    """A context that says what takes so long, on stderr, after three seconds."""
-    timer = threading.Timer(3, lambda: print(f"examine: {words} ...", file=sys.stderr, flush=True))
-    timer.daemon = True
-    timer.start()
+    """A context that says what takes so long, on stderr: after some seconds, and again and again."""
+    done, start = threading.Event(), time.perf_counter()
+
+    def tell():
+        wait = FIRST_WORD
+        while not done.wait(wait):
+            seconds, wait = time.perf_counter() - start, NEXT_WORD
+            print(f"examine: {words}, {seconds:.0f} s so far ...", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        timer.cancel()
+        done.set()
+        thread.join()
 
 
 def report(record, files=()):

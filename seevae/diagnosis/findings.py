@@ -2,7 +2,7 @@
 
 The order is that of `diagnose`: what the outputs mean, whether the decoder knows the images, whether draws of q are as
 good as q says, and only then what rests on a trained network. A number is beyond its limit where it is so by more than
-ERRORS standard errors. A test gives the Finding, whose words stand in sentences.py, or None. All is NumPy; losses are
+ERRORS standard errors. A test gives the Finding, whose words stand in sentences.toml, or None. All is NumPy; losses are
 nats per image.
 """
 
@@ -112,8 +112,11 @@ class Subject:
         return replace(self, z_log_var=np.clip(READINGS[reading](given), -60, 60))
 
     def first(self, n):
-        """The same of the first n images."""
-        return replace(self, x=self.x[:n], z_mean=self.z_mean[:n], z_log_var=self.z_log_var[:n])
+        """The same of the first n images, with the same draws, and the losses that are known of them."""
+        some = replace(self, x=self.x[:n], z_mean=self.z_mean[:n], z_log_var=self.z_log_var[:n])
+        known = {name: self.__dict__[name][:n] for name in ("at_mean", "at_draws") if name in self.__dict__}
+        some.__dict__.update(known, epsilons=[epsilon[:n] for epsilon in self.epsilons])
+        return some
 
 
 def better(old, new, least=0.0):
@@ -248,15 +251,17 @@ def reading_by_draws(subject, given, draws):
 def reading_by_elbo(subject, given):
     """Which of the READINGS of z_log_var gives the best ELBO: a name, and findings where it is not as given.
 
-    It must be at home there too: the KL loss reads about its weight, both off sigma and off z_mean. Where sigma was
-    drawn as exp(z_log_var) by mistake, the KL loss held it as a log variance, and off sigma it reads half of that.
+    subject: with z_log_var as `given`. The reading must be at home there too: the KL loss reads about its weight, both
+    off sigma and off z_mean. Where sigma was drawn as exp(z_log_var) by mistake, the KL loss held it as a log variance,
+    and off sigma it reads half of that.
     """
-    elbo = {name: subject.read_as(given, name).elbo for name in possible(given)}
+    read = {name: subject if name == AS_GIVEN else subject.read_as(given, name) for name in possible(given)}
+    elbo = {name: each.elbo for name, each in read.items()}
     best = max(elbo, key=lambda name: elbo[name].mean())
     others = [better(-elbo[name], -elbo[best], 2.0 * (name == AS_GIVEN))[0] for name in elbo if name != best]
     if best == AS_GIVEN or not all(others):
         return AS_GIVEN, []
-    (gain, error), weights = mean_and_error(elbo[best] - elbo[AS_GIVEN]), weights_of(subject.read_as(given, best))
+    (gain, error), weights = mean_and_error(elbo[best] - elbo[AS_GIVEN]), weights_of(read[best])
     wide, stretched = (value / subject.beta for value, _ in weights)
     numbers = {"gain": gain, "error": error, "wide": wide, "stretched": stretched}
     numbers["why"] = f"read that way the ELBO is {gain:.1f} ± {error:.1f} nats higher"
@@ -353,7 +358,7 @@ def one_epsilon(subject):
     lengths is taken; three times.
     """
     n, latent_dim = subject.z_mean.shape
-    some = subject.first(min(n, 250, max(100, 5000 // latent_dim)))
+    some = subject.first(max(100, min(n // 2, 5000 // latent_dim)))
     sigma, best = np.exp(some.z_log_var / 2), np.zeros(latent_dim)
     here = some.at_mean
 

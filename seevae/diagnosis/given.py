@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from seevae.basics import UserError
-from seevae.diagnosis.diagnose import diagnose
+from seevae.diagnosis.diagnose import FEW, diagnose
 from seevae.diagnosis.findings import SILENT
 from seevae.diagnosis.network import Network
 from seevae.diagnosis.report import Seen
@@ -18,8 +18,9 @@ from seevae.images.converting import check_unit, convert_labels, to_numpy
 from seevae.results import evidence
 
 FIRST = 1000  # images of which log p(x) is computed
-SAMPLES, IMPORTANCE_SAMPLES = 10, 100  # draws of z an image for the ELBO, and for the estimate of log p(x)
-SECONDS = 3  # that this estimate may take, about: else it is of fewer images
+SAMPLES, FEW_SAMPLES = 10, 3  # draws of z an image for the ELBO; with a slow decoder
+IMPORTANCE_SAMPLES, SECONDS = 100, 1  # the same for log p(x), and what this may take, about: else it is of fewer images
+GRID, GRID_SECONDS = 40_000, 20  # codes that the exact log p(x) takes, about, and what decoding them may take
 
 
 class Given:
@@ -50,6 +51,7 @@ class Given:
         """The Network, which is asked once; for a learned sigma, the Likelihood is found now."""
         is_bernoulli = self.likelihood.name == "bernoulli"
         network = Network(encode, decode, self.x.shape[1:], self.condition, is_bernoulli, self.into.shape[1:])
+        network.time(self.into[:100])
         if not is_bernoulli and self.learned:
             rows = np.arange(len(self.x[:FIRST]))
             left = self.flat[:FIRST] - network.decode(network.encode(self.into[:FIRST], rows)[0], rows)
@@ -81,8 +83,9 @@ class Given:
         """
         n, start = len(self.x[:FIRST] if quick else self.x), time.perf_counter()
         encode, decode, loss = self.functions(network)
-        losses, kl = evidence.elbo_terms(encode, decode, np.arange(n)[:, None], SAMPLES, self.seed, loss)
-        rate = (time.perf_counter() - start) / losses.size  # seconds a decoding
+        samples = FEW_SAMPLES if network.slow else SAMPLES
+        losses, kl = evidence.elbo_terms(encode, decode, np.arange(n)[:, None], samples, self.seed, loss)
+        rate = (time.perf_counter() - start) / losses.size  # seconds a decoding and its loss
         each = kl.mean(axis=0)
         return {
             "images": len(self.x),
@@ -97,8 +100,10 @@ class Given:
         }, -(losses.mean(axis=0) + kl.sum(axis=1))
 
     def log_p(self, network, losses, kl, rate):
-        """log p(x) of the first images: FIRST of them, or as many as SECONDS allow at `rate` seconds a decoding."""
-        n = min(FIRST, len(self.x), max(100, int(SECONDS / (IMPORTANCE_SAMPLES * rate))))
+        """log p(x) of the first images: FIRST of them, or half, a quarter or a tenth, as SECONDS allow at this rate."""
+        there = min(FIRST, len(self.x))
+        n = next((n for n in (there, 500, 250) if n * IMPORTANCE_SAMPLES * rate < SECONDS), 100)
+        n = min(n, there)
         encode, decode, loss = self.functions(network)
         rows, known = np.arange(n)[:, None], {"images": n} | evidence.elbo_of(losses[:, :n], kl[:n])
         weighted = evidence.importance_weighted(encode, decode, rows, IMPORTANCE_SAMPLES, self.seed, loss)
@@ -106,11 +111,20 @@ class Given:
             zip(("importance_weighted", "importance_weighted_error"), evidence.mean_and_error(weighted), strict=True)
         )
         known |= {"importance_samples": IMPORTANCE_SAMPLES, "exact": None, "exact_error": None, "gap": None}
-        if network.latent_dim == 2:
+        if network.latent_dim == 2 and GRID * network.rate < GRID_SECONDS:
             with contextlib.suppress(evidence.ResolutionError):
                 exact, error = self.exact(network, n)
                 known |= {"exact": exact, "exact_error": error, "gap": exact - known["elbo"]}
         return known
+
+    def fewer(self, network):
+        """What is left out as decoding is slow, in words, in a list."""
+        if not network.slow:
+            return []
+        words = f"Decoding is slow, {1000 * network.rate:.1f} ms an image: the findings rest on {FEW} images at most"
+        words += f", the ELBO on {FEW_SAMPLES} draws of each"
+        exact = network.latent_dim == 2 and GRID * network.rate >= GRID_SECONDS
+        return [words + exact * f"; the exact log p(x) would take about {GRID * network.rate:.0f} seconds" + "."]
 
     def exact(self, network, n):
         """The exact log p(x) of the first n images and its error, means; images of one condition at a time."""

@@ -8,6 +8,7 @@ import functools
 import inspect
 import math
 import sys
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,6 +18,7 @@ from seevae.images.converting import to_numpy
 from seevae.results.evidence import batches
 
 ROWS = 1000  # that a function is given at a time
+SLOW = 2e-4  # seconds a decoding, from which on fewer are made; dense networks take a tenth of it
 LARGEST_LOG_VAR, LARGEST_CODE = 60, 1e3
 MEANS = ("z_mean", "mu", "loc", "mean", "embedding", "latent_mean", "means", "z_mu")
 LOG_VARS = ("z_log_var", "log_var", "logvar", "log_covariance", "log_variance", "z_logvar", "lv")
@@ -43,6 +45,7 @@ class Network:
 
     shape: that of an image; in_shape: of what encode is given. meaning: what the outputs are taken for. order: which of
     encode's outputs is which. condition: rows (n, ...) that go to both functions as well, or None; `of` says which.
+    rate: seconds a decoding takes, once `time` has found it.
     """
 
     def __init__(self, encode, decode, shape, condition=None, clips=True, in_shape=None):
@@ -50,6 +53,20 @@ class Network:
         self.meaning = {"encode": "z_mean, z_log_var", "z_log_var": AS_GIVEN, "decode": "as it is", "inputs": "x"}
         self.condition, self.clips, self.latent_dim, self.in_shape = condition, clips, None, in_shape or shape
         self.order, self.inputs = (0, 1, 2), lambda rows: rows
+        self.rate = 0.0
+
+    @property
+    def slow(self):
+        return self.rate > SLOW
+
+    def time(self, rows):
+        """Find the rate, the seconds that a decoding takes: the better of two calls, as the first one may compile."""
+        z, spent = self.outputs(rows)[0], []
+        for _ in range(2):
+            start = time.perf_counter()
+            self.decoded(z)
+            spent.append(time.perf_counter() - start)
+        self.rate = min(spent) / len(z)
 
     def encode(self, rows, of=None):
         """z_mean and z_log_var of images (m, ...), (m, latent_dim) each, with z_log_var as it is meant."""
@@ -98,8 +115,8 @@ class Network:
             if part.shape[:1] != (len(some),) or part.size != len(some) * self.pixels or part.ndim < 2:
                 check(part, "decode's output", (len(some), *self.shape))
             check(part, "decode's output", part.shape)
-            parts.append(part.reshape(len(some), self.pixels).astype("float32"))
-        return np.concatenate(parts)
+            parts.append(part.reshape(len(some), self.pixels).astype("float32", copy=False))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def rows_of(self, of, count):
         """Which rows of the condition belong to `count` rows: those asked for, or the first ones, in their order."""

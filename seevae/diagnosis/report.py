@@ -105,7 +105,7 @@ def tiled(images, columns):
 def picture(image, alt, scale=1, **attributes):
     """An <img> of bytes (h, w) or (h, w, 3); grey ones turn with the page's light."""
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", optimize=True)
+    Image.fromarray(image).save(file, "PNG")
     source = base64.b64encode(file.getvalue()).decode()
     kind = f"ink {attributes.pop('kind', '')}" if image.ndim == 2 else attributes.pop("kind", "")
     more = "".join(f' {name}="{value}"' for name, value in attributes.items())
