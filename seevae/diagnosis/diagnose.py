@@ -29,7 +29,7 @@ BARS = ("random-output", "overfitting", "gaussian")  # findings that are not wro
 
 
 class Case:
-    """A Network before its images: the Subject, as it is meant by now, and the numbers behind the findings.
+    """A Network before its images: the Subject, as it is meant by now.
 
     own: whether encode is given something else than x. draws: z of two calls, where encode gives its own.
     """
@@ -39,14 +39,9 @@ class Case:
         x, inputs = (rows[: FEW if network.slow else JUDGED] for rows in (x, own[0] if own else x))
         self.inputs, flat = inputs, x.reshape(len(x), -1)
         decode = lambda z, rows: network.decode(z, rows)  # noqa: E731
-        self.subject = Subject(flat, flat, flat, decode, likelihood, beta, seed)
-        self.numbers = {"images": len(x)} | dict.fromkeys(LATER)
-
-    def take(self, found_and_numbers):
-        """A finding or None, in a list, and its numbers kept."""
-        found, numbers = found_and_numbers
-        self.numbers |= numbers
-        return [found] if found else []
+        self.subject = Subject(
+            flat, flat, flat, decode, likelihood, beta, seed, {"images": len(x)} | dict.fromkeys(LATER)
+        )
 
 
 def diagnose(network, x, likelihood, beta=1.0, x_train=None, own=(), seed=0):
@@ -61,7 +56,7 @@ def diagnose(network, x, likelihood, beta=1.0, x_train=None, own=(), seed=0):
         found, came = found + said, [*came, name]
         if any(finding.severity == "wrong" or finding.name in BARS for finding in said):
             break
-    return found, case.numbers, came
+    return found, case.subject.numbers, came
 
 
 # -- Does it run, and what was meant? ----------------------------------------------------------------------------------
@@ -78,7 +73,7 @@ def runs(case):
     elif draws:
         case.draws = [*draws, network.outputs(x)[2]]
     kind = network.meaning["encode"]
-    for start, key in (("fields", "fields"), ("one array", "one-array")):
+    for start, key in (("fields", "fields"), ("one array", "one-array"), ("a forward pass", "forward")):
         found += [Finding(key, what=kind, latents=network.latent_dim)] if kind.startswith(start) else []
     rows = np.arange(len(x))
     encode = lambda part: network.outputs(x[part], rows[part])[0]  # noqa: E731
@@ -105,10 +100,9 @@ def meant(case):
     """Findings about what the outputs mean: probabilities, the range of x, the order of the heads, log variance."""
     network, subject = case.network, case.subject
     output = network.decoded(subject.z_mean, np.arange(len(subject.x)))
-    if said := findings.no_probabilities(subject.x, output):
-        return [said]
-    network.meaning["decode"], said = findings.reading_of_decoder(subject.x, output, subject.likelihood)
-    found = [said] if said else []
+    if found := findings.no_probabilities(subject.x, output):
+        return found
+    network.meaning["decode"], found = findings.reading_of_decoder(subject.x, output, subject.likelihood)
     if not case.own and subject.used.any():
         found += reread(case, "input-range", {name: (change, network.order) for name, change in OTHER_INPUTS.items()})
     if not case.draws:
@@ -160,11 +154,11 @@ def reread(case, key, ways):
 def knows(case):
     """Findings where the images are not known: at z_mean and at draws of q they cost more than their average would."""
     subject, kl = case.subject, case.subject.kl.sum(axis=1).mean()
-    case.numbers |= {"at_z_mean": float(subject.at_mean.mean()), "average_image": float(subject.average.mean())}
+    subject.numbers.update(at_z_mean=float(subject.at_mean.mean()), average_image=float(subject.average.mean()))
     if case.x_train is not None:
         z_mean, z_log_var = case.network.encode(case.x_train)
         known = replace(subject, x=case.x_train.reshape(len(z_mean), -1), z_mean=z_mean, z_log_var=z_log_var)
-        if found := case.take(findings.overfitting(subject, known)):
+        if found := findings.overfitting(subject, known):
             return found
     if kl > 1000 and np.median(subject.z_log_var) > 3:
         return [Finding("kl-sign", kl=kl)]
@@ -176,15 +170,15 @@ def not_known(case):
     subject = case.subject
     is_bernoulli = subject.likelihood.name == "bernoulli"
     for z in (subject.z_mean, subject.drawn(subject.epsilons[0])) if is_bernoulli else ():
-        if said := findings.too_sure(subject, z):
-            return [said]
-    if said := other_images(case.network, subject, case.inputs):
-        return [said]
-    if subject.used.any() and (said := case.take(findings.repeated_noise(subject))):
-        return said
-    if (said := case.take(findings.unused(subject))) and subject.at_mean.mean() < findings.grey(subject).mean():
-        return said
-    return [findings.unknown_images(subject)]
+        if found := findings.too_sure(subject, z):
+            return found
+    if found := other_images(case.network, subject, case.inputs):
+        return found
+    if subject.used.any() and (found := findings.repeated_noise(subject)):
+        return found
+    if (found := findings.unused(subject)) and subject.at_mean.mean() < findings.grey(subject).mean():
+        return found
+    return findings.unknown_images(subject)
 
 
 def other_images(network, subject, inputs):
@@ -201,7 +195,7 @@ def other_images(network, subject, inputs):
         tried += [(other.loss_at(z_mean), name, "other-images"), (other.loss_at(subject.z_mean), name, "transposed")]
     losses, name, key = min(tried, key=lambda one: one[0].mean())
     is_better, numbers = better(here, losses, 0.3 * here.mean())
-    return Finding(key, images=name, **numbers) if is_better else None
+    return [Finding(key, images=name, **numbers)] if is_better else []
 
 
 def draws(case):
@@ -209,24 +203,23 @@ def draws(case):
     subject = case.subject
     if case.floor or not subject.used.any():
         return []
-    found = case.take(findings.no_noise(subject))
+    found = findings.no_noise(subject)
     if found or subject.knows(subject.at_draws):
-        found = case.take(findings.repeated_noise(subject)) or found
+        found = findings.repeated_noise(subject) or found
     return found
 
 
 def code(case):
     """Findings about the codes of a network that knows the images, and draws them as q says."""
     subject = case.subject
-    if found := case.take(findings.unused(subject)):
+    if found := findings.unused(subject):
         return found
-    found = [said for said in [findings.silent_latents(subject)] if said]
+    found = findings.silent_latents(subject)
     if case.floor:
         return found
     if subject.knows(min(subject.at_mean, subject.at_draws, key=np.mean)):
-        found += case.take(findings.weight(subject))
-    nats, errors = findings.mismatch(subject.z_mean, subject.z_log_var)
-    return found + case.take((findings.off_prior(nats, errors), {"prior_mismatch": float(nats.max())}))
+        found += findings.weight(subject)
+    return found + findings.off_prior(subject)
 
 
 STEPS = {  # name: what is tested, in words, and the test

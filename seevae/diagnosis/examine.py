@@ -46,25 +46,11 @@ class Record(dict):
     def of(self, severity):
         return [finding for finding in self.findings if finding.severity == severity]
 
-    @property
-    def wrong(self):
-        return self.of("wrong")
-
-    @property
-    def look(self):
-        return self.of("look")
-
-    @property
-    def notes(self):
-        return self.of("note")
-
-    @property
-    def verdict(self):
-        return self["verdict"]
-
-    @property
-    def report(self):
-        return report(self)
+    wrong = property(lambda self: self.of("wrong"))
+    look = property(lambda self: self.of("look"))
+    notes = property(lambda self: self.of("note"))
+    verdict = property(lambda self: self["verdict"])
+    report = property(lambda self: report(self))
 
 
 def examine(

@@ -18,7 +18,7 @@ from seevae.images.converting import to_numpy
 from seevae.results.evidence import batches
 
 ROWS = 1000  # that a function is given at a time
-SLOW = 2e-4  # seconds a decoding, from which on fewer are made; dense networks take a tenth of it
+SLOW = 3e-4  # seconds a decoding, from which on fewer are made; dense networks take a tenth of it
 LARGEST_LOG_VAR, LARGEST_CODE = 60, 1e3
 MEANS = ("z_mean", "mu", "loc", "mean", "embedding", "latent_mean", "means", "z_mu")
 LOG_VARS = ("z_log_var", "log_var", "logvar", "log_covariance", "log_variance", "z_logvar", "lv")
@@ -61,7 +61,8 @@ class Network:
 
     def time(self, rows):
         """Find the rate, the seconds that a decoding takes: the better of two calls, as the first one may compile."""
-        z, spent = self.outputs(rows)[0], []
+        z = self.outputs(rows)[0]
+        z, spent = np.resize(z, (ROWS // 2, z.shape[1])), []
         for _ in range(2):
             start = time.perf_counter()
             self.decoded(z)
@@ -91,7 +92,7 @@ class Network:
         of = self.rows_of(of, len(rows))
         for some, which in zip(batches(rows, ROWS), batches(of, ROWS), strict=True):
             given = called(self.functions["encode"], "encode", self.inputs(some), self.conditions(which))
-            part, self.meaning["encode"], kind = codes_of(given, len(some))
+            part, self.meaning["encode"], kind = codes_of(given, len(some), self.pixels)
             if kind and self.meaning["z_log_var"] == AS_GIVEN:
                 self.meaning["z_log_var"] = kind
             self.latent_dim = self.latent_dim or part[0].shape[-1]
@@ -207,17 +208,21 @@ def fields_of(thing):
     return {name: getattr(thing, name, None) for name in names if not name.startswith("_")}
 
 
-def codes_of(given, n):
+def codes_of(given, n, pixels):
     """z_mean, z_log_var and perhaps z from what encode gave for n images; what it was, and the reading, if it says."""
     if (fields := fields_of(given)) and (found := codes_in(fields)):
         return found
-    if not fields and isinstance(given, list | tuple) and len(given) in (2, 3):
-        names = ("z_mean", "z_log_var", "z")[: len(given)]
-        parts = [array_of(part, f"encode's {name}") for part, name in zip(given, names, strict=True)]
+    parts = [*given] if not fields and isinstance(given, list | tuple) else []
+    codes = [part for part in parts if math.prod(getattr(part, "shape", ())) != n * pixels]
+    forward = 1 < len(codes) < len(parts)  # the others are images
+    parts = codes if forward else parts
+    names = ("z_mean", "z_log_var", "z")[: len(parts)]
+    if len(parts) in (2, 3):
+        parts = [array_of(part, f"encode's {name}") for part, name in zip(parts, names, strict=True)]
         if parts[0].ndim != 2:
             shape = f"{parts[0].shape} and not ({n}, latent_dim)"
             raise UserError(f"encode's z_mean has shape {shape}: give it in that shape.")
-        return parts, ", ".join(names), None
+        return parts, "a forward pass: " * forward + ", ".join(names), None
     shape = () if fields else getattr(given, "shape", ())
     if len(shape) == 2 and shape[0] == n and shape[1] % 2 == 0:
         array = array_of(given, "encode's output")

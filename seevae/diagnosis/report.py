@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from seevae.results.evidence import kl_of_latents
+
 HERE = Path(__file__).resolve().parent
 VERDICTS = {  # record["verdict"]: its colour, and its words
     "wrong": ("wrong", "Something is wrong."),
@@ -135,7 +137,7 @@ def heading(record):
 def numbers(record, seen):
     """The table of losses and log p(x), with errors."""
     held_out, known = record["held_out"], record.get("evidence") or {}
-    kl = kl_of(seen).sum(axis=1)
+    kl = kl_of_latents(seen.z_mean, seen.z_log_var).sum(axis=1)
     of_images, drawing = held_out["standard_error_of_images"], held_out["standard_error"]
     rows = [
         ("ELBO", f"{held_out['elbo']:.2f} ± {of_images:.2f}", "the bound on log p(x) that training raises"),
@@ -171,11 +173,6 @@ def details(record):
         for title, words in lists.items()
         if words
     )
-
-
-def kl_of(seen):
-    """KL(q(z|x) || N(0, 1)) of each image and latent, (n, latent_dim), nats."""
-    return 0.5 * (seen.z_mean**2 + np.exp(seen.z_log_var) - 1 - seen.z_log_var)
 
 
 # -- Latents -----------------------------------------------------------------------------------------------------------
@@ -269,7 +266,7 @@ def new_images(seen):
 
 def ways(seen):
     """For each of the most used latents: the image of the middle, with this latent taken from -3 to 3."""
-    kl = kl_of(seen).mean(axis=0)
+    kl = kl_of_latents(seen.z_mean, seen.z_log_var).mean(axis=0)
     most = np.argsort(-kl, kind="stable")[:WAYS]
     middle = int(np.argsort(seen.losses, kind="stable")[len(seen.losses) // 2])
     values = np.linspace(-3, 3, STEPS)
