@@ -558,6 +558,9 @@ def test_pytorch_gives_what_numpy_gives(sound, held_out):
     broken = Network(lambda x: vae.encode(x[:, :3]), vae.decode, x.shape[1:])  # a function of tensors, with a fault
     with pytest.raises(UserError, match=r"encode fails on a tensor .* \(RuntimeError: mat1 and mat2"):
         broken.encode(x)
+    fixed = Network(lambda x: vae.encode(x.view(7, 196)), vae.decode, x.shape[1:])  # NumPy's view is another
+    with pytest.raises(UserError, match=r"encode fails on a tensor .* \(RuntimeError: shape '\[7, 196\]' is invalid"):
+        fixed.encode(x)
 
 
 def test_jax_gives_what_numpy_gives(sound, held_out):
@@ -900,6 +903,11 @@ def test_outputs_that_are_refused(sound, tmp_path):
     for encode, decode, words in (
         (lambda x: np.ones((10, 3)), None, r"encode gives ndarray of shape \(10, 3\): give z_mean, z_log_var"),
         (lambda x: (mean, log_var, mean, mean), None, "encode gives a tuple of 4"),
+        (
+            lambda x: np.repeat(mean[:, :1], 6, 1),
+            None,
+            r"one array \(10, 6\), 3 columns each .*, but decode fails .* VAE",
+        ),
         (lambda x: (mean, log_var[:, :1]), None, r"z_log_var has shape \(10, 1\) and not \(10, 2\)"),
         (lambda x: (mean[:9], log_var), None, r"z_mean has shape \(9, 2\) and not \(10, 2\)"),
         (lambda x: (mean[:, 0], log_var), None, r"z_mean has shape \(10,\) and not \(10, latent_dim\)"),

@@ -74,8 +74,9 @@ def examine(
     encode, decode: see above. x: (n, 784), (n, h, w), (n, h, w, 1), (n, 1, h, w), (n, h, w, 3) or of another shape,
     floats in [0, 1] or in [-1, 1]; a Dataset or loader of PyTorch's, (image, label) pairs. labels: (n,) whole numbers
     or text, or None. folder: where pictures, record and pages go, all at once; it may hold what an earlier call wrote,
-    and no run; None: a few seconds, nothing is printed or written, and there is no log p(x). layers: {"encoder_h":
-    (kernel, bias), ...}, kernels (in, out), for the explorer of a dense network that is no Keras model. seed: of draws.
+    and no run; None: a few seconds, no report is printed, nothing is written, and there is no log p(x). What takes
+    long is told on stderr. layers: {"encoder_h": (kernel, bias), ...}, kernels (in, out), for the explorer of a dense
+    network that is no Keras model. seed: of draws.
     What only you know: likelihood "bernoulli" or "gaussian" (then sigma, a number or "learned"); beta, the weight of
     the KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, rows of it
     that go to both functions as well; x_train, images of the training.

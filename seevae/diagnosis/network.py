@@ -24,6 +24,7 @@ MEANS = ("z_mean", "mu", "loc", "mean", "embedding", "latent_mean", "means", "z_
 LOG_VARS = ("z_log_var", "log_var", "logvar", "log_covariance", "log_variance", "z_logvar", "lv")
 DEVIATIONS = ("scale", "sigma", "std", "stddev", "z_scale", "z_std")
 IMAGES = ("reconstruction", "recon_x", "recon", "x_hat", "x_recon", "sample", "probs", "mean", "logits", "output")
+KINDS = ("a NumPy array", "a tensor")
 AS_GIVEN = "a log variance"
 READINGS = {  # what z_log_var may be, and the log variance that it then means
     AS_GIVEN: lambda given: given,
@@ -61,13 +62,24 @@ class Network:
 
     def time(self, rows):
         """Find the rate, the seconds that a decoding takes: the better of two calls, as the first one may compile."""
-        z = self.outputs(rows)[0]
-        z, spent = np.resize(z, (ROWS // 2, z.shape[1])), []
+        z, spent = self.outputs(rows)[0], []
+        codes = np.resize(z, (ROWS // 2, z.shape[1]))
         for _ in range(2):
             start = time.perf_counter()
-            self.decoded(z)
+            try:
+                self.decoded(codes)
+            except UserError as error:
+                raise self.told_apart(error) from error
             spent.append(time.perf_counter() - start)
-        self.rate = min(spent) / len(z)
+        self.rate = min(spent) / len(codes)
+
+    def told_apart(self, error):
+        """The error of a decoder that does not take the codes; where one array was split, that may be the reason."""
+        if not self.meaning["encode"].startswith("one array"):
+            return error
+        split = f"encode gives {self.meaning['encode']}, {self.latent_dim} columns each as z_mean and z_log_var"
+        failed = str(error).rsplit(": give", 1)[0]
+        return UserError(f"{split}, but {failed}: give both, as without a variance it is an autoencoder and no VAE.")
 
     def encode(self, rows, of=None):
         """z_mean and z_log_var of images (m, ...), (m, latent_dim) each, with z_log_var as it is meant."""
@@ -132,13 +144,16 @@ class Network:
 # -- Calling -----------------------------------------------------------------------------------------------------------
 
 
+WRONG_TYPE = TypeError | AttributeError  # what a function raises that was given arrays of another library
+
+
 def called(function, name, rows, more=()):
     """What a function gives for rows, a NumPy array of its own; a PyTorch module, or a method of one, gets a tensor.
 
-    So does another function for which the array is of the wrong type, where PyTorch is there.
+    So does another function that fails on the array, where PyTorch is there.
     """
     torch, owner = sys.modules.get("torch"), getattr(function, "__self__", function)
-    modules = torch is not None and isinstance(owner, torch.nn.Module)
+    modules, failed = torch is not None and isinstance(owner, torch.nn.Module), []
     for tensors in (True,) if modules else (False, True) if torch else (False,):
         given = [np.array(each) for each in (rows, *more)]
         if tensors:
@@ -147,12 +162,11 @@ def called(function, name, rows, more=()):
             with torch.no_grad() if torch else contextlib.nullcontext():
                 return function(*given)
         except Exception as error:
-            if torch and not tensors and isinstance(error, TypeError | AttributeError):
-                continue
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            kind = "a tensor" if tensors else "a NumPy array"
-            what = " and ".join(f"{kind} {tuple(each.shape)}" for each in given)
-            raise UserError(f"{name} fails on {what} of float32 ({reason}): give a function that takes it.") from error
+            failed.append((error, " and ".join(f"{KINDS[tensors]} {tuple(each.shape)}" for each in given)))
+    told = [pair for pair in failed if not isinstance(pair[0], WRONG_TYPE)] or failed
+    error, what = told[-1]
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    raise UserError(f"{name} fails on {what} of float32 ({reason}): give a function that takes it.") from error
 
 
 def as_tensors(arrays, like=None):
