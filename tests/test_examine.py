@@ -480,6 +480,14 @@ def test_a_network_that_knows_next_to_nothing_yet(digits, held_out):
     assert "the network is not trained" in found[0]
 
 
+def test_a_few_images_blame_no_sound_network(sound, digits, held_out):
+    """The average of two images is nearer to them than any network is; one that is not trained is seen all the same."""
+    new = Numpy(digits, steps=1)
+    for n in (2, 5, 20):
+        assert not quickly(sound.encode, sound.decode, held_out[:n]).wrong
+        assert [finding.name for finding in quickly(new.encode, new.decode, held_out[:n]).wrong] == ["untrained"]
+
+
 def test_draws_that_repeat(sound, held_out):
     """The same in two calls, or one epsilon for all images; with a wrong z_log_var as well."""
     always = lambda x: sound.draw(x, np.random.default_rng(7))  # noqa: E731
@@ -561,6 +569,25 @@ def test_pytorch_gives_what_numpy_gives(sound, held_out):
     fixed = Network(lambda x: vae.encode(x.view(7, 196)), vae.decode, x.shape[1:])  # NumPy's view is another
     with pytest.raises(UserError, match=r"encode fails on a tensor .* \(RuntimeError: shape '\[7, 196\]' is invalid"):
         fixed.encode(x)
+
+
+def test_a_distribution_whose_numbers_are_methods(sound, held_out):
+    """As those of TensorFlow Probability; its deviation is read as such, and nothing is blamed."""
+
+    class Normal:
+        def __init__(self, z_mean, z_log_var):
+            self.parameters = z_mean, z_log_var
+
+        def mean(self):
+            return self.parameters[0]
+
+        def stddev(self):
+            return np.exp(self.parameters[1] / 2)
+
+    record = quickly(lambda x: Normal(*sound.encode(x)), sound.decode, held_out)
+    plain = quickly(sound.encode, sound.decode, held_out)
+    assert record["finding_names"] == ["fields"]
+    assert record["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-3)
 
 
 def test_jax_gives_what_numpy_gives(sound, held_out):
@@ -924,6 +951,11 @@ def test_outputs_that_are_refused(sound, tmp_path):
         (None, lambda z: z @ mean, "decode fails on a NumPy array"),
     ):
         assert re.search(words, refused(tmp_path, encode or sound.encode, decode or sound.decode, x))
+
+
+def test_a_long_argument_is_told_in_short(sound, held_out):
+    with pytest.raises(UserError, match=r"^sigma=ndarray of shape \(196,\) is no number above 0: give one.$"):
+        quickly(sound.encode, sound.decode, held_out, sigma=np.ones(PIXELS))
 
 
 def test_labels_that_are_refused(sound, tmp_path):

@@ -9,6 +9,7 @@ from seevae.diagnosis import findings
 from seevae.diagnosis.findings import Subject, better
 from seevae.diagnosis.network import AS_GIVEN
 from seevae.diagnosis.sentences import Finding
+from seevae.results.evidence import mean_and_error
 
 JUDGED, FEW = 500, 250  # images on which the findings rest; with a slow decoder
 OTHER_INPUTS = {  # what encode may have been trained on, of images x from 0 to 1, in words and as a function
@@ -162,7 +163,9 @@ def knows(case):
             return found
     if kl > 1000 and np.median(subject.z_log_var) > 3:
         return [Finding("kl-sign", kl=kl)]
-    return [] if min(subject.at_mean.mean(), subject.at_draws.mean()) < subject.average.mean() else not_known(case)
+    worse, error = mean_and_error(min(subject.at_mean, subject.at_draws, key=np.mean) - subject.average)
+    few = len(subject.x) < findings.ENOUGH  # of which the average image, made of them, knows too much
+    return [] if worse < (findings.ERRORS * error if few else 0) else not_known(case)
 
 
 def not_known(case):

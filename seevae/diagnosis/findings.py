@@ -20,6 +20,7 @@ from seevae.results.evidence import BERNOULLI, gaussian, kl_of_latents, mean_and
 
 ERRORS = 4  # standard errors
 DRAWS = 4  # of epsilon for each image
+ENOUGH = 100  # images
 SILENT = 0.01  # nats of KL; of MNIST, latents in use have 0.2 and more, those that went silent 0.001 and less
 BETA = (0.5, 2.0)  # times the weight that was meant; both readings, off q's width and off z_mean, must be beyond
 HOME = (0.6, 1.8)  # times the weight that was meant, where q is read rightly; as sigma = exp(z_log_var): 0.5

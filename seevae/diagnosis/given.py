@@ -11,7 +11,7 @@ import numpy as np
 from seevae.basics import UserError
 from seevae.diagnosis.diagnose import FEW, diagnose
 from seevae.diagnosis.findings import SILENT
-from seevae.diagnosis.network import Network
+from seevae.diagnosis.network import Network, in_words
 from seevae.diagnosis.report import Seen
 from seevae.diagnosis.sentences import Finding
 from seevae.images.converting import check_unit, convert_labels, to_numpy
@@ -159,21 +159,21 @@ def whole(seed):
             return number
     except TypeError:
         pass
-    raise UserError(f"seed={seed!r} is no whole number from 0 on: give one.")
+    raise UserError(f"seed={in_words(seed)} is no whole number from 0 on: give one.")
 
 
 def positive(number, name):
     with contextlib.suppress(TypeError, ValueError):
         if math.isfinite(float(number)) and float(number) > 0:
             return float(number)
-    raise UserError(f"{name}={number!r} is no number above 0: give one.")
+    raise UserError(f"{name}={in_words(number)} is no number above 0: give one.")
 
 
 def likelihood_of(likelihood, sigma):
     """The Likelihood that is meant, and whether its sigma is still to be found."""
     if likelihood not in (None, "bernoulli", "gaussian") or (likelihood == "bernoulli" and sigma is not None):
         words = 'give "bernoulli", or "gaussian" with sigma= a number or "learned"'
-        raise UserError(f"likelihood={likelihood!r} and sigma={sigma!r} do not fit: {words}.")
+        raise UserError(f"likelihood={in_words(likelihood)} and sigma={in_words(sigma)} do not fit: {words}.")
     learned = sigma is None or (isinstance(sigma, str) and sigma == "learned")
     if likelihood == "gaussian" or sigma is not None:
         return evidence.gaussian(1.0 if learned else positive(sigma, "sigma")), learned

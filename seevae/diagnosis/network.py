@@ -219,7 +219,13 @@ def fields_of(thing):
     if hasattr(thing, "shape") or isinstance(thing, list | tuple | str | bytes | int | float | complex):
         return {}
     names = [*getattr(thing, "__dict__", {}), *(n for n in (*MEANS, *DEVIATIONS, "probs") if hasattr(type(thing), n))]
-    return {name: getattr(thing, name, None) for name in names if not name.startswith("_")}
+    values = {name: getattr(thing, name, None) for name in names if not name.startswith("_")}
+    return {name: value() if inspect.ismethod(value) else value for name, value in values.items()}  # as mean() of TFP's
+
+
+def in_words(value):
+    """An argument as it was given, or of what kind it is where that is long."""
+    return text if len(text := repr(value)) <= 60 else kind_of(value)
 
 
 def codes_of(given, n, pixels):
