@@ -25,6 +25,15 @@ VERDICTS = {  # record["verdict"]: its colour, and its words
     "look": ("look", "Something to look at."),
     "nothing wrong seen": ("good", "Nothing wrong was seen."),
 }
+READ = {  # the keys of record["read_as"], in words
+    "encode": "encode gives {}",
+    "inputs": "encode is given {}",
+    "z_log_var": "z_log_var is {}",
+    "decode": "the decoder's output is taken: {}",
+    "likelihood": "the likelihood is {}",
+    "sigma": "sigma is {:.3g}",
+    "beta": "beta is {:g}",
+}
 COLUMNS = 6  # images of each kind
 NEW = 40
 LARGEST = 112  # pixels of a side of an image, as it is shown
@@ -126,12 +135,12 @@ def heading(record):
         for one, sentence in zip(record["finding_details"], record["findings"], strict=True)
     ]
     about = f"{record['dataset']}; {record['latent_dim']} latents, {record['latents_in_use']} of them in use"
-    read = "; ".join(f"{name}: {value}" for name, value in record["read_as"].items() if value is not None)
+    read = [words.format(record["read_as"].get(name)) for name, words in READ.items() if record["read_as"].get(name)]
     return f"""<header><h1>A VAE, examined</h1>
 <p class="soft">{escape(about)}.</p>
 <p class="verdict {kind}">{verdict}</p></header>
 <ul class="findings">{"".join(said)}</ul>
-<p class="soft">Read as: {escape(read)}.</p>"""
+<p class="soft">How it was read: {escape("; ".join(read))}.</p>"""
 
 
 def numbers(record, seen):
@@ -192,7 +201,7 @@ def latents(record, seen):
     z = seen.z_mean + np.exp(seen.z_log_var / 2) * rng.standard_normal(seen.z_mean.shape, "float32")
     panels = [panel(z[:, i], i + 1, kl[i]) for i in order]
     rest = f"<details><summary>The other {len(kl) - PANELS} latents</summary>{grouped(panels[PANELS:])}</details>"
-    best = f"z{order[0] + 1} has most, {kl[order[0]]:.2f} nats; z{order[-1] + 1} least, {kl[order[-1]]:.2g}"
+    best = f"z{order[0] + 1} has most, {kl[order[0]]:.2f} nats; z{order[-1] + 1} least, {kl[order[-1]]:.3g}"
     return f"""<h2>KL of each latent</h2>
 <p class="soft">{record["latents_in_use"]} of {len(kl)} are in use; {best}.</p>
 <div class="bars" role="img" aria-label="Bars: {best}">{bars}</div><div class="names" aria-hidden="true">{names}</div>
