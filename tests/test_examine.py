@@ -386,6 +386,21 @@ def test_logits(sound, held_out):
     assert measured["beta"] == pytest.approx(1, abs=0.5)
 
 
+def test_a_clip_of_the_output(sound, held_out):
+    """Such a network looks as if it knew nothing; a clip that log needs is none."""
+    found, _, _ = seen(sound.encode, lambda z: np.clip(sound.decode(z), 0.1, 0.9), held_out)
+    assert "never below 0.1, and" in one(found, "The decoder's output")
+    assert seen(sound.encode, lambda z: np.clip(sound.decode(z), 1e-4, 1 - 1e-4), held_out)[0] == []
+
+
+def test_a_sigma_that_cannot_be(sound, held_out):
+    """A million, or a millionth; what is left over is 0.2."""
+    for sigma, names in ((1e6, ["sigma"]), (1e-6, ["sigma"]), (1, []), ("learned", [])):
+        record = quickly(sound.encode, sound.decode, held_out, likelihood="gaussian", sigma=sigma)
+        assert [name for name in record["finding_names"] if name == "sigma"] == names
+        assert not names or record["finding_names"] == names
+
+
 def test_means_that_leave_the_unit_interval_are_no_logits(sound, held_out):
     found, _, network = seen(sound.encode, lambda z: 1.2 * sound.decode(z) - 0.1, held_out)
     assert found == [], "but for notes"
@@ -563,6 +578,7 @@ def test_pytorch_gives_what_numpy_gives(sound, held_out):
         z = network.encode(x)[0]
         np.testing.assert_allclose(network.decode(z), sound.decode(z), atol=0.01)
     np.testing.assert_array_equal(images_of(torch.from_numpy(x))[0], x)
+    np.testing.assert_array_equal(images_of(x > 0.5)[0], (x > 0.5).astype("float32"))
     broken = Network(lambda x: vae.encode(x[:, :3]), vae.decode, x.shape[1:])  # a function of tensors, with a fault
     with pytest.raises(UserError, match=r"encode fails on a tensor .* \(RuntimeError: mat1 and mat2"):
         broken.encode(x)

@@ -30,6 +30,7 @@ SHARED = 8.0  # of the KL; sound: below 0.4, of convolutions 2.7 after 120 steps
 LEARNED = 0.05  # of the average image's loss, which a code must save before slopes say anything; 150 steps do
 SAME = 1e-3  # of a standard deviation: draws that are the same but for rounding
 PILE = 0.02  # of all values, that are the lowest: 10 of 500 images
+CLIP = (0.005, 0.4)  # between these the lowest probability may be a clip's
 OUTSIDE = 1e-4  # by which a probability may leave [0, 1] in rounding
 STEP_LOG_VAR, STEP_MEAN, STEP_EPSILON = 0.2, 0.05, 0.3  # how far q is widened, stretched and moved, for a slope
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
@@ -189,6 +190,16 @@ def no_probabilities(x, output):
         return []
     comes_back, squares, average = by_squares(x, output)
     return [Finding("thresholded" if comes_back else "untrained/binary", squares=squares, average=average)]
+
+
+def held_in(subject, output):
+    """Findings where a clip holds the decoder's output, or where sigma is not of the size of what is left over."""
+    low, share = pile(output)
+    if subject.likelihood.name == "bernoulli":
+        return [Finding("clipped", low=low, share=share)] if CLIP[0] < low < CLIP[1] and 0.2 < share < 1 else []
+    sigma, left = subject.likelihood.sigma, math.sqrt(np.mean(np.square(subject.x - output)))
+    largest, least = 10 * math.sqrt(np.mean(np.square(subject.x - subject.x.mean(axis=0)))), left / 100
+    return [] if least < sigma < largest else [Finding("sigma", sigma=sigma, left=left)]
 
 
 def by_squares(x, output):

@@ -187,7 +187,7 @@ def images_of(x, name="x"):
         raise UserError(f"{name} has shape {x.shape}: give (n, ...) floats in [0, 1], a row an image.")
     if len(x) < 2:
         raise UserError(f"{name} holds {len(x)} images, too few to judge by: give at least 2, better {FIRST:,}.")
-    own, found = None, []
+    own, found, x = None, [], x.astype("float32") if x.dtype == bool else x
     if x.dtype.kind == "f" and -1 - 1e-4 < x.min() < -0.99 and 0.9 < x.max() < 1 + 1e-4:
         own, x = np.clip(x, -1, 1).astype("float32"), np.clip((x + 1) / 2, 0, 1)
         found = [Finding("input-range/minus")]
