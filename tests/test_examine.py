@@ -587,8 +587,8 @@ def test_pytorch_gives_what_numpy_gives(sound, held_out):
         fixed.encode(x)
 
 
-def test_a_distribution_whose_numbers_are_methods(sound, held_out):
-    """As those of TensorFlow Probability; its deviation is read as such, and nothing is blamed."""
+def test_distributions_in_the_place_of_arrays(sound, held_out):
+    """With methods, as TensorFlow Probability's, or fields that say the same, as PyTorch's; its deviation is read so."""
 
     class Normal:
         def __init__(self, z_mean, z_log_var):
@@ -600,8 +600,16 @@ def test_a_distribution_whose_numbers_are_methods(sound, held_out):
         def stddev(self):
             return np.exp(self.parameters[1] / 2)
 
-    record = quickly(lambda x: Normal(*sound.encode(x)), sound.decode, held_out)
+    class Bernoulli:
+        def __init__(self, logits):
+            self.logits, self.probs = logits, sigmoid(logits)
+            self.mean = self.probs
+
+        def log_prob(self, x):
+            return x * np.log(self.probs) + (1 - x) * np.log(1 - self.probs)
+
     plain = quickly(sound.encode, sound.decode, held_out)
+    record = quickly(lambda x: Normal(*sound.encode(x)), lambda z: Bernoulli(sound.logits(z)), held_out)
     assert record["finding_names"] == ["fields"]
     assert record["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-3)
 

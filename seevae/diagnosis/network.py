@@ -270,6 +270,8 @@ def image_of(given, size):
     if not fields:
         return array_of(given, "decode's output")
     fits = [name for name, part in fields.items() if math.prod(getattr(part, "shape", ()) or (0,)) == size]
+    if hasattr(given, "log_prob"):  # a distribution, whose numbers all say the same
+        fits = [name for name in ("probs", "mean") if name in fits][:1]
     chosen = fits if len(fits) == 1 else [name for name in fits if name in IMAGES]
     if len(chosen) != 1:
         raise UserError(f"decode gives {kind_of(given)}: give the probabilities of the pixels alone.")
