@@ -588,7 +588,7 @@ def test_pytorch_gives_what_numpy_gives(sound, held_out):
 
 
 def test_distributions_in_the_place_of_arrays(sound, held_out):
-    """With methods, as TensorFlow Probability's, or fields that say the same, as PyTorch's; its deviation is read so."""
+    """With methods, as TensorFlow Probability's, or fields that say the same, as PyTorch's; a deviation is read so."""
 
     class Normal:
         def __init__(self, z_mean, z_log_var):
