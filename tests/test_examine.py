@@ -20,6 +20,7 @@ from seevae.diagnosis.examine import compare, examine, phase
 from seevae.diagnosis.given import Given, images_of
 from seevae.diagnosis.network import Network
 from seevae.diagnosis.report import as_pictures
+from seevae.images import data
 from seevae.results import evidence, explorer
 from seevae.run import folder
 
@@ -829,6 +830,37 @@ def test_what_encode_is_given_in_place_of_x(sound, held_out):
     told = quickly(encode, sound.decode, held_out)
     assert told["finding_names"] == ["input-range"]
     assert told["read_as"]["inputs"] == "2 * x - 1"
+
+
+def test_images_from_minus_one_for_an_encoder_of_others(sound, held_out):
+    """Its own range is found for it, and no other fault is."""
+    record = quickly(sound.encode, sound.decode, 2 * held_out - 1)
+    assert record["finding_names"] == ["input-range", "input-range"]
+    assert record["read_as"]["inputs"] == "(x + 1) / 2"
+    plain = quickly(sound.encode, sound.decode, held_out)
+    assert record["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-2)
+
+
+def test_what_rests_on_a_sigma_that_nobody_said_is_not_tested(sound, held_out):
+    """A network of a crossentropy: beside sigma = 0.2 its KL loss weighs too little, which would be no fault of it."""
+    record = quickly(sound.encode, sound.decode, held_out, likelihood="gaussian")
+    assert record["finding_names"] == ["sigma-assumed"]
+    assert record["measured"]["beta"] is None
+    assert any(words.startswith("not tested") and "draws of q" in words for words in record["unseen"])
+
+
+def test_images_in_other_things(sound, held_out):
+    """A Dataset of load_data, parts with names, and what has no end."""
+    plain = quickly(sound.encode, sound.decode, held_out)["held_out"]
+    dataset = data.Dataset("mine", held_out[:0], held_out[:0], held_out, np.zeros(500))
+    named = [{"label": 1, "image": image} for image in held_out]
+    for x in (dataset, named, iter(named)):
+        assert quickly(sound.encode, sound.decode, x)["held_out"] == plain
+    with pytest.raises(UserError, match=r"more than [\d,]+ parts, which may have no end: give the first ones"):
+        quickly(sound.encode, sound.decode, (held_out for _ in iter(int, 1)))
+    for nothing in (None, 3, {"x": held_out}, "x.npz"):
+        with pytest.raises(UserError, match=r"^x=.* holds no images: give"):
+            quickly(sound.encode, sound.decode, nothing)
 
 
 def test_each_image_meets_its_own_condition(sound, held_out):

@@ -17,6 +17,7 @@ OTHER_INPUTS = {  # what encode may have been trained on, of images x from 0 to 
     "(x - 0.1307) / 0.3081": lambda x: (x - 0.1307) / 0.3081,
     "255 * x": lambda x: 255 * x,
 }
+FROM_MINUS = {"(x + 1) / 2": lambda x: (x + 1) / 2}  # the same, of images that are given from -1 to 1
 UNSEEN = (  # of benchmarks/zoo.py, what leaves little trace
     "a weight of the KL loss between half and twice the one meant, and with two latents a KL that is their mean",
     "noise that repeats from batch to batch; a bound on z_mean, as tanh; with two latents, sigma for its logarithm",
@@ -32,27 +33,29 @@ BARS = ("random-output", "overfitting", "gaussian", "clipped", "sigma")  # not w
 class Case:
     """A Network before its images: the Subject, as it is meant by now.
 
-    own: whether encode is given something else than x. draws: z of two calls, where encode gives its own.
+    others: what else encode may have been trained on. draws: z of two calls, where encode gives its own. assumed:
+    whether nobody said the sigma that the likelihood has.
     """
 
-    def __init__(self, network, x, likelihood, beta, x_train, own, seed):
-        self.network, self.x_train, self.own, self.draws, self.floor = network, x_train, bool(own), [], False
-        x, inputs = (rows[: FEW if network.slow else JUDGED] for rows in (x, own[0] if own else x))
-        self.inputs, flat = inputs, x.reshape(len(x), -1)
+    def __init__(self, network, x, likelihood, beta, x_train, into, others, seed, assumed):
+        self.network, self.x_train, self.others, self.assumed = network, x_train, others, assumed
+        self.draws, self.floor = [], False
+        x, self.inputs = (rows[: FEW if network.slow else JUDGED] for rows in (x, x if into is None else into))
+        flat, numbers = x.reshape(len(x), -1), {"images": len(x)} | dict.fromkeys(LATER)
         decode = lambda z, rows: network.decode(z, rows)  # noqa: E731
-        self.subject = Subject(
-            flat, flat, flat, decode, likelihood, beta, seed, {"images": len(x)} | dict.fromkeys(LATER)
-        )
+        self.subject = Subject(flat, flat, flat, decode, likelihood, beta, seed, numbers)
 
 
-def diagnose(network, x, likelihood, beta=1.0, x_train=None, own=(), seed=0):
+def diagnose(network, x, likelihood, beta=1.0, x_train=None, into=None, others=OTHER_INPUTS, seed=0, assumed=False):
     """What looks wrong with a Network, from images x (n, ...): findings, {name: number}, and how far it came.
 
-    own: the x_input given, in place of x, or none: () or ((n, ...),). From here on the network's outputs are taken for
-    what they turned out to be.
+    into: what encode is given in place of x, or None; others, assumed: see Case. From here on the network's outputs are
+    taken for what they turned out to be.
     """
-    case, found, came = Case(network, x, likelihood, beta, x_train, own, seed), [], []
+    case, found, came = Case(network, x, likelihood, beta, x_train, into, others, seed, assumed), [], []
     for name, (_, step) in STEPS.items():
+        if assumed and name in RESTS_ON_SIGMA:
+            continue
         said = step(case)
         found, came = found + said, [*came, name]
         if any(finding.severity == "wrong" or finding.name in BARS for finding in said):
@@ -104,14 +107,14 @@ def meant(case):
     if found := findings.no_probabilities(subject.x, output) or findings.held_in(subject, output):
         return found
     network.meaning["decode"], found = findings.reading_of_decoder(subject.x, output, subject.likelihood)
-    if not case.own and subject.used.any():
-        found += reread(case, "input-range", {name: (change, network.order) for name, change in OTHER_INPUTS.items()})
+    if subject.used.any():
+        found += reread(case, "input-range", {name: (change, network.order) for name, change in case.others.items()})
     if not case.draws:
         found += reread(case, "order/heads", {network.meaning["inputs"]: (network.inputs, (1, 0))})
     given, said = case.subject.z_log_var, []
     if case.draws:
         network.meaning["z_log_var"], said = findings.reading_by_draws(case.subject, given, case.draws)
-    elif network.meaning["z_log_var"] == AS_GIVEN and not findings.pile(given)[1]:  # else it is said there
+    elif network.meaning["z_log_var"] == AS_GIVEN and not findings.pile(given)[1] and not case.assumed:
         network.meaning["z_log_var"], said = findings.reading_by_elbo(case.subject, given)
     if not np.array_equal(z_log_var := network.log_var(given), given):
         case.subject = replace(case.subject, z_log_var=z_log_var)
@@ -220,11 +223,12 @@ def code(case):
     found = findings.silent_latents(subject)
     if case.floor:
         return found
-    if subject.knows(min(subject.at_mean, subject.at_draws, key=np.mean)):
+    if not case.assumed and subject.knows(min(subject.at_mean, subject.at_draws, key=np.mean)):
         found += findings.weight(subject)
     return found + findings.off_prior(subject)
 
 
+RESTS_ON_SIGMA = {"draws"}  # beside the weight of the KL loss
 STEPS = {  # name: what is tested, in words, and the test
     "run": ("that two calls, and rows alone, give the same; that the network stays as it was", runs),
     "readings": ("what the outputs mean: their order, logits, log variance, the range of x", meant),

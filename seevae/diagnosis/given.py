@@ -9,8 +9,8 @@ import time
 import numpy as np
 
 from seevae.basics import UserError
-from seevae.diagnosis.diagnose import FEW, diagnose
-from seevae.diagnosis.findings import SILENT
+from seevae.diagnosis.diagnose import FEW, FROM_MINUS, OTHER_INPUTS, diagnose
+from seevae.diagnosis.findings import ENOUGH, SILENT
 from seevae.diagnosis.network import Network, in_words
 from seevae.diagnosis.report import Seen
 from seevae.diagnosis.sentences import Finding
@@ -20,6 +20,8 @@ from seevae.results import evidence
 FIRST = 1000  # images of which log p(x) is computed
 SAMPLES, FEW_SAMPLES = 10, 3  # draws of z an image for the ELBO; with a slow decoder
 IMPORTANCE_SAMPLES, SECONDS = 100, 1  # the same for log p(x), and what this may take, about: else it is of fewer images
+MOST = 2**30  # bytes that are gathered, at most, of something that tells no length
+IMAGES = ("image", "images", "img", "pixel_values", "x")  # names in the parts of a loader
 GRID, GRID_SECONDS = 40_000, 20  # codes that the exact log p(x) takes, about, and what decoding them may take
 
 
@@ -33,10 +35,14 @@ class Given:
         if inputs is not None:
             self.into = rows_of(inputs, "inputs", self.x)
         self.own = self.into is not self.x
+        self.others = {} if inputs is not None else OTHER_INPUTS if own is None else FROM_MINUS
+        if len(self.x) < ENOUGH:
+            self.found.append(Finding("few-images", images=len(self.x)))
         self.condition = None if condition is None else rows_of(condition, "condition", self.x)
         self.x_train = None if x_train is None else images_of(x_train, "x_train")[0]
         self.labels, self.names = classes_of(labels, len(self.x))
         self.likelihood, self.learned = likelihood_of(likelihood, sigma)
+        self.assumed = self.learned and sigma is None
         if self.x_train is not None and (self.own or self.condition is not None):
             raise UserError("x_train is taken alone: without inputs= and condition=, which say nothing of its images.")
         if self.x_train is not None and self.x_train.shape[1:] != self.x.shape[1:]:
@@ -56,11 +62,13 @@ class Given:
             rows = np.arange(len(self.x[:FIRST]))
             left = self.flat[:FIRST] - network.decode(network.encode(self.into[:FIRST], rows)[0], rows)
             self.likelihood = evidence.gaussian(max(float(np.sqrt(np.mean(left**2))), 1e-3))
+        if self.assumed:
+            self.found.append(Finding("sigma-assumed", sigma=self.likelihood.sigma))
         return network
 
     def diagnose(self, network):
-        own = (self.into,) if self.own else ()
-        return diagnose(network, self.x, self.likelihood, self.beta, self.x_train, own, self.seed)
+        meant = self.likelihood, self.beta, self.x_train, self.into
+        return diagnose(network, self.x, *meant, self.others, self.seed, self.assumed)
 
     def read_as(self, network):
         return network.meaning | {"likelihood": self.likelihood.name, "sigma": self.likelihood.sigma, "beta": self.beta}
@@ -174,10 +182,10 @@ def likelihood_of(likelihood, sigma):
     if likelihood not in (None, "bernoulli", "gaussian") or (likelihood == "bernoulli" and sigma is not None):
         words = 'give "bernoulli", or "gaussian" with sigma= a number or "learned"'
         raise UserError(f"likelihood={in_words(likelihood)} and sigma={in_words(sigma)} do not fit: {words}.")
+    if likelihood != "gaussian" and sigma is None:
+        return evidence.BERNOULLI, False
     learned = sigma is None or (isinstance(sigma, str) and sigma == "learned")
-    if likelihood == "gaussian" or sigma is not None:
-        return evidence.gaussian(1.0 if learned else positive(sigma, "sigma")), learned
-    return evidence.BERNOULLI, False
+    return evidence.gaussian(1.0 if learned else positive(sigma, "sigma")), learned
 
 
 def images_of(x, name="x"):
@@ -205,8 +213,13 @@ def images_of(x, name="x"):
 
 def array_of_images(x, name):
     """Images of an array of any library, a Dataset, a loader of batches, (image, label) pairs, or images and labels."""
+    x = getattr(x, "x_test", x)  # as load_data's Dataset has it
+    if isinstance(x, str | bytes | dict) or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
+        raise UserError(f"{name}={in_words(x)} holds no images: give (n, ...) floats.")
     try:
-        return to_numpy(x) if hasattr(x, "shape") else to_numpy(images_in(x))
+        return to_numpy(x[:] if hasattr(x, "shape") else images_in(x))
+    except UserError:
+        raise
     except Exception as error:
         kind, reason = type(x).__name__, " ".join(str(error).split())[:150]
         raise UserError(
@@ -216,21 +229,33 @@ def array_of_images(x, name):
 
 def images_in(x):
     """The images in something that holds them one by one, in batches, or in pairs."""
-    if isinstance(x, str | bytes | dict):
-        raise TypeError("no images, nor pairs")
     is_loader = hasattr(x, "batch_size") and hasattr(x, "dataset")
     by_number = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not is_loader
-    parts = [x[i] for i in range(len(x))] if by_number else [*x]
+    parts = [x[i] for i in range(len(x))] if by_number else within_bounds(x)
     shapes = [getattr(part, "shape", ()) for part in parts]
     if len(parts) == 2 and len(shapes[0]) > 1 and shapes[1] == shapes[0][:1]:  # all images, and their labels
         return parts[0]
-    firsts = [part[0] for part in parts if is_pair(part)]
-    images = [*map(to_numpy, firsts if len(firsts) == len(parts) else parts)]
+    images = [to_numpy(image_in(part)) for part in parts]
     return np.concatenate(images) if is_loader else np.stack(images)
 
 
-def is_pair(part):
-    return isinstance(part, list | tuple) and len(part) in (1, 2, 3) and hasattr(part[0], "shape")
+def within_bounds(x):
+    """The parts of something that tells no length, in a list. Raises UserError where it may have no end."""
+    parts, room = [], MOST
+    for part in x:
+        parts.append(part)
+        room -= getattr(image_in(part), "nbytes", 0) + 1000
+        if room < 0:
+            words = f"x is a {type(x).__name__} with more than {len(parts):,} parts, which may have no end"
+            raise UserError(f"{words}: give the first ones, as a list or an array.")
+    return parts
+
+
+def image_in(part):
+    """The image, or images, of one part of a loader or Dataset: itself, the first of a pair, or by its name."""
+    if isinstance(part, list | tuple) and len(part) in (1, 2, 3) and hasattr(part[0], "shape"):
+        return part[0]
+    return next((part[name] for name in IMAGES if name in part), part) if isinstance(part, dict) else part
 
 
 def rows_of(value, name, x):

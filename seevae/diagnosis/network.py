@@ -89,9 +89,10 @@ class Network:
 
     def log_var(self, given):
         z_log_var = READINGS[self.meaning["z_log_var"]](given)
-        if (largest := float(np.abs(z_log_var).max())) > LARGEST_LOG_VAR:
-            why = "the KL loss has the wrong sign, or the training diverged"
-            raise UserError(f"z_log_var reaches {largest:.3g}, which no sound q does: look whether {why}.")
+        if abs(farthest := float(max(z_log_var.max(), z_log_var.min(), key=abs))) > LARGEST_LOG_VAR:
+            why = "has the wrong sign" if farthest > 0 else "is missing"
+            why = f"look whether the KL loss {why}, or the training diverged"
+            raise UserError(f"z_log_var reaches {farthest:.3g}, which no sound q does: {why}.")
         return z_log_var
 
     def decode(self, z, of=None):
