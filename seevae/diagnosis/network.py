@@ -235,11 +235,11 @@ def codes_of(given, n, pixels):
     if (fields := fields_of(given)) and (found := codes_in(fields)):
         return found
     parts = [*given] if not fields and isinstance(given, list | tuple) else []
-    codes = [part for part in parts if math.prod(getattr(part, "shape", ())) != n * pixels]
+    codes = [part for part in parts if size_of(part) != n * pixels]
     forward = 1 < len(codes) < len(parts)  # the others are images
     parts = codes if forward else parts
-    names = ("z_mean", "z_log_var", "z")[: len(parts)]
     if len(parts) in (2, 3):
+        names = ("z_mean", "z_log_var", "z")[: len(parts)]
         parts = [array_of(part, f"encode's {name}") for part, name in zip(parts, names, strict=True)]
         if parts[0].ndim != 2:
             shape = f"{parts[0].shape} and not ({n}, latent_dim)"
@@ -250,6 +250,11 @@ def codes_of(given, n, pixels):
         array = array_of(given, "encode's output")
         return np.split(array, 2, axis=1), f"one array {array.shape}", None
     raise UserError(f"encode gives {kind_of(given)}: give z_mean, z_log_var and perhaps z, as a tuple.")
+
+
+def size_of(part):
+    """How many numbers an array holds; 0 for all else."""
+    return math.prod(getattr(part, "shape", ()) or (0,))
 
 
 def codes_in(fields):
@@ -270,10 +275,11 @@ def image_of(given, size):
         fields = dict(enumerate(given))
     if not fields:
         return array_of(given, "decode's output")
-    fits = [name for name, part in fields.items() if math.prod(getattr(part, "shape", ()) or (0,)) == size]
+    fits = [name for name, part in fields.items() if size_of(part) == size]
+    named = [name for name in fits if name in IMAGES]
     if hasattr(given, "log_prob"):  # a distribution, whose numbers all say the same
-        fits = [name for name in ("probs", "mean") if name in fits][:1]
-    chosen = fits if len(fits) == 1 else [name for name in fits if name in IMAGES]
+        named = [name for name in ("probs", "mean") if name in fits][:1]
+    chosen = named if len(fits) > 1 else fits
     if len(chosen) != 1:
         raise UserError(f"decode gives {kind_of(given)}: give the probabilities of the pixels alone.")
     return array_of(fields[chosen[0]], "decode's output")
