@@ -232,19 +232,20 @@ def in_words(value):
 
 def codes_of(given, n, pixels):
     """z_mean, z_log_var and perhaps z from what encode gave for n images; what it was, and the reading, if it says."""
-    if (fields := fields_of(given)) and (found := codes_in(fields)):
+    fields = fields_of(given)
+    if found := codes_in(fields):
         return found
     parts = [*given] if not fields and isinstance(given, list | tuple) else []
     codes = [part for part in parts if size_of(part) != n * pixels]
-    forward = 1 < len(codes) < len(parts)  # the others are images
-    parts = codes if forward else parts
+    kind = "a forward pass: " * (1 < len(codes) < len(parts))  # the others are images
+    parts = codes if kind else parts
     if len(parts) in (2, 3):
         names = ("z_mean", "z_log_var", "z")[: len(parts)]
         parts = [array_of(part, f"encode's {name}") for part, name in zip(parts, names, strict=True)]
         if parts[0].ndim != 2:
             shape = f"{parts[0].shape} and not ({n}, latent_dim)"
             raise UserError(f"encode's z_mean has shape {shape}: give it in that shape.")
-        return parts, "a forward pass: " * forward + ", ".join(names), None
+        return parts, kind + ", ".join(names), None
     shape = () if fields else getattr(given, "shape", ())
     if len(shape) == 2 and shape[0] == n and shape[1] % 2 == 0:
         array = array_of(given, "encode's output")
@@ -276,13 +277,17 @@ def image_of(given, size):
     if not fields:
         return array_of(given, "decode's output")
     fits = [name for name, part in fields.items() if size_of(part) == size]
-    named = [name for name in fits if name in IMAGES]
-    if hasattr(given, "log_prob"):  # a distribution, whose numbers all say the same
-        named = [name for name in ("probs", "mean") if name in fits][:1]
-    chosen = named if len(fits) > 1 else fits
+    chosen = fits if len(fits) == 1 else image_named(fits, hasattr(given, "log_prob"))
     if len(chosen) != 1:
         raise UserError(f"decode gives {kind_of(given)}: give the probabilities of the pixels alone.")
     return array_of(fields[chosen[0]], "decode's output")
+
+
+def image_named(names, distribution):
+    """Those of some names that images have; of a distribution, whose numbers all say the same, one."""
+    if distribution:
+        return [name for name in ("probs", "mean") if name in names][:1]
+    return [name for name in names if name in IMAGES]
 
 
 # -- Left as it was ----------------------------------------------------------------------------------------------------
