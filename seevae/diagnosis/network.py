@@ -7,6 +7,7 @@ import contextlib
 import functools
 import inspect
 import math
+import random
 import sys
 import time
 from collections.abc import Mapping
@@ -336,11 +337,15 @@ def inside(cell):
 class Kept:
     """A context that puts networks into evaluation, and leaves them as they were: modes, buffers, moving statistics.
 
-    training: kinds of layers that were in training and behave otherwise there.
+    So are the random numbers of Python, NumPy and PyTorch, which a training goes on to draw. training: kinds of layers
+    that were in training and behave otherwise there.
     """
 
     def __init__(self, *functions):
         self.parts, self.training, self.modes, self.kept = parts_behind(*functions), [], [], []
+        self.random = [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state())]
+        if torch := sys.modules.get("torch"):
+            self.random.append((torch.random.set_rng_state, torch.random.get_rng_state()))
 
     def __enter__(self):
         for part in self.parts:
@@ -361,6 +366,8 @@ class Kept:
                 now.assign(before) if hasattr(now, "assign") else now.data.copy_(before)
         for module, training in self.modes:
             module.training = training
+        for put_back, state in self.random:
+            put_back(state)
 
 
 def differs_in_training(module):
