@@ -71,10 +71,14 @@ def check_kl(file, x):
         given = np.array(sum(numbers(loss).sum() for loss in vae.losses))  # Keras sums what is no single number
     if given.shape not in ((), (len(z_mean),)):
         return f"it gives an array of shape {given.shape} for {len(z_mean)} images: sum over the latents, axis=-1"
-    mean, log_var = z_mean.astype("float64"), z_log_var.astype("float64")
+    return compared(given, *kl_and_its_mistakes(z_mean.astype("float64"), z_log_var.astype("float64")))
+
+
+def kl_and_its_mistakes(mean, log_var):
+    """The KL of each image, (n,), and what each known mistake gives, {sentence: (n,)}; of q (n, latents)."""
     each = 0.5 * (mean**2 + np.exp(log_var) - log_var - 1)  # (n, latents)
     right = each.sum(axis=1)
-    wrong = {
+    return right, {
         f"it is the mean over the {each.shape[1]} latents: sum over them": each.mean(axis=1),
         "it is summed over the batch: take the mean over the images": len(each) * right,
         "it is summed over the images, axis 0, and not over the latents, axis -1": len(each) * each.mean(axis=1),
@@ -89,7 +93,6 @@ def check_kl(file, x):
         "the logarithm of the variance is missing": 0.5 * (mean**2 + np.exp(log_var) - 1).sum(axis=1),
         "the logarithm of the variance has the wrong sign": 0.5 * (mean**2 + np.exp(log_var) + log_var - 1).sum(axis=1),
     }
-    return compared(given, right, wrong)
 
 
 def check_draw(file):
