@@ -134,21 +134,6 @@ class KernelPartition {
   }
 }
 
-/** The sum of softplus over clipped logits. Its logarithms are taken of products of a few factors: exp is what costs. */
-function sumOfSoftplus(logits) {
-  let sum = 0;
-  let product = 1;
-  for (let i = 0; i < logits.length; i++) {
-    const logit = logits[i];
-    if (logit > LOWEST_LOGIT) product *= 1 + Math.exp(Math.min(HIGHEST_LOGIT, logit));
-    if (product > 1e280) {
-      sum += Math.log(product);
-      product = 1;
-    }
-  }
-  return sum + Math.log(product);
-}
-
 class Posterior {
   /** model: a Model with two latents. logPartition: A(z) on every point of grid. */
   constructor(model, grid, logPartition) {
