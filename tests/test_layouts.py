@@ -486,6 +486,11 @@ REFUSED = {
         "a.csv.gz",
         "not a",
     ),
+    "a pointer of git-lfs": (
+        lambda a, p: (p / "a.npz").write_text("version https://git-lfs.github.com/spec/v1"),
+        "a.npz",
+        "`git lfs pull` brings it",
+    ),
     "an IDX file cut short": (lambda a, p: (p / "a").write_bytes(idx(a["x_train"])[:-1]), "a", "claims to hold 31,3"),
     "an IDX file too long": (
         lambda a, p: (p / "a").write_bytes(idx(a["x_train"]) + b"x"),
@@ -599,6 +604,18 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         "0 1 2",
         6,
         "classes by the column label of list.csv, of which age left over",
+    ),
+    "the only column of text": (
+        write_beside({"boxes.txt": "{}.png\tkind {}\t0\t0\t62\t62\n"}),
+        "kind 0 kind 1 kind 2",
+        5,
+        "classes by boxes.txt",
+    ),
+    "parts of other classes": (
+        write_paths([f"{p}/{c}/{n}.png" for p, c in (("train", "a"), ("train", "b"), ("test", "c")) for n in "123"]),
+        "a b c",
+        3,
+        "the parts have no class in common",
     ),
     "parts by numbers alone": (
         write_beside({"list.csv": "file,partition\n{}.png,{}\n"}),

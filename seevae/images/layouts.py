@@ -35,8 +35,11 @@ def find(path):
     The pairs, in any form, are of the part that trains and perhaps of that held out; labels may be None. Nothing is
     ever unpickled. Raises UserError with what was found, and what to do, and MemoryError for what is too large.
     """
-    if not str(path):
-        raise UserError("The path of the data is empty: give a file or a folder of images.")
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise UserError(f"The data are {path!r:.60}: give the path of a file or of a folder of images, as text.")
+    if not os.fspath(path) or "://" in str(path):
+        what = "an address, which is not read: download it, and" if str(path) else "empty:"
+        raise UserError(f"The path of the data is {what} give a file or a folder of images.")
     path = Path(os.path.expanduser(path))
     with warnings.catch_warnings(action="ignore"):  # Pillow's, of pictures that are large or damaged
         items, said = items_at(path), {}

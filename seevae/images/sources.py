@@ -26,8 +26,10 @@ PIXELS = {
     rb"\xff\n|....JXL ": "JPEG XL",
     rb".{128}DICM": "DICOM",
     rb"SIMPLE  =": "FITS",
-}
-PIXELS |= {rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG"}  # pictures that Pillow does not read
+    rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG",
+}  # pictures that Pillow does not read
+PIXELS = {pattern: f"{name} is not read here: make it PNG" for pattern, name in PIXELS.items()}
+WRONG = {rb"version https://git-lfs": "`git lfs pull` brings it", rb"\s*<(!doctype|html)": "it is a web page"}
 NUMBERS = re.compile(rb"[\d\s.,;eE+-]{60}")  # as a table begins whose name does not tell that it is one
 TEXTUAL = re.compile(rb"[\t-\r -~]*")
 TEXT = (".csv", ".tsv", ".txt", ".amat")
@@ -129,7 +131,7 @@ def look(path):
             return arrays_in(path, kind)
         if kind == "table":
             return [table(path)]
-        return [Item(path, kind)]
+        return [Item(path, kind, reason=first_match(WRONG, start))]
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
     except (OSError, ValueError) as error:
@@ -140,20 +142,19 @@ def look(path):
 def kind_of(start, path):
     """What a file is, from its first bytes, unpacked if they were packed by gzip."""
     name = path.name.lower()
-    if start[:4] == b"PK\3\4":
+    if start[:4] in (b"PK\3\4", b"PK\5\6"):
         return kind_of_zip(path, name)
     if begins_as_picture(start):
         return "picture"
-    for pattern, kind in STARTS.items():
-        if re.match(pattern, start, re.DOTALL):
-            return kind
+    if kind := first_match(STARTS, start):
+        return kind
     if name.endswith(".mat"):
         return "mat"
     if name.endswith(ARCHIVES):
         return "archive"
     if lines_for(start, name):
         return "foreign"
-    if is_called_picture(path) or pixels_of(start):
+    if is_called_picture(path) or first_match(PIXELS, start):
         return "picture"
     return "table" if name.removesuffix(".gz").endswith(TEXT) or NUMBERS.match(start) else "other"
 
@@ -167,10 +168,9 @@ def kind_of_zip(path, name):
     return "npz" if name.endswith(".npz") else "archive"
 
 
-def pixels_of(start):
-    """Why a file that holds a picture cannot be read here, or ""."""
-    names = [name for pattern, name in PIXELS.items() if re.match(pattern, start, re.DOTALL)]
-    return f"{names[0]} is not read here: make it PNG" if names else ""
+def first_match(known, start):
+    """What a dict of patterns has for the first bytes of a file, or ""."""
+    return next((what for pattern, what in known.items() if re.match(pattern, start, re.DOTALL)), "")
 
 
 def begins_as_picture(start):
@@ -197,7 +197,7 @@ def picture(path, file, start):
     try:
         pages, other = read_pages(file)
     except Exception as error:  # a damaged file fails in many ways
-        return Item(path, "picture", reason=pixels_of(start) or reason_of(error))
+        return Item(path, "picture", reason=first_match(PIXELS | WRONG, start) or reason_of(error))
     return Item(path, "picture", pages=pages, other=other)
 
 

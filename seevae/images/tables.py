@@ -297,12 +297,13 @@ def columns_in(path):
 def class_of(columns, rows):
     """A function of a row's number that gives its class, and the name of the column that it is from, if it is one.
 
-    It is in the column named so (but y beside x is a place), or in the only one, or is the name of the only one that
-    is 1. Raises ValueError where the columns do not tell.
+    It is in the column named so (but y beside x is a place), or in the only one, or the only one of text, or is the
+    name of the only one that is 1. Raises ValueError where the columns do not tell.
     """
     across = {x_beside(of[0]) for of in columns} & {of[0].lower() for of in columns}
     called = [of for of in columns if role(of[0]).kind == "labels" and x_beside(of[0]) not in across]
-    if called := called or columns * (len(columns) == 1):
+    text = [of for of in columns if not any(is_number(of[k]) for k in rows)]
+    if called := called or columns * (len(columns) == 1) or text * (len(text) == 1):
         return called[0].__getitem__, called[0][0]
     ones = {k: [of for of in columns if is_number(of[k]) and float(of[k])] for k in rows}
     if not columns or any(len(of) != 1 or float(of[0][k]) != 1 for k, of in ones.items()):
