@@ -15,8 +15,9 @@ from PIL import Image
 
 from seevae.basics import UserError
 from seevae.images import reading, tables
-from seevae.images.converting import FORMATS, STRONG, counts_last, is_images, read_pages, reason_of
+from seevae.images.converting import FORMATS, STRONG, read_pages, reason_of
 from seevae.images.reading import open_file, opened_unpacked
+from seevae.images.shapes import axes_of
 from seevae.images.words import NO_ROLE, Role, role
 
 STARTS = {rb"\x93NUMPY": "npy", rb"\0\0[\x08\x09\x0b-\x0e][\1-\4]": "idx", rb"MATLAB 5\.0": "mat"}
@@ -43,8 +44,8 @@ class Item:
 
     kind: "picture", "array", "table" (of images), "list" (a table of something else), or why nothing of it is read.
     form: of a file of arrays. name, shape, dtype: of an array. read: a function that gives what it holds. columns: of a
-    table. pages, other: of a picture, see read_pages. reason: why it cannot be read. folders: the names of those that
-    lead to it. single: whether it is one image.
+    table. pages, other: of a picture, see read_pages. how: to convert it, see foreign(). reason: why it cannot be read.
+    folders: the names of those that lead to it. single: whether it is one image.
 
     The rest is written by layouts, places and taking: to which family of files it belongs; its role (see words.py); the
     part and the class (label) of its images; the Item that holds their labels; whether it is such a one; out: why it is
@@ -61,6 +62,7 @@ class Item:
     columns: tables.Columns | None = None
     pages: list = ()
     other: tuple = (0, "", False)
+    how: tuple | None = None
     reason: str = ""
     unit: str = "files"
     folders: tuple = ()
@@ -88,7 +90,8 @@ class Item:
     @property
     def fits(self):
         """Whether it may hold images."""
-        return self.kind in ("picture", "table") or (self.kind == "array" and is_images(self.shape, self.dtype))
+        of_numbers = self.kind == "array" and self.dtype.kind in "biuf"
+        return self.kind in ("picture", "table") or (of_numbers and axes_of(self.shape) != "")
 
     @property
     def named_labels(self):
@@ -117,7 +120,7 @@ class Item:
             with contextlib.suppress(Exception):  # a damaged file fails in many ways
                 return [(tables.count_rows(self.path), self.out, False)]
             return []
-        return [(self.shape[-1 if counts_last(self.shape) else 0], self.out, False)]
+        return [(self.shape[axes_of(self.shape).index("n")], self.out, False)]
 
 
 def look(path):
@@ -131,7 +134,8 @@ def look(path):
             return arrays_in(path, kind)
         if kind == "table":
             return [table(path)]
-        return [Item(path, kind, reason=first_match(WRONG, start))]
+        how = lines_for(start, path.name.lower()) if kind == "foreign" else None
+        return [Item(path, kind, how=how, reason=first_match(WRONG, start))]
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
     except (OSError, ValueError) as error:
@@ -298,21 +302,13 @@ def lines_for(start, name):
     return next((lines for names, lines in foreign().items() if re.search(names, name)), None)
 
 
-def known_format(item):
-    """The place in foreign.toml of the format of an Item that is not read; its special ones come first."""
-    with contextlib.suppress(OSError, ValueError), opened_unpacked(item.path) as file:
-        return [*foreign().values()].index(lines_for(file.read(4), item.path.name.lower()))
-    return math.inf
-
-
 def refuse(item):
     """Raise UserError for an Item that holds no images that can be read here, and say what makes some of it."""
     path, what, advice = item.path, "file", "give an .npz, .npy, .csv or IDX file, or a folder of pictures"
     if item.kind == "archive":
         raise UserError(f"{path} is an archive: unpack it, and give the folder.")
     if item.kind == "foreign":
-        with opened_unpacked(path) as file:
-            first, second, made = lines_for(file.read(4), path.name.lower())
+        first, second, made = item.how
         lines = f"`{first}` and `{second}`".replace("FILE", path.as_posix()).replace("FOLDER", path.parent.as_posix())
         trust = ", if you trust it, as a pickle can run any program" if "pickle." in first or "torch." in first else ""
         raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give {made}.")

@@ -18,8 +18,9 @@ import numpy as np
 
 from seevae.basics import say
 from seevae.images.account import some
-from seevae.images.converting import MOST_CLASSES, flat_shapes, name_order
+from seevae.images.converting import MOST_CLASSES, name_order
 from seevae.images.reading import free_memory, opened_unpacked
+from seevae.images.shapes import flat_shapes
 from seevae.images.words import role
 
 LINE = 2**20  # characters that a row of a table may have
