@@ -491,6 +491,16 @@ REFUSED = {
         "a.npz",
         "`git lfs pull` brings it",
     ),
+    "masks or more pictures": (
+        lambda a, p: write_paths([f"{k}/{k}{n}.png" for k in ("images", "masks") for n in range(9)])(a, p),
+        "",
+        "two readings: masks may hold masks of the others, or more pictures",
+    ),
+    "images in two files of other kinds": (
+        lambda a, p: [np.savez(p / "a.npz", x=a["x_train"], y=a["y_train"]), np.save(p / "cats.npy", a["x_test"])],
+        "",
+        "which of a.npz, cats.npy to take",
+    ),
     "an IDX file cut short": (lambda a, p: (p / "a").write_bytes(idx(a["x_train"])[:-1]), "a", "claims to hold 31,3"),
     "an IDX file too long": (
         lambda a, p: (p / "a").write_bytes(idx(a["x_train"]) + b"x"),
@@ -640,6 +650,22 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         "a b",
         3,
         "masks, or the like, beside the images: 18, such as segmentations/a/0.png",
+    ),
+    "a lone part with folders": (
+        write_paths([*(f"train/{c}/{n}.png" for c in "ab" for n in range(9)), *(f"more/{n}.png" for n in range(5))]),
+        "a b",
+        3,
+        "beside the parts: 5, such as more/0.png",
+    ),
+    "names of the classes": (
+        lambda a, place: (
+            [np.save(place / "images.npy", a["x_train"]), np.save(place / "labels.npy", a["y_train"])]
+            and (place / "classes.txt").write_text("zero\none\n")
+            and place
+        ),
+        " ".join(DIGITS),
+        6,
+        "not of the images that are taken: classes.txt",
     ),
     "a folder with a blank at its end": (
         write_paths([f"{c}/{n}.png" for c in ("cat", "dog", "dog ") for n in range(6)]),
