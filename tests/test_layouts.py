@@ -593,6 +593,14 @@ def sorted_as_text(names, rows):
     return [names[k] for k in order], [[row[k] for k in order] for row in rows]
 
 
+def the_same_labels_in_both_parts(a, place):
+    for part in ("train", "test"):
+        (place / part).mkdir()
+        np.save(place / part / "images.npy", a[f"x_{part}"][:20])
+        np.save(place / part / "labels.npy", a[f"y_{part}"][:20])
+    return place
+
+
 def a_copy_in_a_folder(a, place):
     write_idx(dash=".")(a, place)
     for path in [*place.iterdir()]:
@@ -674,6 +682,7 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         "dog, dog  taken together",
     ),
     "copies in folders": (a_copy_in_a_folder, " ".join(DIGITS), 20, "a copy: 4, such as t10k-images-idx3-ubyte/"),
+    "the same labels in both parts": (the_same_labels_in_both_parts, " ".join(DIGITS), 20, ""),
     "savez of four": (
         lambda a, place: np.savez(place / "a.npz", *a.values()) or place / "a.npz",
         " ".join(DIGITS),

@@ -77,13 +77,14 @@ def items_at(path):
 
 
 def leave_copies(items):
-    """Leave out files of arrays that are there twice, packed or in folders of their own."""
+    """Leave out files that are there twice: packed, or arrays in a folder that is called as they are."""
     paths, known = {item.path for item in items}, {}
     for item in items:
+        own = role(item.path.name)
         if item.path.suffix == ".gz" and item.path.with_suffix("") in paths:
             item.out = "a packed copy"
         elif item.kind == "array" and item.unit == "files":
-            other = known.setdefault((role(item.path.name), item.shape), item)
+            other = known.setdefault((own, *(name for name in item.folders if role(name) != own)), item)
             if other is not item and filecmp.cmp(item.path, other.path, shallow=False):
                 item.out = "a copy"
 
