@@ -863,6 +863,25 @@ def test_images_in_other_things(sound, held_out):
             quickly(sound.encode, sound.decode, nothing)
 
 
+def test_a_learned_sigma_that_was_fixed_in_the_training():
+    """A linear decoder with the posterior of sigma = 0.71 in closed form, while pixels are left 0.1 apart."""
+    rng = np.random.default_rng(0)
+    directions = np.where(rng.random((2, PIXELS)) < 0.5, 0.1, -0.1)
+    x = np.clip(0.5 + rng.standard_normal((500, 2)) @ directions + 0.1 * rng.standard_normal((500, PIXELS)), 0, 1)
+    precision = directions @ directions.T / 0.5 + np.eye(2)
+
+    def encode(rows):
+        z_mean = (rows - 0.5) @ directions.T / 0.5 @ np.linalg.inv(precision)
+        return z_mean, -np.log(np.diag(precision)) + 0.01 * rows[:, :2]
+
+    learned = quickly(encode, lambda z: 0.5 + z @ directions, x, likelihood="gaussian", sigma="learned")
+    (said,) = [finding for finding in learned.findings if finding.name.startswith("kl-weight")]
+    assert said.severity == "note"
+    assert "a Gaussian decoder of sigma = 0.7" in said
+    known = quickly(encode, lambda z: 0.5 + z @ directions, x, likelihood="gaussian", sigma=0.71)
+    assert not [name for name in known["finding_names"] if name.startswith("kl-weight")]
+
+
 def test_each_image_meets_its_own_condition(sound, held_out):
     """More images than are judged; a wrong row would add 9 to a code, or another image's number to a pixel."""
     x = np.concatenate([held_out, held_out])[:700]

@@ -513,17 +513,17 @@ def two_scales(wide, stretched, subject):
 def squared_error(subject):
     """The sigma of a Gaussian decoder with which the KL loss would weigh what it should, where one is likely, or None.
 
-    Likely is what loss functions of squared errors have (1, or 0.71 without the half), or about what is left over.
+    Likely is what loss functions of squared errors have (1, or 0.71 without the half), or about what is left over where
+    that was not said.
     """
-    if subject.likelihood.name != "bernoulli":
-        return None
     wide, stretched = (beta / subject.beta for beta, _ in weights_of(replace(subject, likelihood=gaussian(1.0))))
     if min(wide, stretched) <= 0 or max(wide, stretched) > 2 * min(wide, stretched):
         return None
     sigma = math.sqrt(wide)
     left = math.sqrt(np.mean((subject.x - subject.decode(subject.z_mean, np.arange(len(subject.x)))) ** 2))
     usual = any(abs(sigma / one - 1) < 0.15 for one in (1.0, math.sqrt(0.5)))
-    return sigma if usual or 0.5 < sigma / left < 1.5 else None
+    fits = subject.likelihood.name == "bernoulli" and 0.5 < sigma / left < 1.5
+    return sigma if usual or fits else None
 
 
 def mismatch(z_mean, z_log_var):
