@@ -850,6 +850,17 @@ def test_images_from_minus_one_for_an_encoder_of_others(sound, held_out):
     assert record["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-2)
 
 
+def test_means_from_minus_one_with_a_sigma_of_that_range(sound, held_out):
+    """All in the range of the training: the numbers are those of 0 to 1 and half the sigma."""
+    encode, decode = (lambda x: sound.encode((x + 1) / 2)), (lambda z: 2 * sound.decode(z) - 1)
+    for sigma in (0.5, "learned"):
+        said = {"likelihood": "gaussian", "sigma": sigma}
+        minus = quickly(encode, decode, 2 * held_out - 1, **said)
+        plain = quickly(sound.encode, sound.decode, held_out, **said | ({"sigma": 0.25} if sigma == 0.5 else {}))
+        assert minus["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-2)
+        assert {*minus["finding_names"]} == {"input-range", "outside-unit", *plain["finding_names"]}
+
+
 def test_what_rests_on_a_sigma_that_nobody_said_is_not_tested(sound, held_out):
     """A network of a crossentropy: beside sigma = 0.2 its KL loss weighs too little, which would be no fault of it."""
     record = quickly(sound.encode, sound.decode, held_out, likelihood="gaussian")
