@@ -65,7 +65,7 @@ class Given:
         return network
 
     def read_means(self, network):
-        """Read a Gaussian decoder's means as 0 to 1, or as -1 to 1 and with half the sigma; find one that was learned."""
+        """Read a Gaussian decoder's means as 0 to 1, or as -1 to 1 and with half the sigma; find a learned one."""
         rows = np.arange(len(self.x[:FIRST]))
         output = network.decoded(network.encode(self.into[:FIRST], rows)[0], rows)
         squares = {name: np.square(self.flat[:FIRST] - DECODED[name](output)) for name in ("as it is", "from -1 to 1")}
