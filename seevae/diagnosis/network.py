@@ -167,9 +167,9 @@ def called(function, name, rows, more=()):
         except Exception as error:
             failed.append((error, " and ".join(f"{KINDS[tensors]} {tuple(each.shape)}" for each in given)))
     told = [pair for pair in failed if not isinstance(pair[0], WRONG_TYPE)] or failed
-    error, what = told[-1]
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    raise UserError(f"{name} fails on {what} of float32 ({reason}): give a function that takes it.") from error
+    cause, what = told[-1]
+    reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
+    raise UserError(f"{name} fails on {what} of float32 ({reason}): give a function that takes it.") from cause
 
 
 def as_tensors(arrays, like=None):
