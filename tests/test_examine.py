@@ -504,6 +504,15 @@ def test_a_few_images_blame_no_sound_network(sound, digits, held_out):
         assert [finding.name for finding in quickly(new.encode, new.decode, held_out[:n]).wrong] == ["untrained"]
 
 
+def test_a_young_network_whose_sigma_is_still_wide_had_its_noise(sound, held_out):
+    """Draws lose half of the little that z_mean gains; where it gains much, they lose all of it: no noise was there."""
+    average = held_out.mean(axis=0)
+    wide = lambda x: (sound.encode(x)[0], 0.05 * sound.encode(x)[1])  # noqa: E731
+    young = lambda z: 0.7 * average + 0.3 * sound.decode(z)  # noqa: E731
+    assert "no-noise" not in quickly(wide, young, held_out)["finding_names"]
+    assert "no-noise" in quickly(wide, sound.decode, held_out)["finding_names"]
+
+
 def test_draws_that_repeat(sound, held_out):
     """The same in two calls, or one epsilon for all images; with a wrong z_log_var as well."""
     always = lambda x: sound.draw(x, np.random.default_rng(7))  # noqa: E731
@@ -841,6 +850,17 @@ def test_images_from_minus_one_for_an_encoder_of_others(sound, held_out):
     assert record["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-2)
 
 
+def test_means_from_minus_one_with_a_sigma_of_that_range(sound, held_out):
+    """All in the range of the training: the numbers are those of 0 to 1 and half the sigma."""
+    encode, decode = (lambda x: sound.encode((x + 1) / 2)), (lambda z: 2 * sound.decode(z) - 1)
+    for sigma in (0.5, "learned"):
+        said = {"likelihood": "gaussian", "sigma": sigma}
+        minus = quickly(encode, decode, 2 * held_out - 1, **said)
+        plain = quickly(sound.encode, sound.decode, held_out, **said | ({"sigma": 0.25} if sigma == 0.5 else {}))
+        assert minus["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-2)
+        assert {*minus["finding_names"]} == {"input-range", "outside-unit", *plain["finding_names"]}
+
+
 def test_what_rests_on_a_sigma_that_nobody_said_is_not_tested(sound, held_out):
     """A network of a crossentropy: beside sigma = 0.2 its KL loss weighs too little, which would be no fault of it."""
     record = quickly(sound.encode, sound.decode, held_out, likelihood="gaussian")
@@ -861,6 +881,25 @@ def test_images_in_other_things(sound, held_out):
     for nothing in (None, 3, {"x": held_out}, "x.npz"):
         with pytest.raises(UserError, match=r"^x=.* holds no images: give"):
             quickly(sound.encode, sound.decode, nothing)
+
+
+def test_a_learned_sigma_that_was_fixed_in_the_training():
+    """A linear decoder with the posterior of sigma = 0.71 in closed form, while pixels are left 0.1 apart."""
+    rng = np.random.default_rng(0)
+    directions = np.where(rng.random((2, PIXELS)) < 0.5, 0.1, -0.1)
+    x = np.clip(0.5 + rng.standard_normal((500, 2)) @ directions + 0.1 * rng.standard_normal((500, PIXELS)), 0, 1)
+    precision = directions @ directions.T / 0.5 + np.eye(2)
+
+    def encode(rows):
+        z_mean = (rows - 0.5) @ directions.T / 0.5 @ np.linalg.inv(precision)
+        return z_mean, -np.log(np.diag(precision)) + 0.01 * rows[:, :2]
+
+    learned = quickly(encode, lambda z: 0.5 + z @ directions, x, likelihood="gaussian", sigma="learned")
+    (said,) = [finding for finding in learned.findings if finding.name.startswith("kl-weight")]
+    assert said.severity == "note"
+    assert "a Gaussian decoder of sigma = 0.7" in said
+    known = quickly(encode, lambda z: 0.5 + z @ directions, x, likelihood="gaussian", sigma=0.71)
+    assert not [name for name in known["finding_names"] if name.startswith("kl-weight")]
 
 
 def test_each_image_meets_its_own_condition(sound, held_out):

@@ -99,6 +99,14 @@ def test_it_says_what_the_record_says(visit):
     assert page.locator("li.wrong").count() == 1
 
 
+def test_log_p_of_fewer_images_stands_beside_their_elbo():
+    seen = seen_of()
+    record = record_of(seen)
+    assert "ELBO of the first" not in report.page(record, seen)
+    record["evidence"] |= {"images": 40, "elbo": -319.5, "standard_error_of_images": 2.5}
+    assert re.search(r"ELBO of the first 40</th><td>-319\.50 ± 2\.50<", report.page(record, seen))
+
+
 def test_the_bars_are_as_high_as_the_kl(visit):
     seen = seen_of(latents=5)
     record = record_of(seen)

@@ -7,7 +7,7 @@ import numpy as np
 from seevae.basics import UserError
 from seevae.diagnosis import findings
 from seevae.diagnosis.findings import Subject, better
-from seevae.diagnosis.network import AS_GIVEN
+from seevae.diagnosis.network import AS_GIVEN, DECODED
 from seevae.diagnosis.sentences import Finding
 from seevae.results.evidence import mean_and_error
 
@@ -104,9 +104,11 @@ def meant(case):
     """Findings about what the outputs mean: probabilities, the range of x, the order of the heads, log variance."""
     network, subject = case.network, case.subject
     output = network.decoded(subject.z_mean, np.arange(len(subject.x)))
-    if found := findings.no_probabilities(subject.x, output) or findings.held_in(subject, output):
+    read = DECODED[network.meaning["decode"]](output)
+    if found := findings.no_probabilities(subject.x, output) or findings.held_in(subject, read):
         return found
-    network.meaning["decode"], found = findings.reading_of_decoder(subject.x, output, subject.likelihood)
+    if network.meaning["decode"] == "as it is":
+        network.meaning["decode"], found = findings.reading_of_decoder(subject.x, output, subject.likelihood)
     if subject.used.any():
         found += reread(case, "input-range", {name: (change, network.order) for name, change in case.others.items()})
     if not case.draws:
@@ -210,9 +212,7 @@ def draws(case):
     if case.floor or not subject.used.any():
         return []
     found = findings.no_noise(subject)
-    if found or subject.knows(subject.at_draws):
-        found = findings.repeated_noise(subject) or found
-    return found
+    return findings.repeated_noise(subject) or found
 
 
 def code(case):

@@ -84,10 +84,11 @@ def examine(
     sentences, "finding_names" their names. Raises UserError, one sentence, for what cannot be taken.
     """
     start = time.perf_counter()
-    given = Given(x, labels, seed, likelihood, sigma, beta, inputs, condition, x_train)
+    with phase("the images"):
+        given = Given(x, labels, seed, likelihood, sigma, beta, inputs, condition, x_train)
     with opened(folder) as place, np.errstate(all="ignore"), Kept(encode, decode) as kept:
-        network = given.network(encode, decode)
         with phase("the diagnosis"):
+            network = given.network(encode, decode)
             said, measured, came = given.diagnose(network)
         record = Record({"model": EXAMINED, "dataset": f"{len(given.x):,} images of shape {given.x.shape[1:]}"})
         with phase("the ELBO and log p(x)"):

@@ -28,6 +28,7 @@ EXCHANGE = 0.1  # of the KL; sound: 4.7 and more; a decoder that ignores z: 0
 MISMATCH = 5.0  # nats a latent; sound: 3.7 after 200 steps, then below 1; without the KL loss: 72, with beta = 0.01: 24
 SHARED = 8.0  # of the KL; sound: below 0.4, of convolutions 2.7 after 120 steps; trained with one epsilon: 25 and more
 LEARNED = 0.05  # of the average image's loss, which a code must save before slopes say anything; 150 steps do
+LOST = 0.8  # of what z_mean gains; without noise draws lose 1.0 and more, sound after 200 steps 0.5, then 0.1
 SAME = 1e-3  # of a standard deviation: draws that are the same but for rounding
 PILE = 0.02  # of all values, that are the lowest: 10 of 500 images
 CLIP = (0.005, 0.4)  # between these the lowest probability may be a clip's
@@ -362,7 +363,8 @@ def no_noise(subject):
     due = subject.beta * 0.5 * float(np.maximum(1 - np.exp(subject.z_log_var), 0).sum(axis=1).mean())  # at the optimum
     numbers = {"cost": cost, "error": error, "due": due, "at_z_mean": at_mean.mean()}
     subject.numbers.update(numbers)
-    if cost - ERRORS * error < 6 * due + 2 or cost < 0.4 * (average - at_mean).mean():
+    lost, gained = cost / (average - at_mean).mean(), subject.knows(at_mean, 2 * LEARNED)
+    if not gained or cost - ERRORS * error < 6 * due + 2 or lost < LOST:
         return []
     return [Finding("no-noise/positive" if (subject.z_log_var > 0).all() else "no-noise", **numbers)]
 
@@ -513,17 +515,17 @@ def two_scales(wide, stretched, subject):
 def squared_error(subject):
     """The sigma of a Gaussian decoder with which the KL loss would weigh what it should, where one is likely, or None.
 
-    Likely is what loss functions of squared errors have (1, or 0.71 without the half), or about what is left over.
+    Likely is what loss functions of squared errors have (1, or 0.71 without the half), or about what is left over where
+    that was not said.
     """
-    if subject.likelihood.name != "bernoulli":
-        return None
     wide, stretched = (beta / subject.beta for beta, _ in weights_of(replace(subject, likelihood=gaussian(1.0))))
     if min(wide, stretched) <= 0 or max(wide, stretched) > 2 * min(wide, stretched):
         return None
     sigma = math.sqrt(wide)
     left = math.sqrt(np.mean((subject.x - subject.decode(subject.z_mean, np.arange(len(subject.x)))) ** 2))
     usual = any(abs(sigma / one - 1) < 0.15 for one in (1.0, math.sqrt(0.5)))
-    return sigma if usual or 0.5 < sigma / left < 1.5 else None
+    fits = subject.likelihood.name == "bernoulli" and 0.5 < sigma / left < 1.5
+    return sigma if usual or fits else None
 
 
 def mismatch(z_mean, z_log_var):

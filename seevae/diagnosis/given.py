@@ -10,8 +10,8 @@ import numpy as np
 
 from seevae.basics import UserError
 from seevae.diagnosis.diagnose import FEW, FROM_MINUS, OTHER_INPUTS, diagnose
-from seevae.diagnosis.findings import ENOUGH, SILENT
-from seevae.diagnosis.network import Network, in_words
+from seevae.diagnosis.findings import ENOUGH, SILENT, better
+from seevae.diagnosis.network import DECODED, Network, in_words
 from seevae.diagnosis.report import Seen
 from seevae.diagnosis.sentences import Finding
 from seevae.images.converting import check_unit, convert_labels, to_numpy
@@ -54,17 +54,30 @@ class Given:
         return self.x.reshape(len(self.x), -1)
 
     def network(self, encode, decode):
-        """The Network, which is asked once; for a learned sigma, the Likelihood is found now."""
+        """The Network, which is asked once; for a Gaussian, the range of its means and its sigma are found now."""
         is_bernoulli = self.likelihood.name == "bernoulli"
         network = Network(encode, decode, self.x.shape[1:], self.condition, is_bernoulli, self.into.shape[1:])
         network.time(self.into[:100])
-        if not is_bernoulli and self.learned:
-            rows = np.arange(len(self.x[:FIRST]))
-            left = self.flat[:FIRST] - network.decode(network.encode(self.into[:FIRST], rows)[0], rows)
-            self.likelihood = evidence.gaussian(max(float(np.sqrt(np.mean(left**2))), 1e-3))
+        if not is_bernoulli:
+            self.read_means(network)
         if self.assumed:
             self.found.append(Finding("sigma-assumed", sigma=self.likelihood.sigma))
         return network
+
+    def read_means(self, network):
+        """Read a Gaussian decoder's means as 0 to 1, or as -1 to 1 and with half the sigma; find a learned one."""
+        rows = np.arange(len(self.x[:FIRST]))
+        output = network.decoded(network.encode(self.into[:FIRST], rows)[0], rows)
+        squares = {name: np.square(self.flat[:FIRST] - DECODED[name](output)) for name in ("as it is", "from -1 to 1")}
+        as_is, as_minus = (each.sum(axis=1) for each in squares.values())
+        is_better, numbers = better(as_is, as_minus)
+        if is_better and output.min() < -0.5:
+            network.meaning["decode"] = "from -1 to 1"
+            self.found.append(Finding("outside-unit/means", low=output.min(), high=output.max(), **numbers))
+            self.likelihood = evidence.gaussian(self.likelihood.sigma / 2)
+        if self.learned:
+            left = math.sqrt(float(np.mean(squares[network.meaning["decode"]])))
+            self.likelihood = evidence.gaussian(max(left, 1e-3))
 
     def diagnose(self, network):
         meant = self.likelihood, self.beta, self.x_train, self.into

@@ -156,6 +156,9 @@ def numbers(record, seen):
     if known.get("importance_weighted") is not None:
         samples, images = known["importance_samples"], known["images"]
         error = known.get("importance_weighted_error")
+        if images < record["images"]:  # the next lines are to be held against theirs
+            value = f"{known['elbo']:.2f} ± {known['standard_error_of_images']:.2f}"
+            rows.append((f"ELBO of the first {images:,}", value, "the images of the next lines"))
         value = f"{known['importance_weighted']:.2f}" + (f" ± {error:.2f}" if error is not None else "")
         rows.append(("log p(x), estimated", value, f"from {samples} draws of each of {images:,} images; a lower bound"))
     if known.get("exact") is not None:
