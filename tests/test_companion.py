@@ -554,3 +554,16 @@ CLAIMS = json.loads((ROOT / "benchmarks" / "claims.json").read_text())
 
 def test_table_of_latents_is_that_of_the_record():
     assert "\n".join(table(CLAIMS)) in PAGE
+
+
+def test_table_of_jobs_is_that_of_the_record():
+    """A row a model: the mean and the error over its seeds, redone here."""
+    columns = {"clean": 1, "noisy": 1, "covariances": 2, "few_labels": 2, "letters": 2}
+    runs = CLAIMS["jobs"]["runs"]
+    for latents, kind in {(run["latents"], run["kind"]): None for run in runs}:
+        same = [run for run in runs if (run["latents"], run["kind"]) == (latents, kind)]
+        assert [run["seed"] for run in same] == [0, 1, 2]
+        cells = [over_seeds([run[key] for run in same], digits) for key, digits in columns.items()]
+        assert f"| {kind}, {latents} latents | {' | '.join(cells)} |".replace("-", "−") in PAGE
+    (pixels,) = {f"{run['few_labels_pixels']:.2f}" for run in runs}
+    assert f"| the pixels themselves | | | | {pixels} | |" in PAGE
