@@ -358,7 +358,7 @@ function strokeWidth(ink, width, height) {
 
 /** The arrays of data files, { name: OwnArray }. */
 async function arraysOf(/** @type {OwnFile[]} */ files) {
-  const arrays = {};
+  const arrays = /** @type {{ [name: string]: OwnArray }} */ ({});
   for (const file of files) {
     const name = file.path.replace(/\.gz$/i, "");
     let bytes = await bytesOf(file);
