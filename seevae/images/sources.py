@@ -15,8 +15,9 @@ from PIL import Image
 
 from seevae.basics import UserError
 from seevae.images import reading, tables
-from seevae.images.converting import FORMATS, STRONG, count_pages, counts_last, is_images, read_pages
+from seevae.images.converting import FORMATS, STRONG, read_pages, reason_of
 from seevae.images.reading import open_file, opened_unpacked
+from seevae.images.shapes import axes_of
 from seevae.images.words import NO_ROLE, Role, role
 
 STARTS = {rb"\x93NUMPY": "npy", rb"\0\0[\x08\x09\x0b-\x0e][\1-\4]": "idx", rb"MATLAB 5\.0": "mat"}
@@ -26,12 +27,13 @@ PIXELS = {
     rb"\xff\n|....JXL ": "JPEG XL",
     rb".{128}DICM": "DICOM",
     rb"SIMPLE  =": "FITS",
-}
-PIXELS |= {rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG"}  # pictures that Pillow does not read
+    rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG",
+}  # pictures that Pillow does not read
+PIXELS = {pattern: f"{name} is not read here: make it PNG" for pattern, name in PIXELS.items()}
+WRONG = {rb"version https://git-lfs": "`git lfs pull` brings it", rb"\s*<(!doctype|html)": "it is a web page"}
 NUMBERS = re.compile(rb"[\d\s.,;eE+-]{60}")  # as a table begins whose name does not tell that it is one
 TEXTUAL = re.compile(rb"[\t-\r -~]*")
 TEXT = (".csv", ".tsv", ".txt", ".amat")
-COUNTS = {"picture": count_pages, "table": tables.count_rows}  # of images in a file that is left out
 BYTES = np.dtype("uint8")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
@@ -42,11 +44,12 @@ class Item:
 
     kind: "picture", "array", "table" (of images), "list" (a table of something else), or why nothing of it is read.
     form: of a file of arrays. name, shape, dtype: of an array. read: a function that gives what it holds. columns: of a
-    table. reason: why it cannot be read. folders: the names of those that lead to it. single: whether it is one image.
+    table. pages, other: of a picture, see read_pages. how: to convert it, see foreign(). reason: why it cannot be read.
+    folders: the names of those that lead to it. single: whether it is one image.
 
     The rest is written by layouts, places and taking: to which family of files it belongs; its role (see words.py); the
     part and the class (label) of its images; the Item that holds their labels; whether it is such a one; out: why it is
-    left out; whether it is lost; and of a picture its pages, (how many, why they are left out, whether they are lost).
+    left out; and whether it is lost.
     """
 
     path: Path
@@ -57,6 +60,9 @@ class Item:
     dtype: np.dtype = BYTES
     read: Callable | None = None
     columns: tables.Columns | None = None
+    pages: list | tuple = ()
+    other: tuple = (0, "", False)
+    how: tuple | None = None
     reason: str = ""
     unit: str = "files"
     folders: tuple = ()
@@ -69,7 +75,6 @@ class Item:
     is_labels: bool = False
     out: str = ""
     lost: bool = False
-    pages: list | None = None
 
     @property
     def title(self):
@@ -85,7 +90,8 @@ class Item:
     @property
     def fits(self):
         """Whether it may hold images."""
-        return self.kind in ("picture", "table") or (self.kind == "array" and is_images(self.shape, self.dtype))
+        of_numbers = self.kind == "array" and self.dtype.kind in "biuf"
+        return self.kind in ("picture", "table") or (of_numbers and axes_of(self.shape) != "")
 
     @property
     def named_labels(self):
@@ -104,13 +110,17 @@ class Item:
 
     def images(self):
         """What became of the images in it: (how many, why they are left out, whether they are lost) each."""
-        if self.pages is not None or self.lost or not self.fits or self.role.kind == "labels":
-            return self.pages or []
-        if self.out and self.kind in COUNTS:
-            with contextlib.suppress(Exception):  # a damaged file fails in many ways
-                return [(COUNTS[self.kind](self.path), self.out, False)]
+        if self.lost or not self.fits or self.role.kind == "labels":
             return []
-        return [(self.shape[-1 if counts_last(self.shape) else 0], self.out, False)]
+        if self.kind == "picture":
+            if self.out:
+                return [(len(self.pages) + self.other[0], self.out, False)]
+            return [of for of in ((len(self.pages), "", False), self.other) if of[0]]
+        if self.out and self.kind == "table":
+            with contextlib.suppress(Exception):  # a damaged file fails in many ways
+                return [(tables.count_rows(self.path), self.out, False)]
+            return []
+        return [(self.shape[axes_of(self.shape).index("n")], self.out, False)]
 
 
 def look(path):
@@ -118,11 +128,14 @@ def look(path):
     try:
         with opened_unpacked(path) as file:
             kind = kind_of(start := file.read(600), path)
+            if kind == "picture":
+                return [picture(path, file, start)]
         if kind in ARRAYS:
             return arrays_in(path, kind)
         if kind == "table":
             return [table(path)]
-        return [Item(path, kind, read=partial(read_pages, path), reason=pixels_of(start))]
+        how = lines_for(start, path.name.lower()) if kind == "foreign" else None
+        return [Item(path, kind, how=how, reason=first_match(WRONG, start))]
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
     except (OSError, ValueError) as error:
@@ -133,20 +146,19 @@ def look(path):
 def kind_of(start, path):
     """What a file is, from its first bytes, unpacked if they were packed by gzip."""
     name = path.name.lower()
-    if start[:4] == b"PK\3\4":
+    if start[:4] in (b"PK\3\4", b"PK\5\6"):
         return kind_of_zip(path, name)
     if begins_as_picture(start):
         return "picture"
-    for pattern, kind in STARTS.items():
-        if re.match(pattern, start, re.DOTALL):
-            return kind
+    if kind := first_match(STARTS, start):
+        return kind
     if name.endswith(".mat"):
         return "mat"
     if name.endswith(ARCHIVES):
         return "archive"
     if lines_for(start, name):
         return "foreign"
-    if is_called_picture(path) or pixels_of(start):
+    if is_called_picture(path) or first_match(PIXELS, start):
         return "picture"
     return "table" if name.removesuffix(".gz").endswith(TEXT) or NUMBERS.match(start) else "other"
 
@@ -160,10 +172,9 @@ def kind_of_zip(path, name):
     return "npz" if name.endswith(".npz") else "archive"
 
 
-def pixels_of(start):
-    """Why a file that holds a picture cannot be read here, or ""."""
-    names = [name for pattern, name in PIXELS.items() if re.match(pattern, start, re.DOTALL)]
-    return f"{names[0]} is not read here: make it PNG" if names else ""
+def first_match(known, start):
+    """What a dict of patterns has for the first bytes of a file, or ""."""
+    return next((what for pattern, what in known.items() if re.match(pattern, start, re.DOTALL)), "")
 
 
 def begins_as_picture(start):
@@ -182,6 +193,16 @@ def picture_formats():
     known = [Image.OPEN[name][1] for name in STRONG if name in Image.OPEN]
     named = Image.registered_extensions().items()
     return known, {".spi", *(suffix for suffix, name in named if name in (*FORMATS, "MPO"))}
+
+
+def picture(path, file, start):
+    """An open picture file, and its first bytes, as an Item."""
+    file.seek(0)
+    try:
+        pages, other = read_pages(file)
+    except Exception as error:  # a damaged file fails in many ways
+        return Item(path, "picture", reason=first_match(PIXELS | WRONG, start) or reason_of(error))
+    return Item(path, "picture", pages=pages, other=other)
 
 
 def table(path):
@@ -228,7 +249,9 @@ def hdf5_arrays(path):
 
     def read(name):
         with open_file(path) as opened, h5py.File(opened, "r") as file:
-            return file[name][()].T if turned else file[name][()]
+            data = file[name]
+            array = data.asstr()[()].astype("U") if h5py.check_string_dtype(data.dtype) else data[()]
+            return array.T if turned else array
 
     with open_file(path) as opened, h5py.File(opened, "r") as file:
         turned = opened.seek(0) == 0 and opened.read(10) == b"MATLAB 7.3"  # its last axis comes first
@@ -236,7 +259,8 @@ def hdf5_arrays(path):
         file.visititems(lambda name, thing: inside.append((name, thing)) if isinstance(thing, h5py.Dataset) else None)
         for name, data in inside:
             if data.shape is not None and not (data.external or data.is_virtual):  # those would read other files
-                yield name, data.shape[::-1] if turned else data.shape, data.dtype, partial(read, name)
+                dtype = np.dtype("U") if h5py.check_string_dtype(data.dtype) else data.dtype
+                yield name, data.shape[::-1] if turned else data.shape, dtype, partial(read, name)
 
 
 def mat_arrays(path):
@@ -284,8 +308,7 @@ def refuse(item):
     if item.kind == "archive":
         raise UserError(f"{path} is an archive: unpack it, and give the folder.")
     if item.kind == "foreign":
-        with opened_unpacked(path) as file:
-            first, second, made = lines_for(file.read(4), path.name.lower())
+        first, second, made = item.how
         lines = f"`{first}` and `{second}`".replace("FILE", path.as_posix()).replace("FOLDER", path.parent.as_posix())
         trust = ", if you trust it, as a pickle can run any program" if "pickle." in first or "torch." in first else ""
         raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give {made}.")

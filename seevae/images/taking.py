@@ -4,11 +4,12 @@ import re
 
 import numpy as np
 
-from seevae.basics import UserError, say
+from seevae.basics import UserError
 from seevae.images.account import Account, some
-from seevae.images.converting import counts_last, finish_pages, flat_shapes, reason_of, with_channel_last
+from seevae.images.converting import finish_pages
 from seevae.images.places import mostly
 from seevae.images.reading import hold_in_memory
+from seevae.images.shapes import as_images, axes_of, flat_shapes
 from seevae.images.sources import refuse
 
 COLUMNS_FIRST = re.compile(r"(?<!f)emnist|silhouettes|chardata")  # whose authors wrote the columns of an image first
@@ -25,11 +26,10 @@ def take_pictures(path, parts, said, items):
 
     Raises UserError where a whole class or part, or more than a tenth, is lost, and for a single picture.
     """
-    if (total := sum(map(len, parts))) > 5000:
-        say(f"Reading {total:,} pictures")
     read = [read_pictures(of, said) for of in parts]
-    check_lost(path, parts, read, Account(items))
-    if total == 1 == len(read[0][0]) and path == parts[0][0].path:
+    if any(item.lost or item.other[2] for item in items):
+        check_lost(path, parts, read, Account(items))
+    if len(items) == 1 == len(read[0][0]) and path == items[0].path:
         raise UserError(
             f"{path} is one picture, and there is nothing to learn from one: give a folder of pictures;"
             " notebooks/README.md shows how a trained model encodes a picture of yours."
@@ -40,7 +40,7 @@ def take_pictures(path, parts, said, items):
 
 
 def check_lost(path, parts, read, account):
-    """Raise UserError where a whole class or part, or more than a tenth, could not be read."""
+    """Raise UserError where a whole class or part, or more than a tenth, was lost."""
     for of, (pages, labels) in zip(parts, read, strict=True):
         lost = {item.label for item in of if item.label is not None} - {*labels} if labels else ()
         if lost or not pages:
@@ -57,25 +57,13 @@ def read_pictures(items, said):
         if labelled and item.label is None:
             item.out = "beside the pictures with a class"
             continue
-        own = read_picture(item)
-        pages += own
-        labels += [item.label] * len(own) if labelled else []
+        if item.reason:
+            item.reason, item.out, item.lost = "", f"cannot be read ({item.reason})", True
+        pages += item.pages
+        labels += [item.label] * len(item.pages) if labelled else []
     if not labelled and any(item.label is not None for item in items):
         said["pictures beside folders: all taken, without classes"] = None
     return pages, labels
-
-
-def read_picture(item):
-    """The Pages of a picture file, as far as they can be read."""
-    try:
-        if item.reason:
-            raise ValueError(item.reason)
-        pages, left_out = item.read()
-    except Exception as error:  # a damaged file fails in many ways
-        item.reason, item.out, item.lost = "", f"cannot be read ({reason_of(error)})", True
-        return []
-    item.pages = [(len(pages), "", False), *left_out]
-    return pages
 
 
 # -- Arrays and tables -------------------------------------------------------------------------------------------------
@@ -85,20 +73,22 @@ def take_arrays(path, parts, said, _):
     """The pairs of the parts, lists of arrays and tables."""
     used = [item for of in parts for item in of]
     hold_in_memory(sum(item.size for item in [*used, *(item.labels for item in used if item.labels)]))
-    pairs = [read_part(of, said) for of in parts]
+    pairs = [read_part(path, of, said) for of in parts]
     for item in used:
         if item.columns and item.columns.others:
             said[f"columns left over: {some(item.columns.others)}"] = None
-    return upright(path, pairs, used, said)
+        if item.labels_inside and not item.columns.names:
+            said[f"labels: column {item.columns.label + 1:,} of {item.columns.count:,}"] = None
+    return upright(pairs, used, said)
 
 
-def read_part(items, said):
+def read_part(path, items, said):
     """The images and the labels of a part, or None."""
     rows, y = [], None
     for item in items:
         x, y = read(item) if item.kind == "table" else (read(item), None)
         y = read(item.labels) if item.labels else y
-        rows.append(images_first(item, x, y, said))
+        rows.append(images_of(path, item, x, y, said))
         item.shape = (len(rows[-1]), *item.shape[1:]) if item.kind == "table" else item.shape  # now it is known
     if y is not None and y.ndim == 2 and len(y) != len(rows[0]) == y.shape[1] > 1 < len(y):
         y = y.T
@@ -107,18 +97,17 @@ def read_part(items, said):
     return np.concatenate(rows) if len(rows) > 1 else rows[0], y
 
 
-def images_first(item, x, y, said):
-    """An array of images with the axis first that counts them; y: its labels, or None."""
-    if item.single:
-        return x[None]
+def images_of(path, item, x, y, said):
+    """The images of an array, see as_images; y: its labels, or None."""
+    x = x[None] if item.single else x
     if item.form == "mat" and y is None and x.ndim == 2 and 784 not in x.shape and all(map(flat_shapes, x.shape)):
         one, other = x.shape
         holds = f"{item.path} holds {item.title} {x.shape}, which has two readings: {one:,} images of {other:,} values,"
         raise UserError(f"{holds} or the other way round: save it as (n, height, width), or with its labels.")
-    if item.kind == "array" and counts_last(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0)):
+    axes = axes_of(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0))
+    if axes[-1:] == "n":
         said["the last axis counts the images"] = None
-        return np.moveaxis(x, -1, 0)
-    return x
+    return as_images(x, axes, path)
 
 
 def read(item):
@@ -129,7 +118,7 @@ def read(item):
         refuse(item)
 
 
-def upright(path, pairs, items, said):
+def upright(pairs, items, said):
     """The pairs with rows and columns of the images exchanged, where their data set is known to have them so.
 
     It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of EMNIST, they may be
@@ -139,7 +128,6 @@ def upright(path, pairs, items, said):
     if not named and not any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
         return pairs
     name, published = named or ("EMNIST", False)
-    pairs = [(with_channel_last(x, path), y) for x, y in pairs]
     tall = tallness(pairs[0][0]) if name == "EMNIST" else 1
     if CLEAR < tall < 2:
         said[f"{name}'s images are {tall:.2f} times as tall as wide: upright already, not turned"] = None
