@@ -2,6 +2,7 @@
 
     python benchmarks/explorer.py [--data FILE.npz] [--epochs N]
     python benchmarks/explorer.py --page figures/explorer.html
+    python benchmarks/explorer.py --learning figures/explorer.html
 
 Trains a default model with a Replay, opens its page in headless Chromium, paints five digits with the mouse, and writes
 benchmarks/explorer.json. Needs playwright and Chromium or Chrome. A few minutes on two cores.
@@ -12,10 +13,12 @@ While the page trains, what counts is how long a reader waits from one frame to 
 
 The steps are timed in the whole page, from "New weights" on, in Chromium and in Firefox (where it is installed), with
 the kernel in WebAssembly and, for comparison, without it: SECONDS each. --page measures all but the recording, with the
-weights and images of a page that there is and the scripts as they are. On an otherwise idle machine.
+weights and images of a page that there is and the scripts as they are. --learning measures how far new weights come in
+a page, and the script on the page's images. On an otherwise idle machine.
 """
 
 import argparse
+import base64
 import functools
 import http.server
 import itertools
@@ -30,6 +33,8 @@ import sys
 import tempfile
 import threading
 import time
+import types
+import zlib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -284,26 +289,47 @@ def step_times(html):
     return times
 
 
+MOMENTS = (30, 180)  # seconds of training in the page
+
+
+def measure_learning(contents, html):
+    """Held-out losses, nats: of new weights in the page by MOMENTS, and of the default recipe on the page's images."""
+    reports = measure_steps(html, browsers()[0], seconds=MOMENTS[-1])["reports"]
+    page = [dict(zip(("seconds", "steps", "loss"), max(r for r in reports if r[0] <= s), strict=True)) for s in MOMENTS]
+    packed = (zlib.decompress(base64.b64decode(contents["training"][name])) for name in ("images", "heldOut"))
+    x_train, x_test = (np.frombuffer(one, "uint8").reshape(-1, 784).astype("float32") / 255 for one in packed)
+    labels = np.array(contents["training"]["labels"])
+    vae, _, _ = train(types.SimpleNamespace(x_train=x_train, x_test=x_test, y_test=labels), RECIPES["default"].epochs)
+    script = -vae_mnist.evaluate_elbo(vae, x_test)["elbo"]
+    return {"images": len(x_train), "page": page, "script": {"epochs": RECIPES["default"].epochs, "loss": script}}
+
+
 def main():
     """Measure everything and keep the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--page", type=Path, help="measure this page, with the scripts as they are; train none")
+    parser.add_argument("--learning", type=Path, help="measure how far new weights come in this page, for 3 minutes")
     args = parser.parse_args()
-    if args.page:
-        contents = re.search(r'id="contents">(.*?)</script>', args.page.read_text(encoding="utf-8"), re.DOTALL)[1]
-        return keep(json.loads(RECORD.read_text()), explorer.assemble(json.loads(contents)))
+    if path := args.page or args.learning:
+        text = path.read_text(encoding="utf-8")
+        contents = json.loads(re.search(r'id="contents">(.*?)</script>', text, re.DOTALL)[1])
+        record, html = json.loads(RECORD.read_text()), explorer.assemble(contents)
+        return keep(record | (page_times(html) if args.page else {"learning": measure_learning(contents, html)}))
     dataset = data.load_data(args.data)
     vae, replay, recording = train(dataset, args.epochs)
     html = explorer.page(*vae_mnist.halves(vae), dataset, pictures.CLASS_COLOURS, replay, f"trained on {dataset.name}")
     record = {"device": devices.describe()["device"], "dataset": dataset.name, "recording": recording}
-    keep(record, html)
+    keep(record | page_times(html))
 
 
-def keep(record, html):
-    """Measure the page, and write it into the record."""
-    record |= {"page": measure_page(html), "steps": step_times(html)}
+def page_times(html):
+    return {"page": measure_page(html), "steps": step_times(html)}
+
+
+def keep(record):
+    """Write the record."""
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
 

@@ -110,6 +110,39 @@ def test_one_drawn_digit_becomes_the_digit_and_bad_files_are_told(visit, page_ht
     assert page.said == []
 
 
+def own_arrays(page, path, **arrays):
+    """Let the page read arrays, and stop the training that begins."""
+    np.savez(path, **arrays)
+    show(page, "own")
+    page.locator("#own-files").set_input_files(path)
+    until(page, "explorer.data !== explorer.home && explorer.training.last !== null")
+    page.locator("#train-start").click()
+    until(page, "!explorer.training.running")
+
+
+def test_images_without_classes_have_one_colour_and_a_few_to_pick(visit, page_html, tmp_path):
+    page = visit(page_html)
+    noise = np.random.default_rng(0).integers(0, 256, (180, 28, 28)).astype("uint8")
+    own_arrays(page, tmp_path / "plain.npz", images=noise)
+    names, colours, picks = page.evaluate("[explorer.data.names, explorer.data.colours, explorer.data.picks.length]")
+    assert (names, len(colours), picks) == (["image"], 1, 24)
+    assert page.evaluate("contentsOf(explorer).then(({ picks, names }) => [picks.labels.length, names])") == [24, names]
+    assert page.said == []
+
+
+def test_the_held_out_images_that_are_shown_are_of_all_classes(visit, page_html, tmp_path):
+    """Folders, and many files, hold one class after the other; the training is judged by the first 500."""
+    page = visit(page_html)
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 28, 28)).astype("uint8")
+    labels = np.repeat([3, 5], 750)
+    own_arrays(page, tmp_path / "own.npz", x_train=noise[:200], y_train=labels[-200:], x_test=noise, y_test=labels)
+    shown = page.evaluate("explorer.training.images.then(({ labels }) => [...labels])")
+    assert len(shown) == 1000
+    assert 200 < sum(shown[:500]) < 300
+    assert "1,000 are shown" in page.locator("#own-account").inner_text()
+    assert page.said == []
+
+
 def test_of_files_that_are_dropped_the_last_are_taken(visit, page_html):
     page = visit(page_html)
     pictures = []

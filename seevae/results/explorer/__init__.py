@@ -71,6 +71,7 @@ def page(
         },
         "epsilons": fixed_draws(z_mean.shape[-1]).tolist(),
         "picks": {"images": encoded(255 * x[picks], "u1"), "labels": labels[picks].tolist()},
+        "ordered": True,  # the picks of a class, by how badly these weights reconstruct them
         "codes": packed_codes(z_mean, labels) if plane else None,
         "halfWidth": max(6, math.ceil(np.abs(z_mean).max() + 1)),
         "replay": replay.contents() if plane and replay is not None else None,

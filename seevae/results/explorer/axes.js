@@ -90,7 +90,7 @@ function axesPanel(state) {
     draw() {
       if (state.tab !== "axes") return;
       find().catch((error) => cannot("tab-axes", error.message));
-      if (!found) return;
+      if (!found) return void (byId("axes-numbers").textContent = "The two axes are being found …");
       const { model, data, image: { x } } = state;
       const place = along(found, x);
       const picture = straight(found, place);

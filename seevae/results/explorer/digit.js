@@ -16,6 +16,8 @@ function digitPanel(state) {
   state.panel({ place: "digit-panel", needs: ["image", "pen", "theme"], draw: () => paper.draw() });
   state.panel({ place: "pick-panel", needs: ["data", "theme"], draw: () => shelf.fill() });
   state.panel({ place: "pick-panel", needs: ["image", "data", "theme"], draw: () => shelf.show() });
+  // They are in the order of what the page's own weights make of them: own images, and those of a saved page, are in none.
+  state.panel({ place: "pick-panel", needs: ["data", "whose"], draw: () => (byId("pick-order").hidden = !state.data.ordered || state.whose.at !== "page") });
   return paper;
 }
 
@@ -140,7 +142,6 @@ class Shelf {
       button.addEventListener("click", () => this.onPick(oneOf(picks, label)));
       return [label, button];
     }) : []);
-    byId("pick-order").hidden = this.state.data !== this.state.home; // own images are in no order
     this.classes.replaceChildren(...this.buttons.values());
     this.classes.classList.toggle("named", names.some((name) => name.length > 2));
     this.open(labels.includes(this.label) ? this.label : labels[0]);

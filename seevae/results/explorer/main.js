@@ -7,8 +7,8 @@ const SPACINGS = [0.05, 0.025, 0.0125]; // of the posterior's grids, one after t
 /** The state of a page with these contents; all that has no value yet is null. */
 function stateOf(contents) {
   const model = new Model(unpackLayers(contents.layers), contents.epsilons);
-  const { dataset: name, names, colours, training } = contents;
-  const home = { name, picks: unpackPicks(contents.picks), names, colours, training };
+  const { dataset: name, names, colours, training, ordered } = contents;
+  const home = { name, picks: unpackPicks(contents.picks), names, colours, training, ordered };
   return makeState(
     {
       model, // the weights: another object whenever they change

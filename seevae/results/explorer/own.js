@@ -95,7 +95,7 @@ function ownPanel(state) {
 }
 
 /** Make images that were read the data of the page, and let the network learn them from new weights. */
-function showOwn(state, { name, images, heldOut, labels, names }) {
+function showOwn(state, { name, images, heldOut, labels: all, names }) {
   const { hiddenDim, latentDim, epsilons } = state.model;
   const layers = newLayers(hiddenDim, latentDim, true);
   const { colours } = state.home;
@@ -103,11 +103,14 @@ function showOwn(state, { name, images, heldOut, labels, names }) {
     thing = "image";
     rewordPage();
   }
-  const picks = picksOf(heldOut, labels, names);
-  state.data = { name, picks, names, colours: names.map((_, i) => colours[i % colours.length]) };
+  // Mixed: the first ones, by which the training is judged, may all be of one class.
+  const { images: shown, labels } = partOf({ images: heldOut, labels: all }, mixed(all.length).subarray(0, MOST_SHOWN));
+  const picks = picksOf(shown, labels);
+  const classes = names.length ? names : ["image"];
+  state.data = { name, picks, names: classes, colours: classes.map((_, i) => colours[i % colours.length]) };
   showModel(state, new Model(layers, epsilons), state.codes && { z: new Float32Array(0), labels: new Uint8Array(0) });
   state.paper.lay(picks[0]);
-  state.training.begin(layers, { at: "here", from: `new weights, on ${name}` }, true, { images: Promise.resolve({ images, heldOut, labels }) });
+  state.training.begin(layers, { at: "here", from: `new weights, on ${name}` }, true, { images: Promise.resolve({ images, heldOut: shown, labels }) });
 }
 
 /** What the page is to be filled with, so that it shows the model as it is now. */

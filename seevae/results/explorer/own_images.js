@@ -7,6 +7,7 @@
 const SIDE = 28;
 const WHITE = 255;
 const MOST_CLASSES = 62;
+const MOST_SHOWN = 1000; // held-out images, as in the page that vae_mnist.py writes
 const LARGEST_PICTURE = 2 ** 26; // pixels
 const MOST_BYTES = 2 ** 30; // of a file, unpacked
 const PICTURES = /\.(png|jpe?g|bmp|gif|webp|avif|tiff?|p[gp]m)$/i;
@@ -68,13 +69,13 @@ function serveImages(post, breath) {
 }
 
 /** What files hold, as readOwnImages tells it. Throws an Error with a sentence. */
-async function imagesOf(/** @type {OwnFile[]} */ files, told) {
+async function imagesOf(/** @type {OwnFile[]} */ files, told, name = nameOf(files)) {
   let inside = withoutRoot(files.filter(({ path }) => !/(^|\/)(\.|__MACOSX)/.test(path)));
-  if (inside.length === 1 && /\.zip$/i.test(inside[0].path)) return imagesOf(await unzipped(inside[0]), told);
+  if (inside.length === 1 && /\.zip$/i.test(inside[0].path)) return imagesOf(await unzipped(inside[0]), told, name);
   const data = inside.filter(({ path }) => DATA.test(path) && !path.slice(0, -1).includes("/"));
-  if (data.length) return fromArrays(await arraysOf(data), nameOf(files), told);
+  if (data.length) return fromArrays(await arraysOf(data), name, told);
   if (inside.length === 1 && PICTURES.test(inside[0].path)) return digitOf(inside[0]);
-  return fromPictures(inside, nameOf(files), told);
+  return fromPictures(inside, name, told);
 }
 
 /** Files without the folders that hold all of them. */
@@ -84,9 +85,10 @@ function withoutRoot(files) {
   return withoutRoot(files.map(({ path, blob }) => ({ path: path.slice(path.indexOf("/") + 1), blob })));
 }
 
-/** What to call the images: their folder, or their file. */
+/** What to call the images: their folder, or their file; several files without a folder have no name. */
 function nameOf(files) {
-  return files.length ? files[0].path.split("/")[0].slice(0, 60) : "nothing";
+  const roots = new Set(files.map(({ path }) => path.split("/")[0]));
+  return roots.size === 1 ? [...roots][0].slice(0, 60) : `your ${counted(files.length, "file")}`;
 }
 
 const bytesOf = async (/** @type {OwnFile} */ file) => new Uint8Array(await (await file.blob()).arrayBuffer());
@@ -356,7 +358,7 @@ function strokeWidth(ink, width, height) {
 
 /** The arrays of data files, { name: OwnArray }. */
 async function arraysOf(/** @type {OwnFile[]} */ files) {
-  const arrays = {};
+  const arrays = /** @type {{ [name: string]: OwnArray }} */ ({});
   for (const file of files) {
     const name = file.path.replace(/\.gz$/i, "");
     let bytes = await bytesOf(file);
@@ -576,6 +578,7 @@ function dataset(name, pairs, said) {
   if (numbered.length === 1) numbered.splice(0, 1, ...holdOut(numbered[0], name, said));
   const [train, test] = numbered;
   const sizes = [train, test].map(({ labels }) => labels.length);
+  if (sizes[1] > MOST_SHOWN) said.push(`of the held-out images ${MOST_SHOWN.toLocaleString("en")} are shown, drawn by lot`);
   const classes = values.length ? `, ${counted(values.length, "class", "classes")}` : "";
   const account = [`“${name}”: ${counted(sizes[0], "image")} to learn from, ${sizes[1].toLocaleString("en")} held out${classes}.`];
   if (said.length) account.push(`On the way: ${said.join("; ")}.`);
@@ -584,10 +587,17 @@ function dataset(name, pairs, said) {
 }
 
 /** Holds out a sixth of the images, 10,000 at most, drawn by a fixed seed. */
-function holdOut({ images, labels }, name, said) {
-  const count = labels.length;
+function holdOut(all, name, said) {
+  const count = all.labels.length;
   if (count < 2) throw new Error(`“${name}” holds one image, and there is nothing to learn from one: give more.`);
   const heldOut = Math.min(10_000, Math.max(1, Math.floor(count / 6)));
+  const order = mixed(count);
+  said.push(`no held-out part: ${heldOut.toLocaleString("en")} of ${count.toLocaleString("en")} held out`);
+  return [partOf(all, order.subarray(heldOut).sort()), partOf(all, order.subarray(0, heldOut).sort())];
+}
+
+/** The numbers from 0 to count - 1 in an order that is drawn by a fixed seed. */
+function mixed(count) {
   const order = Uint32Array.from({ length: count }, (_, i) => i);
   let state = 1;
   for (let i = count - 1; i > 0; i--) {
@@ -595,16 +605,17 @@ function holdOut({ images, labels }, name, said) {
     const j = Math.floor((state / 2 ** 32) * (i + 1));
     [order[i], order[j]] = [order[j], order[i]];
   }
-  const some = (places) => {
-    const part = { images: new Uint8Array(places.length * PIXELS), labels: new Uint8Array(places.length) };
-    places.forEach((from, to) => {
-      part.images.set(images.subarray(from * PIXELS, (from + 1) * PIXELS), to * PIXELS);
-      part.labels[to] = labels[from];
-    });
-    return part;
-  };
-  said.push(`no held-out part: ${heldOut.toLocaleString("en")} of ${count.toLocaleString("en")} held out`);
-  return [some(order.subarray(heldOut).sort()), some(order.subarray(0, heldOut).sort())];
+  return order;
+}
+
+/** The images at some places, with their labels. */
+function partOf({ images, labels }, places) {
+  const part = { images: new Uint8Array(places.length * PIXELS), labels: new Uint8Array(places.length) };
+  places.forEach((from, to) => {
+    part.images.set(images.subarray(from * PIXELS, (from + 1) * PIXELS), to * PIXELS);
+    part.labels[to] = labels[from];
+  });
+  return part;
 }
 
 /** Up to 24 held-out images of each class, to pick from: [{ label, image }]. */

@@ -35,7 +35,7 @@ ${scripts.join("\n")}
  */
 async function contentsWith({ layers, codes, picks, training, ...others }) {
   const contents = { ...JSON.parse(document.getElementById("contents").textContent), ...others };
-  if (layers) Object.assign(contents, { layers: packLayers(layers), replay: null });
+  if (layers) Object.assign(contents, { layers: packLayers(layers), replay: null, ordered: false });
   if (codes) {
     const reach = codes.z.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     Object.assign(contents, { codes: packCodes(codes), halfWidth: Math.max(6, Math.ceil(reach + 1)), heldOut: codes.labels.length });

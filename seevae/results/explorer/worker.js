@@ -3,7 +3,8 @@
 // Long work in workers, so that the page keeps answering; on the page's own thread, in slices, where workers are refused.
 // The training is such work.
 
-const UPDATE = 200; // milliseconds between two looks at the model that trains
+const UPDATE = [250, 1000]; // milliseconds between two looks at the model that trains, at least and at most;
+const SHARE = 8; // in between, so many times as long as a look takes
 const JUDGED = 500; // held-out images, for the loss that is shown while it trains
 const PATIENCE = 10_000; // milliseconds in which a worker must have begun
 
@@ -136,6 +137,7 @@ class TrainingServer {
     this.post = post;
     this.running = false;
     this.turn = 0;
+    this.due = 0; // when the next report is to come
     this.trained = null;
     this.takeImages(images, heldOut);
   }
@@ -167,7 +169,7 @@ class TrainingServer {
   /** One step, and a report if it is time. */
   train() {
     this.learn(this.batch());
-    if (!this.running || performance.now() - this.reported > UPDATE) this.report();
+    if (!this.running || performance.now() > this.due) this.report();
   }
 
   learn(batch) {
@@ -202,12 +204,14 @@ class TrainingServer {
   report() {
     const { learner, turn, running, trained } = this;
     const { steps, arithmetic } = learner;
+    const begun = performance.now();
     const { mean, logVar, ...held } = learner.evaluate(this.shown, Math.min(JUDGED, this.shown.length / PIXELS));
     const kernel = !(arithmetic instanceof PlainArithmetic);
     const layers = copyOfLayers(learner.layers);
     const parts = LAYERS.flatMap((name) => PARTS.map((part) => layers[name][part].buffer));
     this.post({ turn, steps, running, trained, held, layers, kernel, mean, logVar }, parts);
-    this.reported = performance.now();
+    const now = performance.now();
+    this.due = now + Math.min(UPDATE[1], Math.max(UPDATE[0], SHARE * (now - begun)));
   }
 }
 
