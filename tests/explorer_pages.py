@@ -132,6 +132,14 @@ def settle(page):
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
+def hear(page):
+    """Keep in `heard` what a screen reader is told from now on: a later sentence takes the place of an earlier one."""
+    page.evaluate("""() => {
+      window.heard = [];
+      new MutationObserver(() => heard.push(byId("spoken").textContent)).observe(byId("spoken"), { childList: true });
+    }""")
+
+
 def number(page, selector):
     return float(page.locator(selector).text_content().replace("\N{MINUS SIGN}", "-"))
 

@@ -10,6 +10,7 @@ from explorer_pages import (
     SEVEN,
     drag,
     drawn,
+    hear,
     middle_of,
     number,
     paint,
@@ -191,12 +192,13 @@ def test_dragging_z_decodes_the_place(page, trained):
     page.mouse.click(x, y)
     settle(page)
     np.testing.assert_allclose(page.evaluate("explorer.z"), [0, 0], atol=0.03)
+    hear(page)
     drag(page, (x, y), (80, -50))
     z = page.evaluate("explorer.z")
     assert z[0] > 0.3, "z1 grows to the right"
     assert z[1] > 0.2, "z2 grows upwards"
     np.testing.assert_allclose(drawn(page, "#out"), decode(trained, [z])[0], atol=0.02)
-    until(page, "byId('spoken').textContent.includes('among codes of')")
+    until(page, "heard.some((words) => words.includes('among codes of'))")
     page.locator("#draw-again").click()
     settle(page)
     assert page.evaluate("explorer.hand") is None, "the next draw is one of q again"

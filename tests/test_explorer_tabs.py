@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import ROOT, decode
-from explorer_pages import COLOURS, drawn, middle_of, pixels, settle, show, until
+from explorer_pages import COLOURS, drawn, hear, middle_of, pixels, settle, show, until
 from explorer_pages import open_page as open_page
 from explorer_pages import page as page
 from explorer_pages import page_html as page_html
@@ -209,9 +209,10 @@ def test_the_address_is_written_while_z_moves_by_itself(visit, page_html):
 def test_a_link_can_be_copied_and_where_that_is_refused_it_stands_there(visit, page_html):
     page = visit(page_html, before="navigator.clipboard.writeText = async (text) => { window.copied = text; };")
     show(page, "replay")
+    hear(page)
     page.locator("#copy-link").click()
     until(page, "window.copied?.includes('tab=replay')")
-    until(page, "byId('spoken').textContent === 'The link is copied.'")
+    until(page, "heard.includes('The link is copied.')")
     page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('no'); }; }")
     page.locator("#copy-link").click()
     until(page, "!byId('link').hidden")

@@ -106,7 +106,7 @@ function addressPanel(state) {
     try {
       await navigator.clipboard.writeText(link.value);
       byId("copy-link").firstChild.nodeValue = "Copied";
-      speak(() => "The link is copied.");
+      announce("The link is copied.");
       setTimeout(() => (byId("copy-link").firstChild.nodeValue = "Copy a link"), 1500);
     } catch { // not allowed here: it stands in a field, to be copied by hand
       link.hidden = false;

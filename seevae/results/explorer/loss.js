@@ -41,7 +41,7 @@ function lossPanel(state) {
       byId("loss-one").textContent = `, with this z alone ${formatted(one, 1)}`;
       byId("loss-scale").textContent = `0 to ${formatted(whole, 0)}`;
       byId("loss-note").textContent = noteOn(state);
-      if (topics.has("loss") || topics.has("truth")) speak(() => `Loss ${formatted(-loss.elbo, 1)} nats: reconstruction ${formatted(loss.reconstruction, 1)}, KL ${formatted(loss.kl, 1)}.` +
+      if (topics.has("loss") || topics.has("truth")) speak("loss", () => `Loss ${formatted(-loss.elbo, 1)} nats: reconstruction ${formatted(loss.reconstruction, 1)}, KL ${formatted(loss.kl, 1)}.` +
         (truth ? ` log p(x) ${formatted(truth.logEvidence, 1)}.` : ""));
     },
   });
@@ -57,10 +57,20 @@ function noteOn({ posterior, image, refined, truth, training, lacking }) {
   return truth.coarseness > 0.1 ? "accurate to some tenths of a nat: a narrow posterior" : "";
 }
 
+const toSpeak = new Map();
 let speaking = 0;
 
-/** Say something to a screen reader, when what changes has come to rest; words() gives it. */
-function speak(words) {
+/** Tell a screen reader, when what changes has come to rest, the latest of each topic; words() gives it. */
+function speak(topic, words) {
+  toSpeak.set(topic, words);
   clearTimeout(speaking);
-  speaking = setTimeout(() => (byId("spoken").textContent = words()), 900);
+  speaking = setTimeout(() => {
+    announce([...toSpeak.values()].map((latest) => latest()).join(" "));
+    toSpeak.clear();
+  }, 900);
+}
+
+/** Tell a screen reader at once what an action came to. */
+function announce(sentence) {
+  byId("spoken").textContent = sentence;
 }

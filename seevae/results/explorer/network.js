@@ -110,7 +110,7 @@ class Half {
     drawDigit(box.firstChild, weights.map((weight) => 0.5 + weight / most / 2));
     const text = `unit ${unit + 1}: ${sees ? "what it looks for" : "what it paints"}; now ${formatted(values[unit])}`;
     box.lastChild.textContent = text;
-    if (document.activeElement === this.canvas) speak(() => text);
+    if (document.activeElement === this.canvas) speak("network", () => text);
     [box.hidden, box.dataset.half] = [false, this.which];
     const [own, stage] = [this.canvas, byId("stage")].map((place) => place.getBoundingClientRect());
     box.style.left = `${Math.max(0, Math.min(stage.width - 114, own.left - stage.left + own.width / 2 - 56))}px`;

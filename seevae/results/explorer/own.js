@@ -10,7 +10,7 @@ function ownPanel(state) {
   let turn = 0; // the number of the last reading: what older ones find is not taken
   const say = (sentence) => {
     byId("own-said").textContent = sentence;
-    speak(() => sentence);
+    announce(sentence);
   };
   const reading = (share) => {
     byId("own-progress").hidden = share === null;

@@ -25,7 +25,7 @@ class Plane {
     const { state } = this;
     state.wander = false;
     state.hand = z;
-    speak(() => `z ${formattedCode(z)}${this.nameAt(z)}`);
+    speak("z", () => `z ${formattedCode(z)}${this.nameAt(z)}.`);
   }
 
   /** What lies at a place, in words: the class of most of the nearest dots. */

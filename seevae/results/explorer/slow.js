@@ -67,7 +67,7 @@ function slowPanel(state) {
       if (!slow?.step) return void delete byId("stage").dataset.step;
       byId("stage").dataset.step = slow.step;
       list.replaceChildren(...SLOW_STEPS.map((name, i) => element("li", { className: i + 1 === slow.step ? "on" : "" }, element("b", {}, `${i + 1} ${name} `), slow.texts[i] ?? "")));
-      speak(() => `${SLOW_STEPS[slow.step - 1]}. ${slow.texts.at(-1)}`);
+      speak("slow", () => `${SLOW_STEPS[slow.step - 1]}. ${slow.texts.at(-1)}`);
     },
   });
 }
