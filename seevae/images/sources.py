@@ -38,7 +38,7 @@ BYTES = np.dtype("uint8")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Item:
     """One thing that was found: a file, or an array in a file of several; what it is, and what becomes of it.
 
