@@ -249,7 +249,8 @@ def finish_pages(pages, source, said):
     light = (rims(images) > WHITE // 2).mean(axis=1) > 0.5
     if light.any():
         images[light] = WHITE - images[light]
-        said["dark on light inverted"] = None
+        which = "" if light.all() else f"{light.sum():,} of {len(light):,} pictures, "
+        said[f"{which}dark on light inverted"] = None
     return images
 
 
