@@ -825,7 +825,7 @@ def test_a_folder_of_pictures_becomes_what_data_makes_of_it(small, tmp_path, for
     told = " ".join(found["account"])
     for words in ("12 images to learn from, 2 held out, 2 classes", "2 files left out that are no picture"):
         assert words in told
-    for words in ("colour made grey", "transparent places made ", "dark on light inverted", "made 28 x 28"):
+    for words in ("colour made grey", "transparent places made white", "dark on light inverted", "made 28 x 28"):
         assert words in told
     assert (np.concatenate([known.y_train, known.y_test]) == 1).sum() == 7
 

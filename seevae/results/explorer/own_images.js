@@ -6,6 +6,7 @@
 
 const SIDE = 28;
 const WHITE = 255;
+const FAINT = 32; // of 255: on white paper of so little contrast, nothing is to be seen
 const MOST_CLASSES = 62;
 const LARGEST_PICTURE = 2 ** 26; // pixels
 const MOST_BYTES = 2 ** 30; // of a file, unpacked
@@ -148,7 +149,7 @@ async function readPicture(/** @type {OwnFile} */ file) {
   return { image, said };
 }
 
-/** A picture file as { values: a byte for each pixel, width, height, said }, on white paper, or on black under light ink; or null. */
+/** A picture file as { values: a byte for each pixel, width, height, said }, on white paper, or on black where nothing is to be seen on white; or null. */
 async function greyPicture(/** @type {OwnFile} */ file) {
   if (typeof createImageBitmap === "undefined" || typeof OffscreenCanvas === "undefined") {
     throw new Error("This browser reads no pictures here: use a newer one, or give an .npz file.");
@@ -162,7 +163,7 @@ async function greyPicture(/** @type {OwnFile} */ file) {
   const context = /** @type {any} */ (new OffscreenCanvas(width, strip).getContext("2d", { willReadFrequently: true }));
   if (!context) throw new Error("The browser gives no canvas to read pictures with: give an .npz file.");
   const [values, alphas] = [new Uint8Array(width * height), new Uint8Array(width * height)];
-  let [coloured, clear, ink, seen] = [false, false, 0, 0];
+  let [coloured, clear] = [false, false];
   for (let top = 0; top < height; top += strip) {
     const rows = Math.min(strip, height - top);
     context.clearRect(0, 0, width, strip);
@@ -173,15 +174,14 @@ async function greyPicture(/** @type {OwnFile} */ file) {
       if (alpha !== WHITE) clear = true;
       if (alpha && (red !== green || green !== blue)) coloured = true;
       [values[i], alphas[i]] = [brightness(red, green, blue), alpha];
-      ink += values[i] * alpha;
-      seen += alpha;
     }
   }
   picture.close();
-  const paper = 2 * ink > WHITE * seen ? 0 : WHITE;
-  if (clear) values.forEach((value, i) => (values[i] = Math.round((value * alphas[i] + paper * (WHITE - alphas[i])) / WHITE)));
-  const told = clear ? [`transparent places made ${paper ? "white" : "black"}`] : [];
-  return { values, width, height, said: coloured ? [...told, "colour made grey"] : told };
+  const on = (paper) => values.map((value, i) => Math.round((value * alphas[i] + paper * (WHITE - alphas[i])) / WHITE));
+  const seen = (image) => image.reduce((most, value) => Math.max(most, value), 0) - image.reduce((least, value) => Math.min(least, value), WHITE) >= FAINT;
+  const black = clear && !seen(on(WHITE)) && seen(on(0));
+  const told = clear ? [`transparent places made ${black ? "black" : "white"}`] : [];
+  return { values: clear ? on(black ? 0 : WHITE) : values, width, height, said: coloured ? [...told, "colour made grey"] : told };
 }
 
 /** ITU-R 601, as Pillow rounds it. */
