@@ -337,7 +337,9 @@ def convert_labels(parts, lengths, source):
     if all(y is None for y in parts):
         return [np.zeros(length, "int64") for length in lengths], ()
     if any(y is None for y in parts):
-        raise UserError(f"{source} has labels of one part alone, training or test: give those of the other, or none.")
+        raise NoClassesError(
+            f"{source} has labels of one part alone, training or test: give those of the other, or none."
+        )
     flat = [flat_labels(y, source) for y in parts]
     if [*map(len, flat)] != lengths:
         pairs = zip(flat, lengths, strict=True)
