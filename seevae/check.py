@@ -173,6 +173,8 @@ def check_trained(file, x):
         return seevae.examine(file["encoder"], file["decoder"], x, folder=None).wrong
     except UserError as error:  # it could not be used at all
         return [str(error)]
+    except Exception as error:  # the names are there, and are no networks
+        return [f"it ends in {type(error).__name__}: {first_line(error)}"]
 
 
 def judge(file, x):
@@ -200,10 +202,13 @@ def judge(file, x):
 
 
 def run_file(path):
-    """The names in a file after it was run. Raises UserError where that fails."""
+    """The names in a file after it was run. Raises UserError where that fails, or it is a notebook."""
     if not Path(path).is_file():
         raise UserError(f"There is no file {path}: give the Python file that holds your VAE.")
+    if Path(path).suffix == ".ipynb":
+        raise UserError(f"{path} is a notebook: write it as a file first, `jupyter nbconvert --to script {path}`.")
     sys.path.insert(0, str(Path(path).resolve().parent))
+    sys.argv = [str(path)]  # as it would find it: many a file reads its own options
     try:
         file = runpy.run_path(str(path), run_name="__main__")
     except (Exception, SystemExit) as error:
@@ -248,6 +253,9 @@ def main(argv):
     except UserError as error:
         print(f"Cannot judge it. {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"Stopped: {argv[0]} is not judged.", file=sys.stderr)
+        return 130
     for what, sentence in found:
         print(f"{'FAIL' if sentence else 'pass'}  {what}{': ' + sentence if sentence else ''}")
     failed = sum(sentence is not None for _, sentence in found)

@@ -10,7 +10,7 @@ from conftest import ROOT
 from keras import ops
 
 import vae_mnist
-from seevae import check
+from seevae import UserError, check
 
 RIGHT = {"reconstruction_loss": vae_mnist.reconstruction_loss, "sample_latent": vae_mnist.sample_latent}
 
@@ -201,12 +201,26 @@ def test_a_kl_averaged_over_latents_fails(run_python, tmp_path):
         ("", "other.py", "There is no file other.py"),
         ("encoder = 1", "my_vae.py", "my_vae.py has no decoder: give your two networks these names."),
         ("x = 1\n1 / 0\n", "my_vae.py", "my_vae.py, line 2 ends in ZeroDivisionError: division by zero"),
+        ("import argparse; argparse.ArgumentParser().parse_args()", "my_vae.py", "my_vae.py has no encoder"),
     ],
 )
 def test_what_cannot_be_judged_is_told_in_a_sentence(run_python, tmp_path, text, name, said):
     done = judged(run_python, tmp_path, text, name)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_notebook_is_told_from_a_file(tmp_path):
+    (tmp_path / "mine.ipynb").write_text("{}")
+    with pytest.raises(UserError, match=r"is a notebook: .*nbconvert"):
+        check.run_file(tmp_path / "mine.ipynb")
+
+
+def test_who_stops_it_is_told_so(run_python, tmp_path):
+    done = judged(run_python, tmp_path, "raise KeyboardInterrupt")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "Stopped: my_vae.py is not judged." in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -231,3 +245,5 @@ def test_a_function_that_fails_is_wrong_and_the_others_are_still_judged(sample):
 def test_a_network_that_cannot_be_examined_is_wrong(sample):
     (sentence,) = check.check_trained({"encoder": lambda x: x, "decoder": lambda z: z[:, :5]}, sample.x_test[:40])
     assert "Traceback" not in sentence
+    file = {"encoder": 3, "decoder": "x", "sample_latent": 4, "vae": 5}
+    assert all(sentence for _, sentence in check.judge(file, sample.x_test[:40]))
