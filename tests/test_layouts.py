@@ -494,7 +494,12 @@ REFUSED = {
     "masks or more pictures": (
         lambda a, p: write_paths([f"{k}/{k}{n}.png" for k in ("images", "masks") for n in range(9)])(a, p),
         "",
-        "two readings: masks may hold masks of the others, or more pictures",
+        "two readings: masks may hold masks, or the like, of the others, or pictures of their own",
+    ),
+    "masks or a class": (
+        lambda a, p: write_paths([f"{k}/{n}.png" for k in ("hats", "masks") for n in range(9)])(a, p),
+        "",
+        "two readings: masks may hold masks",
     ),
     "images in two files of other kinds": (
         lambda a, p: [np.savez(p / "a.npz", x=a["x_train"], y=a["y_train"]), np.save(p / "cats.npy", a["x_test"])],
@@ -593,6 +598,13 @@ def sorted_as_text(names, rows):
     return [names[k] for k in order], [[row[k] for k in order] for row in rows]
 
 
+def across_first(rows):
+    """Names of columns and rows in which the pixels of an image come column by column, x0y0, x0y1, ..."""
+    order = [28 * y + x + 1 for x in range(28) for y in range(28)]
+    names = ["label", *(f"x{x}y{y}" for x in range(28) for y in range(28))]
+    return names, [[row[0], *(row[k] for k in order)] for row in rows]
+
+
 def the_same_labels_in_both_parts(a, place):
     for part in ("train", "test"):
         (place / part).mkdir()
@@ -621,13 +633,25 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         write_beside({"list.csv": "file,split,label,age\n{}.png,{part},{},7\n"}),
         "0 1 2",
         6,
-        "classes by the column label of list.csv, of which age left over",
+        "labels by the column label of list.csv, of which age left over",
+    ),
+    "names from another computer": (
+        write_beside({"list.csv": "file,label\nC:\\\\mine\\\\{}.JPG,{}\n"}),
+        "0 1 2",
+        5,
+        "labels by the column label of list.csv",
+    ),
+    "two classes a picture": (
+        write_beside({"list.csv": "file,label\n0.png,5\n{}.png,{}\n"}),
+        "",
+        5,
+        "a table that gives more than one class to a picture, 1 times: list.csv",
     ),
     "the only column of text": (
         write_beside({"boxes.txt": "{}.png\tkind {}\t0\t0\t62\t62\n"}),
         "kind 0 kind 1 kind 2",
         5,
-        "classes by boxes.txt",
+        "labels by boxes.txt",
     ),
     "parts of other classes": (
         write_paths([f"{p}/{c}/{n}.png" for p, c in (("train", "a"), ("train", "b"), ("test", "c")) for n in "123"]),
@@ -645,7 +669,7 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         write_beside({f"{p}/metadata.csv": "file_name,label\n{}.png,{}\n" for p in ("train", "test")}, HALF),
         "0 1 2",
         6,
-        "classes by the column label of metadata.csv",
+        "labels by the column label of metadata.csv",
     ),
     "answers of no meaning": (
         write_beside({"submission.csv": "id,label\n{},0\n"}),
@@ -690,6 +714,18 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         "",
     ),
     "columns sorted as text": (write_csv(sorted_as_text), " ".join(DIGITS), 6, ""),
+    "columns across before down": (
+        write_csv(lambda _, rows: across_first(rows)),
+        " ".join(DIGITS),
+        6,
+        "",
+    ),
+    "labels of one part": (
+        write_beside({"val.csv": "file,label\n{}.png,{}\n"}, [f"{n}.png" for n in range(9)]),
+        "0 1 2",
+        1,
+        "labels by the column label of val.csv",
+    ),
     "a comment first": (
         lambda a, place: (
             np.savetxt(place / "a.csv", a["x_train"].reshape(-1, 784), "%d", ",", header="mine, my own")

@@ -2,6 +2,7 @@
 
 Offers data (load_data, Dataset, Images) and converting (images small and grey, labels as classes). One pipeline takes a
 path there: layouts walks it, sources makes Items of what is found, places gives each its part and class by the words of
-names, taking reads them, and account adds up what became of each. reading opens files from anywhere, within bounds;
-foreign.toml tells how to convert what is not read. May use: nothing but seevae.basics.
+names, taking takes them, and account adds up what became of each. reading opens files from anywhere, within bounds;
+tables reads text, shapes says what the axes of an array are, and foreign.toml how to convert what is not read. May use:
+nothing but seevae.basics.
 """

@@ -22,6 +22,7 @@ SIDE = 28
 MOST_CLASSES = 62
 LARGEST_PICTURE = 2**26  # bytes, unpacked
 WHITE = 255
+FAINT = 32  # of 255: on white paper of so little contrast, nothing is to be seen
 DARK = 64  # of 255: where the largest value is less, it may be white
 STRONG = "PNG JPEG GIF TIFF BMP WEBP AVIF BLP DDS ICNS ICO JPEG2000 MSP PCX PPM PSD QOI SGI SUN".split()  # noqa: SIM905
 FORMATS = (*STRONG, "DIB", "IM", "SPIDER", "TGA", "XBM")  # of Pillow's formats, those that run nothing
@@ -208,9 +209,10 @@ def as_grey(picture):
         alpha = picture.getchannel("A")
         if alpha.getextrema()[0] < WHITE:
             grey = picture.convert("L")
-            ink = np.average(np.asarray(grey), weights=1e-9 + np.asarray(alpha))
-            paper, word = (0, "black") if ink > WHITE / 2 else (WHITE, "white")
-            return Image.composite(grey, Image.new("L", grey.size, paper), alpha), [f"transparent places made {word}"]
+            on_white, on_black = (Image.composite(grey, Image.new("L", grey.size, k), alpha) for k in (WHITE, 0))
+            if np.ptp(on_white.getextrema()) < FAINT <= np.ptp(on_black.getextrema()):
+                return on_black, ["transparent places made black"]
+            return on_white, ["transparent places made white"]
     if picture.mode == "LAB":
         return picture.getchannel("L"), ["colour made grey"]
     if picture.mode == "HSV":
@@ -249,7 +251,8 @@ def finish_pages(pages, source, said):
     light = (rims(images) > WHITE // 2).mean(axis=1) > 0.5
     if light.any():
         images[light] = WHITE - images[light]
-        said["dark on light inverted"] = None
+        which = "" if light.all() else f"{light.sum():,} of {len(light):,} pictures, "
+        said[f"{which}dark on light inverted"] = None
     return images
 
 
@@ -334,7 +337,9 @@ def convert_labels(parts, lengths, source):
     if all(y is None for y in parts):
         return [np.zeros(length, "int64") for length in lengths], ()
     if any(y is None for y in parts):
-        raise UserError(f"{source} has labels of one part alone, training or test: give those of the other, or none.")
+        raise NoClassesError(
+            f"{source} has labels of one part alone, training or test: give those of the other, or none."
+        )
     flat = [flat_labels(y, source) for y in parts]
     if [*map(len, flat)] != lengths:
         pairs = zip(flat, lengths, strict=True)

@@ -105,9 +105,9 @@ def masks_among(roles, inside, holds):
     if not named and not (len(roles) == 2 and len([*filter(MASKED.search, second)]) == 1):
         return set()
     masks, shown = ({stem(item) for name in names for item in inside[name]} for names in (second, {*roles} - second))
-    if 2 * len(masks & shown) < len(masks) and inside[min(second)][0].kind == "picture":
-        told = f"{some(sorted(second))} may hold masks of the others, or more pictures"
-        raise UserError(f"{holds} {some(roles)}, which has two readings: {told}; move what is not wanted away.")
+    if inside[min(second)][0].kind == "picture" and (not named or 2 * len(masks & shown) < len(masks)):
+        told = f"{some(sorted(second))} may hold masks, or the like, of the others, or pictures of their own"
+        raise UserError(f"{holds} {some(roles)}, which has two readings: {told}; move it away, or call it otherwise.")
     return second
 
 

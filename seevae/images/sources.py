@@ -38,7 +38,7 @@ BYTES = np.dtype("uint8")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Item:
     """One thing that was found: a file, or an array in a file of several; what it is, and what becomes of it.
 
@@ -230,8 +230,14 @@ def arrays_in(path, kind):
 
 
 def npz_arrays(path):
-    for name, (shape, dtype) in reading.list_arrays(path).items():
-        yield name, shape, dtype, lambda name=name: reading.read_arrays(path, {name: None}, math.inf)[name]
+    with reading.opened_npz(path) as (archive, members):
+        for name in sorted(members):
+            with archive.open(f"{name}.npy") as member:
+                yield name, *reading.header(member), partial(read_array, path, name)
+
+
+def read_array(path, name):
+    return reading.read_arrays(path, {name: None}, math.inf)[name]
 
 
 def npy_array(path):
