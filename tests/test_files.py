@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from processes import ROOT
 
 from seevae.run import files
 from seevae.run.files import AllOrNothing, write_whole
@@ -101,7 +101,7 @@ print(json.dumps(seen))
 def test_a_kill_before_any_step_leaves_old_or_new_after_the_next_start(function, expected, place, run_python):
     """Before the journal is there, it undoes; later, it finishes."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    done = run_python("-c", KILLED, place, function, PYTHONPATH=path)
+    done = run_python("-c", KILLED, place, function, own_process=True, PYTHONPATH=path)
     assert json.loads(done.stdout.splitlines()[-1]) == expected
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,6 +107,18 @@ def test_what_a_kill_cut_in_two_is_finished_before_the_place_is_chosen(loaded, t
         assert not (tmp_path / ".vae_mnist").exists()
 
 
+def test_a_run_writes_nothing_into_the_folder_of_its_images(tmp_path, monkeypatch):
+    (tmp_path / "mnist").mkdir()
+    for place in (tmp_path, tmp_path / "figures", tmp_path / "mnist" / ".." / "new"):
+        with pytest.raises(UserError, match=r"and so into --data .*: choose an --output beside the images"):
+            folder.check_apart(place, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for place, images in (("mnist", "mnist"), ("figures", "mnist/../mnist"), ("figures", "figures.npz"), ("a", "b")):
+        folder.check_apart(Path(place), images)
+    with pytest.raises(UserError, match=r"would go into figures/x, and so into --data \.,"):
+        folder.check_apart(Path("figures/x"), ".")
+
+
 def test_another_run_is_replaced_by_training_but_not_by_loading(tmp_path):
     assert folder.choose(str(tmp_path), MINE) == tmp_path, "empty"
     assert folder.choose(str(tmp_path), MINE, loaded=True) == tmp_path
@@ -137,6 +150,33 @@ def test_loading_a_model_finishes_what_a_kill_cut_off(trained, tmp_path):
     (tmp_path / ".vae_mnist" / "journal.json").write_text(json.dumps({"files": ["vae.keras"], "gone": []}))
     assert vae_mnist.load_vae(tmp_path / "vae.keras").count_params() == trained[0].count_params()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["vae.keras"]
+
+
+def test_the_record_beside_a_model_is_of_the_same_run(tmp_path):
+    """Also where a kill came before the files had moved."""
+    put_run(tmp_path, seed=1)
+    put_run(tmp_path / ".vae_mnist", seed=2)
+    (tmp_path / ".vae_mnist" / "journal.json").write_text(json.dumps({"files": ["metrics.json"], "gone": []}))
+    assert folder.record_beside(tmp_path / "vae.keras")["seed"] == 2
+    for text in ("[]", "no JSON"):
+        (tmp_path / "metrics.json").write_text(text)
+        assert folder.record_beside(tmp_path / "vae.keras") == {}
+
+
+def test_a_run_stopped_in_its_first_epoch_replaces_nothing(small_npz, tmp_path, capsys, monkeypatch):
+    begin = resume.Progress.on_train_begin
+
+    def ask(progress, logs=None):
+        begin(progress, logs)
+        progress.signals.asked = signal.SIGINT
+
+    monkeypatch.setattr(resume.Progress, "on_train_begin", ask)
+    put_run(tmp_path, full_mnist=False)
+    line = f"--data {small_npz} --epochs 2 --batch-size 50 --hidden-dim 4 --output {tmp_path}"
+    assert vae_mnist.main(line.split()) == 128 + signal.SIGINT
+    assert capsys.readouterr().err.endswith(f"vae_mnist: stopped early; {tmp_path} is as it was.\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "manifold.png"}
+    assert (tmp_path / "manifold.png").read_text() == "a picture"
 
 
 def test_leftovers_of_killed_runs_are_cleared_and_nothing_else(earlier):
@@ -242,12 +282,12 @@ REPLAY = SimpleNamespace(save=lambda path: path.write_bytes(b"moments"))
 
 def test_a_run_takes_the_state_of_its_training_away_unless_it_was_stopped(trained, tmp_path):
     vae, history = trained
-    for stopped, epochs in (("stopped after epoch 1 of 2", 1), ("stopped after epoch 0 of 2", 0), (None, 2)):
+    for stopped in ("stopped after epoch 1 of 2", None):
         (tmp_path / "unfinished.npz").write_text("a training")
-        record = {"model": None, "stopped": stopped, "epochs": epochs, "history": history}
+        record = {"model": None, "stopped": stopped, "history": history}
         files = folder.save(tmp_path, {}, "<html>", vae, REPLAY, record)
         assert [path.name for path in files] == ["explorer.html", "metrics.json", "replay.npz", "vae.keras"]
-        assert (tmp_path / "unfinished.npz").exists() == (epochs == 1), "that of another training is not kept"
+        assert (tmp_path / "unfinished.npz").exists() == bool(stopped)
         assert (tmp_path / "explorer.html").read_text() == "<html>"
         assert (tmp_path / "replay.npz").read_bytes() == b"moments"
         assert vae_mnist.load_vae(tmp_path / "vae.keras").count_params() == vae.count_params()

