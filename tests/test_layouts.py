@@ -19,6 +19,7 @@ from written import (
     strokes,
     write_idx,
     write_npz,
+    write_paths,
     write_pictures,
     write_single_arrays,
     write_tables,
@@ -134,7 +135,7 @@ PARTS_ALONE = {
     "images and labels": (write_npz(lambda a: {"images": a["x_train"], "labels": a["y_train"]}), True),
     "dSprites": (
         write_npz(
-            lambda a: {"imgs": a["x_train"] // 100, "latents_classes": np.zeros((40, 6)), "metadata": np.array({})}
+            lambda a: {"imgs": a["x_train"] // 128, "latents_classes": np.zeros((40, 6)), "metadata": np.array({})}
         ),
         False,
     ),
@@ -501,6 +502,28 @@ REFUSED = {
         "a.npy",
         "does not fit into the memory",
     ),
+    "digits from 0 to 16": (
+        lambda a, p: np.save(p / "a.npy", a["x_train"] // 16.0),
+        "a.npy",
+        r"two readings: if 15 is white, take `x = x / 15`; if 255 is",
+    ),
+    "a little more than 1": (
+        lambda a, p: np.save(p / "a.npy", a["x_train"] / 250 - 0.01),
+        "a.npy",
+        r"a little beyond 0 and 1: `x = x\.clip\(0, 1\)`",
+    ),
+    "from -0.5 to 0.5": (lambda a, p: np.save(p / "a.npy", a["x_train"] / 255 - 0.5), "a.npy", r"`x = x / 1 \+ 0\.5`"),
+    "one grey": (lambda a, p: np.save(p / "a.npy", 0 * a["x_train"] + 7), "a.npy", "nothing but 7: they are empty"),
+    "pixels by images by classes": (
+        lambda a, p: np.save(p / "a.npy", np.resize(a["x_train"], (784, 600, 10))),
+        "a.npy",
+        r"600 x 10, of shape .*`x = x\.T\.reshape\(-1, 28, 28\)`",
+    ),
+    "NaN in a table": (
+        lambda a, p: (p / "a.csv").write_text("\n".join([",".join("1" * 784), ",".join([*"2" * 783, "nan"])])),
+        "a.csv",
+        "row 2 has 'nan', which is no number",
+    ),
     "sizes that differ": (
         lambda a, p: np.savez(p / "a.npz", **{**a, "x_test": np.full((20, 8, 8), 9, "u1")}),
         "a.npz",
@@ -520,6 +543,127 @@ def test_what_cannot_be_taken_is_told_as_it_was_found(write, name, sentence, arr
     with pytest.raises(UserError, match=sentence) as error:
         load_data(tmp_path / name)
     assert str(tmp_path) in str(error.value)
+
+
+def write_beside(tables, paths=[f"{n}.png" for n in range(30)]):  # noqa: B006
+    """What writes pictures, and beside them tables: {name: text, of which the last row is written for each picture}."""
+
+    def write(a, place):
+        write_paths(paths)(a, place)
+        for name, text in tables.items():
+            *head, row = text.splitlines(keepends=True)
+            where = (place / name).parent.relative_to(place)
+            mine = [n for n, path in enumerate(paths) if (place / path).is_relative_to(place / where)]
+            rows = [row.format(n, n % 3, part=("train", "test")[n % 5 == 0]) for n in mine]
+            (place / name).write_text("".join([*head, *rows]))
+        return place
+
+    return write
+
+
+def write_csv(change):
+    """What writes a table of pixels; change: of the names of its columns, and its rows."""
+
+    def write(a, place):
+        rows = np.concatenate([a["y_train"][:, None], a["x_train"].reshape(-1, 784)], axis=1).tolist()
+        names, rows = change(["label", *(f"pixel{k}" for k in range(784))], rows)
+        (place / "a.csv").write_text("\n".join(",".join(map(str, row)) for row in [names, *rows]))
+        return place / "a.csv"
+
+    return write
+
+
+def sorted_as_text(names, rows):
+    order = sorted(range(785), key=names.__getitem__)
+    return [names[k] for k in order], [[row[k] for k in order] for row in rows]
+
+
+def a_copy_in_a_folder(a, place):
+    write_idx(dash=".")(a, place)
+    for path in [*place.iterdir()]:
+        (place / path.name.replace(".", "-")).mkdir()
+        shutil.copy(path, place / path.name.replace(".", "-"))
+    return place
+
+
+HALF = [f"{part}/{n}.png" for n in range(30) for part in (("train", "test")[n % 5 == 0],)]
+INFERRED = {  # what was found so in public data sets: what writes it; the classes, the images held out, what is said
+    "the places of a box": (
+        write_beside({"boxes.csv": "image,x_1,y_1,width\n{}.png,3,{},5\n"}),
+        "",
+        5,
+        "does not tell which of x_1, y_1, width is the class: name it label: boxes.csv",
+    ),
+    "a column of parts": (
+        write_beside({"list.csv": "file,split,label,age\n{}.png,{part},{},7\n"}),
+        "0 1 2",
+        6,
+        "classes by the column label of list.csv, of which age left over",
+    ),
+    "parts by numbers alone": (
+        write_beside({"list.csv": "file,partition\n{}.png,{}\n"}),
+        "",
+        5,
+        "does not tell classes",
+    ),
+    "a table for each part": (
+        write_beside({f"{p}/metadata.csv": "file_name,label\n{}.png,{}\n" for p in ("train", "test")}, HALF),
+        "0 1 2",
+        6,
+        "classes by the column label of metadata.csv",
+    ),
+    "answers of no meaning": (
+        write_beside({"submission.csv": "id,label\n{},0\n"}),
+        "",
+        5,
+        "a table that is for answers: submission.csv",
+    ),
+    "masks in folders of classes": (
+        write_paths([f"{kind}/{c}/{n}.png" for kind in ("images", "segmentations") for c in "ab" for n in range(9)]),
+        "a b",
+        3,
+        "masks, or the like, beside the images: 18, such as segmentations/a/0.png",
+    ),
+    "a folder with a blank at its end": (
+        write_paths([f"{c}/{n}.png" for c in ("cat", "dog", "dog ") for n in range(6)]),
+        "cat dog",
+        3,
+        "dog, dog  taken together",
+    ),
+    "copies in folders": (a_copy_in_a_folder, " ".join(DIGITS), 20, "a copy: 4, such as t10k-images-idx3-ubyte/"),
+    "savez of four": (
+        lambda a, place: np.savez(place / "a.npz", *a.values()) or place / "a.npz",
+        " ".join(DIGITS),
+        20,
+        "",
+    ),
+    "columns sorted as text": (write_csv(sorted_as_text), " ".join(DIGITS), 6, ""),
+    "a comment first": (
+        lambda a, place: (
+            np.savetxt(place / "a.csv", a["x_train"].reshape(-1, 784), "%d", ",", header="mine, my own")
+            or place / "a.csv"
+        ),
+        "",
+        6,
+        "no labels",
+    ),
+    "labels as floats in a table": (
+        write_csv(lambda names, rows: (names, [[f"{row[0]:.8e}", *row[1:]] for row in rows])),
+        " ".join(DIGITS),
+        6,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("write", "classes", "held_out", "said"), INFERRED.values(), ids=INFERRED)
+def test_what_is_inferred_is_right_and_told(write, classes, held_out, said, arrays, tmp_path):
+    dataset = load_data(write(arrays, tmp_path))
+    assert (" ".join(dataset.classes), len(dataset.x_test)) == (classes, held_out)
+    assert said in "; ".join(dataset.said)
+    written = {row.tobytes() for row in np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(-1, 784)}
+    taken = (255 * np.concatenate([dataset.x_train[:], dataset.x_test])).round().astype("u1")
+    assert {row.tobytes() for row in taken} <= written
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")

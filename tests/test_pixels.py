@@ -80,6 +80,19 @@ def test_the_mean_grey_of_a_picture_arrives_from_every_mode_and_format(mode, tmp
     assert tried
 
 
+def test_light_ink_on_nothing_is_ink(tmp_path):
+    """White ink on a transparent ground, and black ink, show the same; a picture with an infinite value is left out."""
+    for copy, ink in enumerate((255, 0, 255)):
+        picture = np.full((28, 28, 4), ink, "uint8")
+        picture[..., 3] = RAMP
+        Image.fromarray(picture).save(tmp_path / f"{copy}.png")
+    images = load_data(tmp_path).x_train[:]
+    np.testing.assert_allclose(images, np.stack([RAMP.ravel() / 255] * len(images)), atol=1 / 255)
+    Image.fromarray(np.full((28, 28), np.inf, "float32")).save(tmp_path / "0.tif")
+    with pytest.raises(UserError, match=r"NaN or infinite values\): 0\.tif"):
+        load_data(tmp_path)
+
+
 @pytest.mark.parametrize("top", [255, 4095, 65535])
 def test_deep_pictures_and_arrays_are_scaled_by_one_rule(top, tmp_path):
     deep = (RAMP.astype("float64") * top / RAMP.max()).round().astype("uint16")

@@ -127,10 +127,13 @@ WHOLE = {  # how each writes the four arrays, and what is said of it
     "PNG in folders": (write_pictures(".png"), ""),
     "BMP in folders": (write_pictures(".bmp"), ""),
     "tables": (write_tables, ""),
-    "tables without names": (lambda a, place: write_tables(a, place, titled=False), ""),
+    "tables without names": (lambda a, place: write_tables(a, place, titled=False), "labels: column 1 of 785"),
     "tables, label last": (lambda a, place: write_tables(a, place, ";", last=True), ""),
-    "tables, label last, no names": (lambda a, place: write_tables(a, place, "\t", titled=False, last=True), ""),
-    "tables cut by spaces": (lambda a, place: write_tables(a, place, " ", titled=False), ""),
+    "tables, label last, no names": (
+        lambda a, place: write_tables(a, place, "\t", titled=False, last=True),
+        "labels: column 785 of 785",
+    ),
+    "tables cut by spaces": (lambda a, place: write_tables(a, place, " ", titled=False), "labels: column 1 of 785"),
 }
 
 

@@ -16,37 +16,40 @@ def some(names, most=6):
 
 
 class Account:
-    """What became of all Items that were found, by unit: {reason, "" for what is taken: [how many, the first's name]}.
+    """What became of all Items that were found, by unit: {reason, "" for what is taken: [how many, the first Item]}.
 
-    classes: whether labels, where there are any, were taken as classes. lost: how many pages of pictures could not be
-    read; a file of which nothing can be has as many as those that end as it does.
+    classes: whether labels, where there are any, were taken as classes.
     """
 
     def __init__(self, items=(), classes=True):
-        self.fates, self.lost = {unit: {} for unit in UNITS}, 0
-        pages, files = {}, {}
+        self.items, self.fates = items, {unit: {} for unit in UNITS}
+        files = {}
         for item in items:
-            unused = "labels that are no classes" if item.is_labels and not classes else ""
-            self.add(item.unit, item.title, item.out or unused)
-            for n, reason, lost in item.images():
-                self.add("images", item.title, reason, n)
-                self.lost += n * lost
-                pages.setdefault(item.path.suffix, []).append(n)
+            self.add(item.unit, item, "labels that are no classes" if item.is_labels and not classes else item.out)
+            for n, reason, _ in item.images():
+                self.add("images", item, reason, n)
             if item.unit == "arrays":
-                files.setdefault(item.path, []).append(item.out)
-        for path, reasons in files.items():  # a file is taken if one of its arrays is
-            self.add("files", path.name, "" if "" in reasons else reasons[0])
-        self.lost += sum(fmean(pages.get(item.path.suffix, [1])) for item in items if item.lost)
+                files.setdefault(item.path, []).append(item)
+        for of in files.values():  # a file is taken if one of its arrays is
+            self.add("files", of[0], "" if any(not item.out for item in of) else of[0].out)
 
-    def add(self, unit, name, reason="", n=1):
-        """Write down n of a unit as taken, or as left out for a reason; name: of the first."""
+    def add(self, unit, item, reason="", n=1):
+        """Write down n of a unit as taken, or as left out for a reason."""
         if n:
-            before, first = self.fates[unit].get(reason) or (0, some([name]))
-            self.fates[unit][reason] = before + n, first
+            self.fates[unit].setdefault(reason, [0, item])[0] += n
 
     def check(self, source):
-        """Raise UserError where more than a tenth of the pictures of a source is lost."""
-        if self.lost * 10 > self.lost + self.fates["images"].get("", (0, ""))[0]:
+        """Raise UserError where more than a tenth of the pictures of a source could not be read.
+
+        A file of which nothing can be read counts as one with as many pages as those that end as it does.
+        """
+        pages, lost = {}, 0
+        for item in self.items:
+            for n, _, is_lost in item.images():
+                pages.setdefault(item.path.suffix, []).append(n)
+                lost += n * is_lost
+        lost += sum(fmean(pages.get(item.path.suffix, [1])) for item in self.items if item.lost)
+        if lost * 10 > lost + self.fates["images"].get("", [0])[0]:
             raise UserError(f"More than a tenth of {source} is lost: {self}; mend what is named, or move it away.")
 
     def record(self):
@@ -60,8 +63,11 @@ class Account:
         """The accounts of the units of which something was left out, a clause each."""
         told = []
         for unit, counts in self.record().items():
-            firsts = [(why, *self.fates[unit][why]) for why in counts["left_out"]]
-            reasons = [f"{why}: {f'{n:,}, such as ' if n > 1 else ''}{first}" for why, n, first in firsts]
+            reasons = []
+            for why, n in counts["left_out"].items():
+                item = self.fates[unit][why][1]
+                first = some([item.path.name if unit == "files" and item.unit == "arrays" else item.title])
+                reasons.append(f"{why}: {f'{n:,}, such as ' if n > 1 else ''}{first}")
             out = f"{sum(counts['left_out'].values()):,} left out ({'; '.join(reasons)})"
             told += [f"{counts['found']:,} {unit} found: {counts['taken']:,} taken, {out}"] if reasons else []
         return told

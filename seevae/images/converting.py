@@ -5,11 +5,10 @@ colours become their brightness (ITU-R 601), and what is not square is centred o
 by `full_scale` alone, for both.
 """
 
-import contextlib
 import math
 import os
 import re
-import warnings
+import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ SIDE = 28
 MOST_CLASSES = 62
 LARGEST_PICTURE = 2**26  # bytes, unpacked
 WHITE = 255
+DARK = 64  # of 255: where the largest value is less, it may be white
 STRONG = "PNG JPEG GIF TIFF BMP WEBP AVIF BLP DDS ICNS ICO JPEG2000 MSP PCX PPM PSD QOI SGI SUN".split()  # noqa: SIM905
 FORMATS = (*STRONG, "DIB", "IM", "SPIDER", "TGA", "XBM")  # of Pillow's formats, those that run nothing
 VIEWS = {"MPO": "another view of a photo", "PSD": "a layer of a picture"}  # what pages are that are no pictures
@@ -89,26 +89,36 @@ def full_scale(span, what):
     if high <= 1:
         return 1, [] if span.floats or span.deep else ["0 and 1 made 0 and 255"]
     if high <= WHITE and span.whole:
-        hint = [f"the largest value is {high:.4g} of 255: they may want a scale"] if high < 64 else []
-        return WHITE, ["floats from 0 to 255 taken as whole grey values"] if span.floats else hint
+        if high < DARK:
+            raise UserError(
+                f"{what} have values from {span.low:.4g} to {high:.4g}, which have two readings: if {high:.4g} is"
+                f" white, take `x = x / {high:.4g}`; if 255 is, and all are that dark, `x = x / 255`."
+            )
+        return WHITE, ["floats from 0 to 255 taken as whole grey values"] if span.floats else []
     for full in (2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1):
         upper = full // 2 if full < 2**16 - 1 or not span.deep else 2**12
         if span.whole and upper < high <= full:
             return full, [f"values to {high:,.0f} taken as 0 to {full:,}"]
     why = "" if span.whole else ", not whole"
-    raise UserError(f"{what} have values from {span.low:.4g} to {high:.4g}{why}: scale with `x = x / {high:.6g}`.")
+    raise UserError(f"{what} have values from {span.low:.4g} to {high:.4g}{why}: scale with `x = x / x.max()`.")
 
 
 def check_values(low, high, what):
     """Raise UserError for values that can be read in more than one way, or in none."""
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UserError(f"{what} hold NaN or infinite values: replace them by numbers from 0 to 1.")
-    if low == high == 0:
-        raise UserError(f"{what} hold nothing but 0: they are empty.")
+    if low == high:
+        raise UserError(f"{what} hold nothing but {low:.4g}: they are empty.")
+    end = max(-float(low), float(high))
+    if -0.2 < low < 0 < 0.8 < high < 1.2 or 1 < high < 1.2:
+        raise UserError(
+            f"{what} have values from {low:.4g} to {high:.8g}, a little beyond 0 and 1: `x = x.clip(0, 1)`."
+        )
     if low < 0:
         raise UserError(
-            f"{what} have values from {low:.4g} to {high:.4g}, which have two readings: if they go from -1 to 1, take"
-            " `x = (x + 1) / 2`; if a mean was taken off and a deviation divided out, `x = x * deviation + mean`."
+            f"{what} have values from {low:.4g} to {high:.4g}, which have two readings: if they go from {-end:.4g} to"
+            f" {end:.4g}, take `x = x / {2 * end:.6g} + 0.5`; if a mean was taken off and a deviation divided out,"
+            " `x = x * deviation + mean`."
         )
 
 
@@ -123,52 +133,37 @@ def to_bytes(values, full):
 
 
 class Page(NamedTuple):
-    """A picture as (28, 28): uint8, or float32 in the units of its file; the grey of its paper; what was done to it.
+    """A picture as (28, 28): uint8, or float32 in the units of its file; and what was done to it.
 
     span: of the float32 ones, that of all pixels in the file; else None.
     """
 
     values: np.ndarray
-    paper: float
     done: list
     span: Span | None
 
 
-def read_pages(path):
-    """The pages of a picture file, a list of Pages, and those left out, (how many, why, whether they are lost), a list.
+def read_pages(file):
+    """The Pages of an open picture file, and of how many others it has nothing: (how many, why, whether they are lost).
 
     Raises Exception of many kinds for a damaged file.
     """
-    with opened_picture(path) as (picture, count, views):
-        pages = []
-        try:
-            for number in range(1 if views else count):
-                if number:
-                    picture.seek(number)
-                picture.draft("L", (2 * SIDE, 2 * SIDE))  # a large JPEG is read at a fraction of its size
-                pages.append(page_of(picture))
-        except Exception as error:
-            if not pages:
-                raise
-            return pages, [(count - len(pages), reason_of(error), True)]
-        return pages, [(count - 1, views, False)] if views else []
-
-
-def count_pages(path):
-    """How many pages a picture file has."""
-    with opened_picture(path) as (_, count, _):
-        return count
-
-
-@contextlib.contextmanager
-def opened_picture(path):
-    """A context that opens a picture file: the picture, how many pages it has, and what they are if no pictures."""
-    with open_file(path) as file, warnings.catch_warnings(action="ignore"):
-        picture = Image.open(file, formats=FORMATS)
-        layers = picture.format == "PSD"  # which come beside the picture as a whole
-        count, views = getattr(picture, "n_frames", 1) + layers, VIEWS.get(picture.format, "")
-        check_size(picture, 1 if views else count, os.fstat(file.fileno()).st_size)
-        yield picture, count, views
+    picture = Image.open(file, formats=FORMATS)
+    count, views = getattr(picture, "n_frames", 1), VIEWS.get(picture.format)
+    check_size(picture, 1 if views else count, os.fstat(file.fileno()).st_size)
+    pages: list = []
+    if views:  # of a PSD they come beside the picture as a whole
+        return [page_of(picture)], (count - (picture.format != "PSD"), views, False)
+    try:
+        for number in range(count):
+            if number:
+                picture.seek(number)
+            pages.append(page_of(picture))
+    except Exception as error:
+        if not pages:
+            raise
+        return pages, (count - len(pages), reason_of(error), True)
+    return pages, (0, "", False)
 
 
 def check_size(picture, pages, size):
@@ -189,6 +184,7 @@ def reason_of(error):
 
 def page_of(picture):
     """A Pillow image as a Page."""
+    picture.draft("L", (2 * SIDE, 2 * SIDE))  # a large JPEG is read at a fraction of its size
     picture.load()
     told = picture.format == "TIFF" or any(re.search("exif|xmp", str(key).lower()) for key in picture.info)
     if told and picture.getexif().get(0x0112, 1) != 1:  # the camera was turned
@@ -196,11 +192,12 @@ def page_of(picture):
     if math.prod(picture.size) > LARGEST_PICTURE // 8 and picture.mode not in ("1", "P", "PA", "I;16", "I;16B"):
         picture = picture.reduce(max(1, min(picture.size) // (4 * SIDE)))  # less memory for what follows
     span = span_of(np.asarray(picture)[None]) if picture.mode[0] in "IF" else None  # 16 or 32 bits
+    if span and not (np.isfinite(span.low) and np.isfinite(span.high)):
+        raise ValueError("it holds NaN or infinite values")
     grey, done = as_grey(picture)
     if grey.size != (SIDE, SIDE):
         done = [*done, "pictures of other sizes made 28 x 28"]
-    paper = paper_of(grey)
-    return Page(np.asarray(small(grey, paper)), paper, done, span)
+    return Page(np.asarray(small(grey)), done, span)
 
 
 def as_grey(picture):
@@ -209,35 +206,39 @@ def as_grey(picture):
         return Image.fromarray(np.asarray(picture).astype("float32")), []
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        if picture.getchannel("A").getextrema()[0] < WHITE:
-            paper = Image.new("RGBA", picture.size, "white")
-            return Image.alpha_composite(paper, picture).convert("L"), ["transparent places made white"]
+        alpha = picture.getchannel("A")
+        if alpha.getextrema()[0] < WHITE:
+            grey = picture.convert("L")
+            ink = np.average(np.asarray(grey), weights=1e-9 + np.asarray(alpha))
+            paper, word = (0, "black") if ink > WHITE / 2 else (WHITE, "white")
+            return Image.composite(grey, Image.new("L", grey.size, paper), alpha), [f"transparent places made {word}"]
     if picture.mode == "LAB":
         return picture.getchannel("L"), ["colour made grey"]
     if picture.mode == "HSV":
         picture = picture.convert("RGB")
-    return picture.convert("L"), [] if picture.mode in ("L", "1") else ["colour made grey"]
+    return (
+        (picture, []) if picture.mode == "L" else (picture.convert("L"), ["colour made grey"] * (picture.mode != "1"))
+    )
 
 
-def paper_of(grey):
-    """The grey value that most of the rim of an image has: the median of its four edges."""
-    values = np.asarray(grey)
-    edges = np.sort(np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]]))
-    return (float(edges[len(edges) // 2 - 1]) + float(edges[len(edges) // 2])) / 2  # np.median takes ten times as long
-
-
-def small(grey, paper):
+def small(grey):
     """A Pillow image of mode L or F as one of 28 x 28, averaged over areas, and centred on paper if not square."""
     if grey.size == (SIDE, SIDE):
         return grey
     way = Image.Resampling.BOX if max(grey.size) > SIDE else Image.Resampling.BILINEAR
+    paper = float(np.median(rims(np.asarray(grey)[None])))
     return ImageOps.pad(grey, (SIDE, SIDE), way, color=paper if grey.mode == "F" else int(paper))
+
+
+def rims(images):
+    """The values in the four edges of images (n, height, width), (n, values)."""
+    return np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
 
 
 def finish_pages(pages, source, said):
     """Pages as uint8 (n, 28, 28); what was done to them goes to said. Raises UserError where no scale is known.
 
-    Ink is 1 in our images, as in MNIST: a picture on light paper is inverted.
+    Ink is 1 in our images, as in MNIST: a picture on light paper, which most of its rim shows, is inverted.
     """
     said |= dict.fromkeys(word for page in pages for word in page.done)
     full = WHITE
@@ -246,7 +247,7 @@ def finish_pages(pages, source, said):
         full, words = full_scale(span, f"The pictures of {source}")
         said |= dict.fromkeys(words or [f"values to {span.high:.4g} taken as 0 to {full}"])
     images = np.stack([to_bytes(page.values, full if page.span else WHITE) for page in pages])
-    light = np.array([page.paper * (WHITE / full if page.span else 1) > WHITE // 2 for page in pages])
+    light = (rims(images) > WHITE // 2).mean(axis=1) > 0.5
     if light.any():
         images[light] = WHITE - images[light]
         said["dark on light inverted"] = None
@@ -259,7 +260,8 @@ def read_picture(path: str | Path) -> tuple[np.ndarray, list]:
     Raises UserError, OSError or ValueError where it holds no picture.
     """
     said: dict = {}
-    images = finish_pages(read_pages(Path(path))[0], path, said)
+    with open_file(path) as file:
+        images = finish_pages(read_pages(file)[0], path, said)
     return images[0], [*said]
 
 
@@ -308,6 +310,7 @@ def convert_images(parts, source):
         one, other = (x.shape[1:] for x in parts)
         raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
     full, said = full_scale(common_span(map(span_of, parts)), what)
+    check_sides(parts[0].shape, what)
     (height, width, *colours), small = parts[0].shape[1:], parts[0].shape[1:] == (SIDE, SIDE)
     said += ["colour made grey"] * bool(colours)
     if not small:
@@ -318,6 +321,15 @@ def convert_images(parts, source):
     return [
         x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in parts
     ], said
+
+
+def check_sides(shape, what):
+    """Raise UserError for images (n, height, width) of a shape that no pictures have."""
+    height, width = shape[1:3]
+    if max(height, width) > 10 * min(height, width):
+        sides = flat_shapes(shape[0])
+        turn = f"; if its first axis holds pixels, `x = x.T{reshape(sides[0])}`" if sides else ""
+        raise UserError(f"{what} would be {height:,} x {width:,}, of shape {shape}: give (n, height, width){turn}.")
 
 
 def with_channel_last(x, source):
@@ -342,10 +354,15 @@ def flat_shape(length, what):
     one, *others = flat_shapes(length)
     if others:
         raise UserError(
-            f"{what} have {length:,} values each, with two readings: `x = x.reshape(-1, *{one})` if the reds come first"
-            f" (CIFAR), `x = x.reshape(-1, *{others[0]})` if the colours of a pixel do."
+            f"{what} have {length:,} values each, with two readings: `x = x{reshape(one)}` if the reds come first"
+            f" (CIFAR), `x = x{reshape(others[0])}` if the colours of a pixel do."
         )
     return one
+
+
+def reshape(shape):
+    """What makes flat images those of a shape, in Python."""
+    return f".reshape(-1, {', '.join(map(str, shape))})"
 
 
 def check_unit(x, what, divide="divide them by 255"):
@@ -371,7 +388,7 @@ def in_blocks(function, x):
 def made_small(images):
     """Images (n, height, width[, colours]), uint8, as uint8 (n, 28, 28)."""
     greys = (as_grey(Image.fromarray(image))[0] for image in np.ascontiguousarray(images))
-    return np.stack([np.asarray(small(grey, paper_of(grey))) for grey in greys])
+    return np.stack([np.asarray(small(grey)) for grey in greys])
 
 
 # -- Labels ------------------------------------------------------------------------------------------------------------
@@ -417,7 +434,9 @@ def plain_label(value):
     """A label as a whole number or as text."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
-    return value.strip() if isinstance(value, str) else int(value)
+    if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d{1,9}\.0*(e[+-]?\d{1,2})?\s*", value):
+        return unicodedata.normalize("NFC", value).strip()
+    return int(float(value)) if isinstance(value, str) else int(value)
 
 
 def names_of(values):

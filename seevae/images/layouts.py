@@ -4,22 +4,29 @@ One walk finds all files; each is looked at and becomes Items (sources.py). The 
 them into parts and classes (places.py). Then they are read (taking.py), and what became of each is the account.
 """
 
+import filecmp
 import os
+import warnings
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
 
-from seevae.basics import UserError
+from seevae.basics import UserError, say
 from seevae.images.account import some
 from seevae.images.converting import in_order
 from seevae.images.places import by_folders, by_lists, by_names, choose_parts, live
 from seevae.images.reading import require_file
-from seevae.images.sources import Item, look, refuse
+from seevae.images.sources import Item, known_format, look, refuse
 from seevae.images.taking import take_arrays, take_pictures
 from seevae.images.words import role
 
 FAMILIES = {"picture": "pictures", "table": "arrays"}
-UNREAD = {"unreadable": "cannot be opened", "archive": "an archive", "foreign": "of a format that is not read here"}
+UNREAD = {
+    "array": "no images",
+    "unreadable": "cannot be opened",
+    "archive": "an archive",
+    "foreign": "of a format that is not read here",
+}
 
 
 def find(path):
@@ -31,12 +38,13 @@ def find(path):
     if not str(path):
         raise UserError("The path of the data is empty: give a file or a folder of images.")
     path = Path(os.path.expanduser(path))
-    items, said = items_at(path), {}
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, of pictures that are large or damaged
+        items, said = items_at(path), {}
     family = choose_family(path, items, said)
     chosen = [item for item in items if item.family == family]
     by_folders(chosen, f"{path} holds", said)
     if family == "pictures":
-        by_lists(chosen, [item for item in items if item.kind == "list"])
+        by_lists(chosen, [item for item in items if item.kind == "list"], said)
     else:
         by_names(path, chosen, said)
     take = take_pictures if family == "pictures" else take_arrays
@@ -50,17 +58,30 @@ def find(path):
 def items_at(path):
     """All that lies at a path: in a folder, in one file, or in the IDX files that go together."""
     if os.path.isdir(path):
-        items = [*walk(path, (), set())]
-        paths = {item.path for item in items}
-        for item in items:
-            if item.path.suffix == ".gz" and item.path.with_suffix("") in paths:
-                item.out = "a packed copy"
+        items = []
+        for item in walk(path, (), set()):
+            items.append(item)
+            if len(items) % 10_000 == 0:
+                say(f"Reading {path}: {len(items):,} files so far")
+        leave_copies(items)
         return items
     if not os.path.lexists(path) and (together := named_after(path)):
         return [item for file in together for item in look(file)]
     names = "'mnist', 'sample', 'fashion_mnist'"
     require_file(path, "data file", f"give {names}, or the path of a file or of a folder of images")
     return [item for file in [path, *partner_of(path)] for item in look(file)]
+
+
+def leave_copies(items):
+    """Leave out files of arrays that are there twice, packed or in folders of their own."""
+    paths, known = {item.path for item in items}, {}
+    for item in items:
+        if item.path.suffix == ".gz" and item.path.with_suffix("") in paths:
+            item.out = "a packed copy"
+        elif item.kind == "array" and item.unit == "files":
+            other = known.setdefault((role(item.path.name), item.shape), item)
+            if other is not item and filecmp.cmp(item.path, other.path, shallow=False):
+                item.out = "a copy"
 
 
 def partner_of(path):
@@ -172,9 +193,8 @@ def single_images(items, said):
 
 def say_what_is_there(path, items):
     """Raise UserError for a folder that holds nothing to take."""
-    for item in items:
-        if item.kind in ("foreign", "archive"):
-            refuse(item)
+    if others := [item for item in items if item.kind in ("foreign", "archive")]:
+        refuse(min(others, key=known_format))
     inside = some(dict.fromkeys(str(item.path.relative_to(path)) for item in items if not item.out))
     holds = f"holds nothing that is read here, but {inside}" if inside else "is empty"
     raise UserError(f"The folder {path} {holds}: give another one.")

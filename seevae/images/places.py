@@ -3,17 +3,19 @@
 Each function writes into the Items what it finds: part, label, labels, and out for what is not taken.
 """
 
+import re
 from collections import Counter
 
 from seevae.basics import UserError
 from seevae.images.account import some
-from seevae.images.converting import name_order
+from seevae.images.converting import name_order, plain_label
 from seevae.images.tables import labels_by_file
-from seevae.images.words import Role, role
+from seevae.images.words import SECOND, Role, role
 
-MASKS = "masks beside the images"
+MASKS = "masks, or the like, beside the images"
 LEFT_PARTS = {"val": "a validation part", "test": "a part without labels"}
-SAVEZ = {"arr_0": "images", "arr_1": "labels"}  # numpy.savez(file, images, labels)
+SAVEZ = {"arr_0": "images", "arr_1": "labels"}  # numpy.savez(file, images, labels, test images, test labels)
+SAVEZ |= {"arr_2": "test_images", "arr_3": "test_labels"}
 
 
 def live(items):
@@ -28,8 +30,8 @@ def mostly(truths):
 
 
 def only_set(sets, holds):
-    """Raise UserError where names are those of several sets."""
-    if len({*sets}) > 1:
+    """Raise UserError for several sets; sets: the set of each thing, by its name."""
+    if len({*sets.values()}) > 1:
         told = some(sorted({name or "one without a name" for name in sets}))
         raise UserError(f"{holds}: it cannot be told which of {told} to take; give one alone.")
 
@@ -51,10 +53,11 @@ def by_folders(items, holds, said):
             part, reason = level[rest[item].pop(depth)]
             item.part = item.part or part
             item.out = "" if reason == MASKS and item.kind != "picture" else reason
-    if any(len(names) > 1 for names in rest.values()):
+    if any(len(rest[item]) > 1 for item in live(items)):
         said["folders lie in folders: the upper ones are the classes"] = None
     for item, names in rest.items():
         item.label = names[0] if names else None
+    tell_those_together({item.label: plain_label(item.label) for item in live(items) if item.label}, said)
 
 
 def at_depth(items, rest, depth):
@@ -65,12 +68,15 @@ def at_depth(items, rest, depth):
 
 def told_by_folders(items):
     """The names of the folders of each Item that may tell something: {item: list}."""
-    beside = {}
-    for item in items:
-        for k, name in enumerate(item.folders):
-            beside.setdefault(item.folders[:k], set()).add(name)
+    beside, told = {}, {}
+    paths = {item.folders for item in items}
+    for folders in paths:
+        for k, name in enumerate(folders):
+            beside.setdefault(folders[:k], set()).add(name)
     idle = {upper for upper, names in beside.items() if len(names) == 1 and role(*names) == Role("", None, "images")}
-    return {item: [name for k, name in enumerate(item.folders) if item.folders[:k] not in idle] for item in items}
+    for folders in paths:
+        told[folders] = [name for k, name in enumerate(folders) if folders[:k] not in idle]
+    return {item: [*told[item.folders]] for item in items}
 
 
 def what_level(names, holds, said):
@@ -81,16 +87,17 @@ def what_level(names, holds, said):
     roles = {name: role(name) for name in sorted(names, key=name_order)}
     parts = {name: r.part for name, r in roles.items() if r.part}
     if len({*parts.values()}) > 1 or len(parts) == len(roles):
-        only_set({roles[name].set for name in parts}, f"{holds} {some(roles)}")
+        only_set({name: roles[name].set for name in parts}, f"{holds} {some(roles)}")
         tell_those_together(parts, said)
         return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
-    if {r.kind for r in roles.values()} == {"images", "labels"}:
+    second = {name for name in roles if {*re.split(r"[\W_]+", name.lower())} & {*SECOND.split()}}
+    if {r.kind for r in roles.values()} == {"images", "labels"} or (len(second) == 1 and len(roles) == 2):
         return {name: ("", MASKS if r.kind == "labels" else "") for name, r in roles.items()}
     return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
 
 
 def tell_those_together(parts, said):
-    """Say which of {name: part} are one part."""
+    """Say which of {name: part or class} are one."""
     counts = Counter(parts.values())
     if several := [name for name, part in parts.items() if counts[part] > 1]:
         said[f"{some(several)} taken together"] = None
@@ -99,41 +106,42 @@ def tell_those_together(parts, said):
 # -- Tables beside pictures --------------------------------------------------------------------------------------------
 
 
-def by_lists(items, lists):
+def by_lists(items, lists, said):
     """The classes of pictures by the tables beside them, where their folders name none."""
     items = live(items)
     in_folders = all(item.label for item in items)
-    for table in lists:
-        reason = "lies beside folders of classes" if in_folders else by_list(items, table)
+    for table in sorted(lists, key=lambda table: role(table.path.name).part in (None, "train")):  # which name the rest
+        reason = "lies beside folders of classes" if in_folders else by_list(items, table, said)
         table.out, table.is_labels = f"a table that {reason}" if reason else "", not reason
 
 
-def by_list(items, table):
-    """The classes and parts of pictures by a table. Returns why it is not used, or ""."""
+def by_list(items, table, said):
+    """The classes and parts of the pictures below a table's folder, or of all. Returns why it is not used, or ""."""
     part = role(table.path.name).part or ""
-    named, reason = named_by(table, items, part)
-    rest = [item.label for item in items if item not in named and item.part in ("", "train")]
-    if named and part in ("", "train") and not mostly([*named, *rest]):
-        reason = f"names {len(named):,} of {len(items):,} pictures"
-    if not reason:
-        for item, label in named.items():
-            item.label, item.part = label, item.part or part
-    return reason
-
-
-def named_by(table, items, part):
-    """The classes of the pictures that a table names, {Item: label}, and why it names none, or ""."""
-    bare = [item for item in items if not item.label]
+    if "submission" in table.path.name.lower():  # Kaggle's, with an answer of no meaning for each
+        return "is for answers"
+    below = [item for item in items if item.folders[: len(table.folders)] == table.folders] or items
+    bare = [item for item in below if not item.label]
     bare = [item for item in bare if item.part == part] or bare
-    labels, reason = labels_by_file(table.path, file_names(bare))
-    return {bare[place]: label for place, label in labels.items()}, reason
+    try:
+        named, told = labels_by_file(table.path, file_names(bare))
+    except (OSError, ValueError) as error:
+        return str(error)
+    rest = [item.label for place, item in enumerate(bare) if place not in named and item.part in ("", "train")]
+    if part in ("", "train") and not mostly([True] * len(named) + rest):
+        return f"names {len(named):,} of {len(bare):,} pictures"
+    for place, (label, own) in named.items():
+        bare[place].label, bare[place].part = label, bare[place].part or own or part
+    said[told] = None
+    return ""
 
 
 def file_names(items):
     """What each picture may be called, {name: its place, or None for a name of two}."""
     names = {}
     for number, item in enumerate(items):
-        for name in {"/".join([*item.folders, item.path.name]), item.path.name, item.path.stem}:
+        paths = {"/".join([*item.folders[k:], item.path.name]) for k in range(len(item.folders) + 1)}
+        for name in {*paths, item.path.stem}:
             names[name] = None if name in names else number
     return names
 
@@ -155,11 +163,14 @@ def by_names(path, items, said):
 
 def pair(path, items, images, labels):
     """Give each array of images its labels, if there are any. Raises UserError where there are several sets."""
-    only_set({"-".join(filter(None, (item.label, item.role.set))) for item in images}, what_holds(path, items))
+    sets = {"-".join(filter(None, (item.label, item.role.set))) for item in images}
+    only_set({name: name for name in sets}, what_holds(path, items))
     for item in images:
         same = [other for other in images if other.part == item.part and not other.single]
-        names = [f"{other.path.name} {other.name}".strip() for other in same]
-        only_set(names, f"{path} holds several arrays of images")
+        only_set(
+            {f"{other.path.name} {other.name}".strip(): other for other in same},
+            f"{path} holds several arrays of images",
+        )
         item.label, item.labels = None, labels_for(item, labels)
 
 
@@ -172,7 +183,7 @@ def name_roles(items):
             own = role(item.name)
             roles, names = [of_file, own], [of_file.set * several]
         else:
-            own = role(SAVEZ.get(item.name, item.name))
+            own = role(" ".join(reversed(SAVEZ.get(item.name, item.name).split("/"))))  # the last tells most
             roles, names = [own, of_file][: 1 + several], [of_file.set * several, own.set]
         kinds = ["images"] if item.kind == "table" else [r.kind for r in [*roles, *map(role, item.folders)]]
         if not item.single:

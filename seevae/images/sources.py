@@ -15,7 +15,7 @@ from PIL import Image
 
 from seevae.basics import UserError
 from seevae.images import reading, tables
-from seevae.images.converting import FORMATS, STRONG, count_pages, counts_last, is_images, read_pages
+from seevae.images.converting import FORMATS, STRONG, counts_last, is_images, read_pages, reason_of
 from seevae.images.reading import open_file, opened_unpacked
 from seevae.images.words import NO_ROLE, Role, role
 
@@ -31,7 +31,6 @@ PIXELS |= {rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG"}  # pictures that Pillow does 
 NUMBERS = re.compile(rb"[\d\s.,;eE+-]{60}")  # as a table begins whose name does not tell that it is one
 TEXTUAL = re.compile(rb"[\t-\r -~]*")
 TEXT = (".csv", ".tsv", ".txt", ".amat")
-COUNTS = {"picture": count_pages, "table": tables.count_rows}  # of images in a file that is left out
 BYTES = np.dtype("uint8")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
@@ -42,11 +41,12 @@ class Item:
 
     kind: "picture", "array", "table" (of images), "list" (a table of something else), or why nothing of it is read.
     form: of a file of arrays. name, shape, dtype: of an array. read: a function that gives what it holds. columns: of a
-    table. reason: why it cannot be read. folders: the names of those that lead to it. single: whether it is one image.
+    table. pages, other: of a picture, see read_pages. reason: why it cannot be read. folders: the names of those that
+    lead to it. single: whether it is one image.
 
     The rest is written by layouts, places and taking: to which family of files it belongs; its role (see words.py); the
     part and the class (label) of its images; the Item that holds their labels; whether it is such a one; out: why it is
-    left out; whether it is lost; and of a picture its pages, (how many, why they are left out, whether they are lost).
+    left out; and whether it is lost.
     """
 
     path: Path
@@ -57,6 +57,8 @@ class Item:
     dtype: np.dtype = BYTES
     read: Callable | None = None
     columns: tables.Columns | None = None
+    pages: list = ()
+    other: tuple = (0, "", False)
     reason: str = ""
     unit: str = "files"
     folders: tuple = ()
@@ -69,7 +71,6 @@ class Item:
     is_labels: bool = False
     out: str = ""
     lost: bool = False
-    pages: list | None = None
 
     @property
     def title(self):
@@ -104,11 +105,15 @@ class Item:
 
     def images(self):
         """What became of the images in it: (how many, why they are left out, whether they are lost) each."""
-        if self.pages is not None or self.lost or not self.fits or self.role.kind == "labels":
-            return self.pages or []
-        if self.out and self.kind in COUNTS:
+        if self.lost or not self.fits or self.role.kind == "labels":
+            return []
+        if self.kind == "picture":
+            if self.out:
+                return [(len(self.pages) + self.other[0], self.out, False)]
+            return [of for of in ((len(self.pages), "", False), self.other) if of[0]]
+        if self.out and self.kind == "table":
             with contextlib.suppress(Exception):  # a damaged file fails in many ways
-                return [(COUNTS[self.kind](self.path), self.out, False)]
+                return [(tables.count_rows(self.path), self.out, False)]
             return []
         return [(self.shape[-1 if counts_last(self.shape) else 0], self.out, False)]
 
@@ -118,11 +123,13 @@ def look(path):
     try:
         with opened_unpacked(path) as file:
             kind = kind_of(start := file.read(600), path)
+            if kind == "picture":
+                return [picture(path, file, start)]
         if kind in ARRAYS:
             return arrays_in(path, kind)
         if kind == "table":
             return [table(path)]
-        return [Item(path, kind, read=partial(read_pages, path), reason=pixels_of(start))]
+        return [Item(path, kind)]
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
     except (OSError, ValueError) as error:
@@ -184,6 +191,16 @@ def picture_formats():
     return known, {".spi", *(suffix for suffix, name in named if name in (*FORMATS, "MPO"))}
 
 
+def picture(path, file, start):
+    """An open picture file, and its first bytes, as an Item."""
+    file.seek(0)
+    try:
+        pages, other = read_pages(file)
+    except Exception as error:  # a damaged file fails in many ways
+        return Item(path, "picture", reason=pixels_of(start) or reason_of(error))
+    return Item(path, "picture", pages=pages, other=other)
+
+
 def table(path):
     """A table as an Item: of images, or a list of something else."""
     try:
@@ -228,7 +245,9 @@ def hdf5_arrays(path):
 
     def read(name):
         with open_file(path) as opened, h5py.File(opened, "r") as file:
-            return file[name][()].T if turned else file[name][()]
+            data = file[name]
+            array = data.asstr()[()].astype("U") if h5py.check_string_dtype(data.dtype) else data[()]
+            return array.T if turned else array
 
     with open_file(path) as opened, h5py.File(opened, "r") as file:
         turned = opened.seek(0) == 0 and opened.read(10) == b"MATLAB 7.3"  # its last axis comes first
@@ -236,7 +255,8 @@ def hdf5_arrays(path):
         file.visititems(lambda name, thing: inside.append((name, thing)) if isinstance(thing, h5py.Dataset) else None)
         for name, data in inside:
             if data.shape is not None and not (data.external or data.is_virtual):  # those would read other files
-                yield name, data.shape[::-1] if turned else data.shape, data.dtype, partial(read, name)
+                dtype = np.dtype("U") if h5py.check_string_dtype(data.dtype) else data.dtype
+                yield name, data.shape[::-1] if turned else data.shape, dtype, partial(read, name)
 
 
 def mat_arrays(path):
@@ -276,6 +296,13 @@ def lines_for(start, name):
     if start[:4] == b"PAR1":
         name = f"{name}.parquet"
     return next((lines for names, lines in foreign().items() if re.search(names, name)), None)
+
+
+def known_format(item):
+    """The place in foreign.toml of the format of an Item that is not read; its special ones come first."""
+    with contextlib.suppress(OSError, ValueError), opened_unpacked(item.path) as file:
+        return [*foreign().values()].index(lines_for(file.read(4), item.path.name.lower()))
+    return math.inf
 
 
 def refuse(item):

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from seevae.basics import UserError, say
+from seevae.basics import UserError
 from seevae.images.account import Account, some
-from seevae.images.converting import counts_last, finish_pages, flat_shapes, reason_of, with_channel_last
+from seevae.images.converting import counts_last, finish_pages, flat_shapes, with_channel_last
 from seevae.images.places import mostly
 from seevae.images.reading import hold_in_memory
 from seevae.images.sources import refuse
@@ -25,11 +25,10 @@ def take_pictures(path, parts, said, items):
 
     Raises UserError where a whole class or part, or more than a tenth, is lost, and for a single picture.
     """
-    if (total := sum(map(len, parts))) > 5000:
-        say(f"Reading {total:,} pictures")
     read = [read_pictures(of, said) for of in parts]
-    check_lost(path, parts, read, Account(items))
-    if total == 1 == len(read[0][0]) and path == parts[0][0].path:
+    if any(item.lost or item.other[2] for item in items):
+        check_lost(path, parts, read, Account(items))
+    if len(items) == 1 == len(read[0][0]) and path == items[0].path:
         raise UserError(
             f"{path} is one picture, and there is nothing to learn from one: give a folder of pictures;"
             " notebooks/README.md shows how a trained model encodes a picture of yours."
@@ -40,7 +39,7 @@ def take_pictures(path, parts, said, items):
 
 
 def check_lost(path, parts, read, account):
-    """Raise UserError where a whole class or part, or more than a tenth, could not be read."""
+    """Raise UserError where a whole class or part, or more than a tenth, was lost."""
     for of, (pages, labels) in zip(parts, read, strict=True):
         lost = {item.label for item in of if item.label is not None} - {*labels} if labels else ()
         if lost or not pages:
@@ -57,25 +56,13 @@ def read_pictures(items, said):
         if labelled and item.label is None:
             item.out = "beside the pictures with a class"
             continue
-        own = read_picture(item)
-        pages += own
-        labels += [item.label] * len(own) if labelled else []
+        if item.reason:
+            item.reason, item.out, item.lost = "", f"cannot be read ({item.reason})", True
+        pages += item.pages
+        labels += [item.label] * len(item.pages) if labelled else []
     if not labelled and any(item.label is not None for item in items):
         said["pictures beside folders: all taken, without classes"] = None
     return pages, labels
-
-
-def read_picture(item):
-    """The Pages of a picture file, as far as they can be read."""
-    try:
-        if item.reason:
-            raise ValueError(item.reason)
-        pages, left_out = item.read()
-    except Exception as error:  # a damaged file fails in many ways
-        item.reason, item.out, item.lost = "", f"cannot be read ({reason_of(error)})", True
-        return []
-    item.pages = [(len(pages), "", False), *left_out]
-    return pages
 
 
 # -- Arrays and tables -------------------------------------------------------------------------------------------------
@@ -89,6 +76,8 @@ def take_arrays(path, parts, said, _):
     for item in used:
         if item.columns and item.columns.others:
             said[f"columns left over: {some(item.columns.others)}"] = None
+        if item.labels_inside and not item.columns.names:
+            said[f"labels: column {item.columns.label + 1:,} of {item.columns.count:,}"] = None
     return upright(path, pairs, used, said)
 
 

@@ -4,12 +4,15 @@ import re
 from typing import NamedTuple
 
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test"}
-PARTS |= {"evaluation": "test", "eval": "test"}
+PARTS |= {"evaluation": "test", "eval": "test", "extra": "extra"}  # SVHN's
 PARTS |= dict.fromkeys("val valid validation dev".split(), "val")  # noqa: SIM905
 KINDS = dict.fromkeys("x image images img imgs data pixels picture pictures photos".split(), "images")  # noqa: SIM905
 LABELS = "y label labels target targets class classes emotion digit letter character category species"
-KINDS |= dict.fromkeys([*LABELS.split(), "mask", "masks", "annotations"], "labels")
-PLAIN = ("set", "sets", "dataset", "split", "folder", "files")  # words that tell nothing apart
+SECOND = (
+    "mask masks annotations segmentation segmentations thumbnail thumbnails thumbs trimaps gt groundtruth edges depth"
+)
+KINDS |= dict.fromkeys([*LABELS.split(), *SECOND.split()], "labels")
+PLAIN = ("set", "sets", "dataset", "split", "folder", "files", "name", "names")  # words that tell nothing apart
 
 
 class Role(NamedTuple):
