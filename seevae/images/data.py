@@ -19,7 +19,7 @@ import numpy as np
 from seevae.basics import UserError, in_thread, printable, say
 from seevae.images import layouts
 from seevae.images.account import Account
-from seevae.images.converting import NoClassesError, convert_images, convert_labels
+from seevae.images.converting import NoClassesError, check_contrast, convert_images, convert_labels
 from seevae.images.reading import read_idx
 
 IMAGE_SHAPE = (28, 28)
@@ -225,6 +225,7 @@ def make_dataset(name, pairs, source="the data set", seed=0, classes=None, said=
     of their own. said, items: of a path, see layouts.find. Raises UserError for what cannot be taken.
     """
     x, done = convert_images([images for images, _ in pairs], source)
+    check_contrast(x, f"The images of {source}", [*said, *done])
     x = [images.reshape(len(images), IMAGE_DIM) for images in x]
     y, names, words = labels_of(pairs, [len(images) for images in x], source)
     account = Account(items, classes=bool(names))
