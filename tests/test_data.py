@@ -279,6 +279,12 @@ def test_a_path_without_a_file_is_refused(path):
     str(error.value).encode()
 
 
+@pytest.mark.parametrize("path", [b"mnist.npz", 3, None, ["a"], "https://example.org/mnist.npz", ""])
+def test_what_is_no_path_is_told(path):
+    with pytest.raises(UserError, match=r"give (a|the path of a) file or (of )?a folder of images"):
+        load_data(path)
+
+
 def test_a_folder_that_one_may_not_enter_is_told(small_npz, monkeypatch):
     """Whoever runs the tests may enter all folders, so os.open plays the system."""
 

@@ -486,6 +486,21 @@ REFUSED = {
         "a.csv.gz",
         "not a",
     ),
+    "a pointer of git-lfs": (
+        lambda a, p: (p / "a.npz").write_text("version https://git-lfs.github.com/spec/v1"),
+        "a.npz",
+        "`git lfs pull` brings it",
+    ),
+    "masks or more pictures": (
+        lambda a, p: write_paths([f"{k}/{k}{n}.png" for k in ("images", "masks") for n in range(9)])(a, p),
+        "",
+        "two readings: masks may hold masks of the others, or more pictures",
+    ),
+    "images in two files of other kinds": (
+        lambda a, p: [np.savez(p / "a.npz", x=a["x_train"], y=a["y_train"]), np.save(p / "cats.npy", a["x_test"])],
+        "",
+        "which of a.npz, cats.npy to take",
+    ),
     "an IDX file cut short": (lambda a, p: (p / "a").write_bytes(idx(a["x_train"])[:-1]), "a", "claims to hold 31,3"),
     "an IDX file too long": (
         lambda a, p: (p / "a").write_bytes(idx(a["x_train"]) + b"x"),
@@ -578,6 +593,14 @@ def sorted_as_text(names, rows):
     return [names[k] for k in order], [[row[k] for k in order] for row in rows]
 
 
+def the_same_labels_in_both_parts(a, place):
+    for part in ("train", "test"):
+        (place / part).mkdir()
+        np.save(place / part / "images.npy", a[f"x_{part}"][:20])
+        np.save(place / part / "labels.npy", a[f"y_{part}"][:20])
+    return place
+
+
 def a_copy_in_a_folder(a, place):
     write_idx(dash=".")(a, place)
     for path in [*place.iterdir()]:
@@ -599,6 +622,18 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         "0 1 2",
         6,
         "classes by the column label of list.csv, of which age left over",
+    ),
+    "the only column of text": (
+        write_beside({"boxes.txt": "{}.png\tkind {}\t0\t0\t62\t62\n"}),
+        "kind 0 kind 1 kind 2",
+        5,
+        "classes by boxes.txt",
+    ),
+    "parts of other classes": (
+        write_paths([f"{p}/{c}/{n}.png" for p, c in (("train", "a"), ("train", "b"), ("test", "c")) for n in "123"]),
+        "a b c",
+        3,
+        "the parts have no class in common",
     ),
     "parts by numbers alone": (
         write_beside({"list.csv": "file,partition\n{}.png,{}\n"}),
@@ -624,6 +659,22 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         3,
         "masks, or the like, beside the images: 18, such as segmentations/a/0.png",
     ),
+    "a lone part with folders": (
+        write_paths([*(f"train/{c}/{n}.png" for c in "ab" for n in range(9)), *(f"more/{n}.png" for n in range(5))]),
+        "a b",
+        3,
+        "beside the parts: 5, such as more/0.png",
+    ),
+    "names of the classes": (
+        lambda a, place: (
+            [np.save(place / "images.npy", a["x_train"]), np.save(place / "labels.npy", a["y_train"])]
+            and (place / "classes.txt").write_text("zero\none\n")
+            and place
+        ),
+        " ".join(DIGITS),
+        6,
+        "not of the images that are taken: classes.txt",
+    ),
     "a folder with a blank at its end": (
         write_paths([f"{c}/{n}.png" for c in ("cat", "dog", "dog ") for n in range(6)]),
         "cat dog",
@@ -631,6 +682,7 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         "dog, dog  taken together",
     ),
     "copies in folders": (a_copy_in_a_folder, " ".join(DIGITS), 20, "a copy: 4, such as t10k-images-idx3-ubyte/"),
+    "the same labels in both parts": (the_same_labels_in_both_parts, " ".join(DIGITS), 20, ""),
     "savez of four": (
         lambda a, place: np.savez(place / "a.npz", *a.values()) or place / "a.npz",
         " ".join(DIGITS),

@@ -30,7 +30,6 @@ STRONG = "PNG JPEG GIF TIFF BMP WEBP AVIF BLP DDS ICNS ICO JPEG2000 MSP PCX PPM 
 FORMATS = (*STRONG, "DIB", "IM", "SPIDER", "TGA", "XBM")  # of Pillow's formats, those that run nothing
 VIEWS = {"MPO": "another view of a photo", "PSD": "a layer of a picture"}  # what pages are that are no pictures
 BLOCK = 2**23  # values that are looked at, or converted, at a time
-SHAPES = {560: (28, 20)}  # of flat images that are not square: Frey's faces
 
 
 def to_numpy(value: Any) -> np.ndarray:
@@ -306,49 +305,18 @@ def read_picture(path: str | Path) -> tuple[np.ndarray, list]:
 # -- Arrays of images --------------------------------------------------------------------------------------------------
 
 
-def flat_shapes(length):
-    """The shapes that a flat image of so many values may have: (height, width), or with colours first or last."""
-    if length in SHAPES:
-        return [SHAPES[length]]
-    for colours in (1, 3):
-        side = math.isqrt(length // colours)
-        if side >= 4 and side**2 * colours == length:
-            return [(side, side)] if colours == 1 else [(3, side, side), (side, side, 3)]
-    return []
-
-
-def is_images(shape, dtype):
-    """Whether an array may hold images: numbers or truths, (n, height, width) with or without a channel, or flat."""
-    if dtype.kind not in "biuf" or len(shape) not in (2, 3, 4):
-        return False
-    if len(shape) == 2:
-        return bool(flat_shapes(shape[1]) or flat_shapes(shape[0]))
-    return len(shape) == 3 or shape[-1] in (1, 3, 4) or shape[1] in (1, 3) or counts_last(shape)
-
-
-def counts_last(shape, labels=None):
-    """Whether the last axis of an array counts the images, as in MATLAB's files; labels: their number, or None."""
-    if labels is not None and labels in (shape[0], shape[-1]) and shape[0] != shape[-1]:
-        return labels == shape[-1]
-    if len(shape) == 2:
-        return not flat_shapes(shape[1]) and bool(flat_shapes(shape[0]))
-    square = shape[0] == shape[1] != shape[-1] and shape[-1] not in (1, 3, 4)
-    return square and (len(shape) == 3 or shape[2] in (1, 3, 4))
-
-
 def convert_images(parts, source):
-    """Arrays of images in any form as (n, 28, 28), uint8 from 0 to 255 or float32 from 0 to 1.
+    """Arrays of images as (n, 28, 28), uint8 from 0 to 255 or float32 from 0 to 1.
 
-    parts: the arrays of one data set, converted alike; source: where they are from, for the sentences. Returns the
-    list of arrays, and what was done, a list of words. Nothing is copied that is as it should be. Raises UserError.
+    parts: the arrays of one data set, (n, height, width) or with a last axis of colours, converted alike; source: where
+    they are from, for the sentences. Returns the list of arrays, and what was done, a list of words. Nothing is copied
+    that is as it should be. Raises UserError.
     """
     what = f"The images of {source}"
-    parts = [with_channel_last(x, source) for x in parts]
     if len({x.shape[1:] for x in parts}) > 1:
         one, other = (x.shape[1:] for x in parts)
         raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
     full, said = full_scale(common_span(map(span_of, parts)), what)
-    check_sides(parts[0].shape, what)
     (height, width, *colours), small = parts[0].shape[1:], parts[0].shape[1:] == (SIDE, SIDE)
     said += ["colour made grey"] * bool(colours)
     if not small:
@@ -360,48 +328,6 @@ def convert_images(parts, source):
     return [
         x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in parts
     ], said
-
-
-def check_sides(shape, what):
-    """Raise UserError for images (n, height, width) of a shape that no pictures have."""
-    height, width = shape[1:3]
-    if max(height, width) > 10 * min(height, width):
-        sides = flat_shapes(shape[0])
-        turn = f"; if its first axis holds pixels, `x = x.T{reshape(sides[0])}`" if sides else ""
-        raise UserError(f"{what} would be {height:,} x {width:,}, of shape {shape}: give (n, height, width){turn}.")
-
-
-def with_channel_last(x, source):
-    """An array of images as (n, height, width), or with a last axis of 3 or 4 colours, without a copy."""
-    what, (n, *shape) = f"The images of {source}", x.shape or (0,)
-    if x.dtype.kind not in "biuf":
-        raise UserError(f"{what} have dtype {x.dtype}: they must be integers from 0 to 255 or floats from 0 to 1.")
-    if x.size == 0:
-        raise UserError(f"{source} has a part without images (its shape is {x.shape}): give it at least one.")
-    if len(shape) == 1 and flat_shapes(shape[0]):
-        return x.reshape(n, *flat_shape(shape[0], what))
-    if len(shape) == 3 and shape[-1] not in (1, 3, 4) and shape[0] in (1, 3):
-        x = np.moveaxis(x, 1, -1)
-    if len(shape) == 2 or (len(shape) == 3 and x.shape[-1] in (1, 3, 4)):
-        return x[..., 0] if x.shape[3:] == (1,) else x
-    advice = "images must have shape (n, height, width), perhaps with 1 or 3 channels, or (n, 784)"
-    raise UserError(f"{what} have shape {x.shape}: {advice}.")
-
-
-def flat_shape(length, what):
-    """The one of flat_shapes. Raises UserError where there are two."""
-    one, *others = flat_shapes(length)
-    if others:
-        raise UserError(
-            f"{what} have {length:,} values each, with two readings: `x = x{reshape(one)}` if the reds come first"
-            f" (CIFAR), `x = x{reshape(others[0])}` if the colours of a pixel do."
-        )
-    return one
-
-
-def reshape(shape):
-    """What makes flat images those of a shape, in Python."""
-    return f".reshape(-1, {', '.join(map(str, shape))})"
 
 
 def check_unit(x, what, divide="divide them by 255"):

@@ -256,7 +256,8 @@ def labels_of(pairs, lengths, source):
     labels = [y for _, y in pairs]
     try:
         y, names = convert_labels(labels, lengths, source)
-        return y, names, [] if names else ["no labels: one colour"]
+        apart = len(y) == 2 and not {*y[0].tolist()} & {*y[1].tolist()}
+        return y, names, ["the parts have no class in common"] * apart if names else ["no labels: one colour"]
     except NoClassesError as error:
         y, names = convert_labels([None] * len(pairs), lengths, source)
         return y, names, [f"labels left out, one colour ({str(error).removesuffix('.')})"]

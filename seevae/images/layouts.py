@@ -4,6 +4,7 @@ One walk finds all files; each is looked at and becomes Items (sources.py). The 
 them into parts and classes (places.py). Then they are read (taking.py), and what became of each is the account.
 """
 
+import contextlib
 import filecmp
 import os
 import warnings
@@ -16,7 +17,7 @@ from seevae.images.account import some
 from seevae.images.converting import in_order
 from seevae.images.places import by_folders, by_lists, by_names, choose_parts, live
 from seevae.images.reading import require_file
-from seevae.images.sources import Item, known_format, look, refuse
+from seevae.images.sources import Item, foreign, look, refuse
 from seevae.images.taking import take_arrays, take_pictures
 from seevae.images.words import role
 
@@ -35,8 +36,11 @@ def find(path):
     The pairs, in any form, are of the part that trains and perhaps of that held out; labels may be None. Nothing is
     ever unpickled. Raises UserError with what was found, and what to do, and MemoryError for what is too large.
     """
-    if not str(path):
-        raise UserError("The path of the data is empty: give a file or a folder of images.")
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise UserError(f"The data are {path!r:.60}: give the path of a file or of a folder of images, as text.")
+    if not os.fspath(path) or "://" in str(path):
+        what = "an address, which is not read: download it, and" if str(path) else "empty:"
+        raise UserError(f"The path of the data is {what} give a file or a folder of images.")
     path = Path(os.path.expanduser(path))
     with warnings.catch_warnings(action="ignore"):  # Pillow's, of pictures that are large or damaged
         items, said = items_at(path), {}
@@ -65,41 +69,37 @@ def items_at(path):
                 say(f"Reading {path}: {len(items):,} files so far")
         leave_copies(items)
         return items
-    if not os.path.lexists(path) and (together := named_after(path)):
-        return [item for file in together for item in look(file)]
-    names = "'mnist', 'sample', 'fashion_mnist'"
-    require_file(path, "data file", f"give {names}, or the path of a file or of a folder of images")
-    return [item for file in [path, *partner_of(path)] for item in look(file)]
+    together = files_of_set(path)
+    if path in together or not together:
+        names = "'mnist', 'sample', 'fashion_mnist'"
+        require_file(path, "data file", f"give {names}, or the path of a file or of a folder of images")
+    return [item for file in together for item in look(file)]
 
 
 def leave_copies(items):
-    """Leave out files of arrays that are there twice, packed or in folders of their own."""
+    """Leave out files that are there twice: packed, or arrays in a folder that is called as they are."""
     paths, known = {item.path for item in items}, {}
     for item in items:
+        own = role(item.path.name)
         if item.path.suffix == ".gz" and item.path.with_suffix("") in paths:
             item.out = "a packed copy"
         elif item.kind == "array" and item.unit == "files":
-            other = known.setdefault((role(item.path.name), item.shape), item)
+            other = known.setdefault((own, *(name for name in item.folders if role(name) != own)), item)
             if other is not item and filecmp.cmp(item.path, other.path, shallow=False):
                 item.out = "a copy"
 
 
-def partner_of(path):
-    """The IDX file of labels that goes with one of images, or the other way round, a list."""
+def files_of_set(path):
+    """A file, and of an IDX file the other one of its pair; or the IDX files of a set, such as gzip/emnist-letters."""
     own = role(path.name)
-    if not own.kind or "ubyte" not in path.name:
-        return []
-    beside = [other for other in in_order(path.parent.iterdir()) if "ubyte" in other.name]
-    return [other for other in beside if role(other.name)[:2] == own[:2] and role(other.name).kind != own.kind][:1]
-
-
-def named_after(path):
-    """The IDX files of one data set among others in a folder, such as gzip/emnist-letters, where that is no file."""
-    try:
-        files = in_order(path.parent.iterdir())
-        return [file for file in files if path.name and file.name.startswith(f"{path.name}-") and "ubyte" in file.name]
-    except (OSError, ValueError):
-        return []
+    with contextlib.suppress(OSError, ValueError):
+        beside = [file for file in in_order(path.parent.iterdir()) if path.name and "ubyte" in file.name]
+        if not os.path.lexists(path):
+            return [file for file in beside if file.name.startswith(f"{path.name}-")]
+        if own.kind and path in beside:
+            alike = [file for file in beside if role(file.name)[:2] == own[:2] and role(file.name).kind != own.kind]
+            return [path, *alike[:1]]
+    return [path]
 
 
 def walk(folder, names, seen):
@@ -194,7 +194,7 @@ def single_images(items, said):
 def say_what_is_there(path, items):
     """Raise UserError for a folder that holds nothing to take."""
     if others := [item for item in items if item.kind in ("foreign", "archive")]:
-        refuse(min(others, key=known_format))
+        refuse(min(others, key=lambda item: [*foreign().values(), None].index(item.how)))
     inside = some(dict.fromkeys(str(item.path.relative_to(path)) for item in items if not item.out))
     holds = f"holds nothing that is read here, but {inside}" if inside else "is empty"
     raise UserError(f"The folder {path} {holds}: give another one.")

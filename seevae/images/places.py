@@ -3,14 +3,13 @@
 Each function writes into the Items what it finds: part, label, labels, and out for what is not taken.
 """
 
-import re
 from collections import Counter
 
 from seevae.basics import UserError
 from seevae.images.account import some
 from seevae.images.converting import name_order, plain_label
 from seevae.images.tables import labels_by_file
-from seevae.images.words import SECOND, Role, role
+from seevae.images.words import MASKED, Role, role
 
 MASKS = "masks, or the like, beside the images"
 LEFT_PARTS = {"val": "a validation part", "test": "a part without labels"}
@@ -47,7 +46,10 @@ def by_folders(items, holds, said):
     """
     rest, depth = told_by_folders(items), 0
     while deep := at_depth(items, rest, depth):
-        level = what_level({rest[item][depth] for item in deep}, holds, said)
+        inside = {}
+        for item in deep:
+            inside.setdefault(rest[item][depth], []).append(item)
+        level = what_level(inside, {rest[item][depth] for item in deep if rest[item][depth + 1 :]}, holds, said)
         depth += not level
         for item in deep if level else ():
             part, reason = level[rest[item].pop(depth)]
@@ -79,21 +81,39 @@ def told_by_folders(items):
     return {item: [*told[item.folders]] for item in items}
 
 
-def what_level(names, holds, said):
+def what_level(inside, deeper, holds, said):
     """What a level of folders is for: {name: (part, why its pictures are left out)}, or None for classes.
 
-    It is for parts if several parts are named, or parts alone; for nothing if there is one name.
+    inside: {name: Items}; deeper: the names of those that hold folders. It is for parts if several parts are named, or
+    parts alone, or a part with folders beside others without; for nothing if there is one name.
     """
-    roles = {name: role(name) for name in sorted(names, key=name_order)}
+    roles = {name: role(name) for name in sorted(inside, key=name_order)}
     parts = {name: r.part for name, r in roles.items() if r.part}
-    if len({*parts.values()}) > 1 or len(parts) == len(roles):
+    if len({*parts.values()}) > 1 or len(parts) == len(roles) or (parts and {*parts} == deeper):
         only_set({name: roles[name].set for name in parts}, f"{holds} {some(roles)}")
         tell_those_together(parts, said)
         return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
-    second = {name for name in roles if {*re.split(r"[\W_]+", name.lower())} & {*SECOND.split()}}
-    if {r.kind for r in roles.values()} == {"images", "labels"} or (len(second) == 1 and len(roles) == 2):
-        return {name: ("", MASKS if r.kind == "labels" else "") for name, r in roles.items()}
+    if second := masks_among(roles, inside, holds):
+        return {name: ("", MASKS * (name in second)) for name in roles}
     return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
+
+
+def masks_among(roles, inside, holds):
+    """The names of folders that hold masks, or the like, of pictures in others: their files have the same names."""
+    second = {name for name, r in roles.items() if r.kind == "labels"}
+    named = {r.kind for r in roles.values()} == {"images", "labels"}
+    if not named and not (len(roles) == 2 and len([*filter(MASKED.search, second)]) == 1):
+        return set()
+    masks, shown = ({stem(item) for name in names for item in inside[name]} for names in (second, {*roles} - second))
+    if 2 * len(masks & shown) < len(masks) and inside[min(second)][0].kind == "picture":
+        told = f"{some(sorted(second))} may hold masks of the others, or more pictures"
+        raise UserError(f"{holds} {some(roles)}, which has two readings: {told}; move what is not wanted away.")
+    return second
+
+
+def stem(item):
+    """The name of a picture file without what tells a mask from its picture."""
+    return MASKED.sub("", item.path.stem.lower()).strip("_- ")
 
 
 def tell_those_together(parts, said):
@@ -154,6 +174,10 @@ def by_names(path, items, said):
     name_roles(items)
     images = images_among(path, items)
     labels = [item for item in items if item.role.kind == "labels" and item.dtype.kind != "O"]
+    paths = {item.path for item in images}
+    others = [item for item in items if item.fits and item.path not in paths and item.role.kind != "labels"]
+    if 10 * sum(item.shape[0] for item in others) > sum(item.shape[0] for item in images):
+        only_set({item.path.name: item.path in paths for item in (*images, *others)}, what_holds(path, items))
     for item in {*items}.difference(images):
         reason = "a validation part" if item.part == "val" else "not of the images that are taken"
         item.out = "Python objects, which are not read" if item.dtype.kind == "O" else reason
@@ -210,7 +234,7 @@ def what_holds(path, items):
 def labels_for(images, labels):
     """Those of some arrays of labels that belong to an array of images, or None."""
     same = [item for item in labels if item.part == images.part and item.role.set in (images.role.set, "")]
-    return max(same, key=lambda item: item.role.set == images.role.set, default=None)
+    return max(same, key=lambda item: (item.role.set == images.role.set, item.kind == "array"), default=None)
 
 
 def have_classes(images, items, said):

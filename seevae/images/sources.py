@@ -15,8 +15,9 @@ from PIL import Image
 
 from seevae.basics import UserError
 from seevae.images import reading, tables
-from seevae.images.converting import FORMATS, STRONG, counts_last, is_images, read_pages, reason_of
+from seevae.images.converting import FORMATS, STRONG, read_pages, reason_of
 from seevae.images.reading import open_file, opened_unpacked
+from seevae.images.shapes import axes_of
 from seevae.images.words import NO_ROLE, Role, role
 
 STARTS = {rb"\x93NUMPY": "npy", rb"\0\0[\x08\x09\x0b-\x0e][\1-\4]": "idx", rb"MATLAB 5\.0": "mat"}
@@ -26,8 +27,10 @@ PIXELS = {
     rb"\xff\n|....JXL ": "JPEG XL",
     rb".{128}DICM": "DICOM",
     rb"SIMPLE  =": "FITS",
-}
-PIXELS |= {rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG"}  # pictures that Pillow does not read
+    rb"\s*(<\?xml.{,200}>\s*)?<svg": "SVG",
+}  # pictures that Pillow does not read
+PIXELS = {pattern: f"{name} is not read here: make it PNG" for pattern, name in PIXELS.items()}
+WRONG = {rb"version https://git-lfs": "`git lfs pull` brings it", rb"\s*<(!doctype|html)": "it is a web page"}
 NUMBERS = re.compile(rb"[\d\s.,;eE+-]{60}")  # as a table begins whose name does not tell that it is one
 TEXTUAL = re.compile(rb"[\t-\r -~]*")
 TEXT = (".csv", ".tsv", ".txt", ".amat")
@@ -41,8 +44,8 @@ class Item:
 
     kind: "picture", "array", "table" (of images), "list" (a table of something else), or why nothing of it is read.
     form: of a file of arrays. name, shape, dtype: of an array. read: a function that gives what it holds. columns: of a
-    table. pages, other: of a picture, see read_pages. reason: why it cannot be read. folders: the names of those that
-    lead to it. single: whether it is one image.
+    table. pages, other: of a picture, see read_pages. how: to convert it, see foreign(). reason: why it cannot be read.
+    folders: the names of those that lead to it. single: whether it is one image.
 
     The rest is written by layouts, places and taking: to which family of files it belongs; its role (see words.py); the
     part and the class (label) of its images; the Item that holds their labels; whether it is such a one; out: why it is
@@ -59,6 +62,7 @@ class Item:
     columns: tables.Columns | None = None
     pages: list = ()
     other: tuple = (0, "", False)
+    how: tuple | None = None
     reason: str = ""
     unit: str = "files"
     folders: tuple = ()
@@ -86,7 +90,8 @@ class Item:
     @property
     def fits(self):
         """Whether it may hold images."""
-        return self.kind in ("picture", "table") or (self.kind == "array" and is_images(self.shape, self.dtype))
+        of_numbers = self.kind == "array" and self.dtype.kind in "biuf"
+        return self.kind in ("picture", "table") or (of_numbers and axes_of(self.shape) != "")
 
     @property
     def named_labels(self):
@@ -115,7 +120,7 @@ class Item:
             with contextlib.suppress(Exception):  # a damaged file fails in many ways
                 return [(tables.count_rows(self.path), self.out, False)]
             return []
-        return [(self.shape[-1 if counts_last(self.shape) else 0], self.out, False)]
+        return [(self.shape[axes_of(self.shape).index("n")], self.out, False)]
 
 
 def look(path):
@@ -129,7 +134,8 @@ def look(path):
             return arrays_in(path, kind)
         if kind == "table":
             return [table(path)]
-        return [Item(path, kind)]
+        how = lines_for(start, path.name.lower()) if kind == "foreign" else None
+        return [Item(path, kind, how=how, reason=first_match(WRONG, start))]
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
     except (OSError, ValueError) as error:
@@ -140,20 +146,19 @@ def look(path):
 def kind_of(start, path):
     """What a file is, from its first bytes, unpacked if they were packed by gzip."""
     name = path.name.lower()
-    if start[:4] == b"PK\3\4":
+    if start[:4] in (b"PK\3\4", b"PK\5\6"):
         return kind_of_zip(path, name)
     if begins_as_picture(start):
         return "picture"
-    for pattern, kind in STARTS.items():
-        if re.match(pattern, start, re.DOTALL):
-            return kind
+    if kind := first_match(STARTS, start):
+        return kind
     if name.endswith(".mat"):
         return "mat"
     if name.endswith(ARCHIVES):
         return "archive"
     if lines_for(start, name):
         return "foreign"
-    if is_called_picture(path) or pixels_of(start):
+    if is_called_picture(path) or first_match(PIXELS, start):
         return "picture"
     return "table" if name.removesuffix(".gz").endswith(TEXT) or NUMBERS.match(start) else "other"
 
@@ -167,10 +172,9 @@ def kind_of_zip(path, name):
     return "npz" if name.endswith(".npz") else "archive"
 
 
-def pixels_of(start):
-    """Why a file that holds a picture cannot be read here, or ""."""
-    names = [name for pattern, name in PIXELS.items() if re.match(pattern, start, re.DOTALL)]
-    return f"{names[0]} is not read here: make it PNG" if names else ""
+def first_match(known, start):
+    """What a dict of patterns has for the first bytes of a file, or ""."""
+    return next((what for pattern, what in known.items() if re.match(pattern, start, re.DOTALL)), "")
 
 
 def begins_as_picture(start):
@@ -197,7 +201,7 @@ def picture(path, file, start):
     try:
         pages, other = read_pages(file)
     except Exception as error:  # a damaged file fails in many ways
-        return Item(path, "picture", reason=pixels_of(start) or reason_of(error))
+        return Item(path, "picture", reason=first_match(PIXELS | WRONG, start) or reason_of(error))
     return Item(path, "picture", pages=pages, other=other)
 
 
@@ -298,21 +302,13 @@ def lines_for(start, name):
     return next((lines for names, lines in foreign().items() if re.search(names, name)), None)
 
 
-def known_format(item):
-    """The place in foreign.toml of the format of an Item that is not read; its special ones come first."""
-    with contextlib.suppress(OSError, ValueError), opened_unpacked(item.path) as file:
-        return [*foreign().values()].index(lines_for(file.read(4), item.path.name.lower()))
-    return math.inf
-
-
 def refuse(item):
     """Raise UserError for an Item that holds no images that can be read here, and say what makes some of it."""
     path, what, advice = item.path, "file", "give an .npz, .npy, .csv or IDX file, or a folder of pictures"
     if item.kind == "archive":
         raise UserError(f"{path} is an archive: unpack it, and give the folder.")
     if item.kind == "foreign":
-        with opened_unpacked(path) as file:
-            first, second, made = lines_for(file.read(4), path.name.lower())
+        first, second, made = item.how
         lines = f"`{first}` and `{second}`".replace("FILE", path.as_posix()).replace("FOLDER", path.parent.as_posix())
         trust = ", if you trust it, as a pickle can run any program" if "pickle." in first or "torch." in first else ""
         raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give {made}.")

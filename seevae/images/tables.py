@@ -18,8 +18,9 @@ import numpy as np
 
 from seevae.basics import say
 from seevae.images.account import some
-from seevae.images.converting import MOST_CLASSES, flat_shapes, name_order
+from seevae.images.converting import MOST_CLASSES, name_order
 from seevae.images.reading import free_memory, opened_unpacked
+from seevae.images.shapes import flat_shapes
 from seevae.images.words import role
 
 LINE = 2**20  # characters that a row of a table may have
@@ -297,20 +298,22 @@ def columns_in(path):
 def class_of(columns, rows):
     """A function of a row's number that gives its class, and the name of the column that it is from, if it is one.
 
-    It is in the column named so (but y beside x is a place), or in the only one, or is the name of the only one that
-    is 1. Raises ValueError where the columns do not tell.
+    It is in the column named so (but y beside x is a place), or in the only one, or the only one of text, or is the
+    name of the only one that is 1. Raises ValueError where the columns do not tell.
     """
-    across = {x_beside(of[0]) for of in columns} & {of[0].lower() for of in columns}
-    called = [of for of in columns if role(of[0]).kind == "labels" and x_beside(of[0]) not in across]
-    if called := called or columns * (len(columns) == 1):
-        return called[0].__getitem__, called[0][0]
+    titles = {of[0].lower() for of in columns}
+    called = [of for of in columns if names_class(of[0], titles)]
+    text = [of for of in columns if not any(is_number(of[k]) for k in rows)]
+    if found := next((of[0] for of in (called[:1], columns, text) if len(of) == 1), None):
+        return found.__getitem__, found[0]
     ones = {k: [of for of in columns if is_number(of[k]) and float(of[k])] for k in rows}
-    if not columns or any(len(of) != 1 or float(of[0][k]) != 1 for k, of in ones.items()):
-        told = f"which of {some(of[0] for of in columns)} is the class: name it label" if columns else "classes"
-        raise ValueError(f"does not tell {told}")
-    return lambda k: ones[k][0][0], ""
+    if columns and all(len(of) == 1 and float(of[0][k]) == 1 for k, of in ones.items()):
+        return lambda k: ones[k][0][0], ""
+    told = f"which of {some(of[0] for of in columns)} is the class: name it label" if columns else "classes"
+    raise ValueError(f"does not tell {told}")
 
 
-def x_beside(title):
-    """What the column of places across is called beside that of places down, such as x_1 beside y_1."""
-    return "x".join(title.lower().rsplit("y", 1)) if "y" in title.lower() else None
+def names_class(title, titles):
+    """Whether a column is called as labels are, and not y_1 beside x_1."""
+    across = "x".join(title.lower().rsplit("y", 1))
+    return role(title).kind == "labels" and (across == title.lower() or across not in titles)

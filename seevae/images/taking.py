@@ -6,9 +6,10 @@ import numpy as np
 
 from seevae.basics import UserError
 from seevae.images.account import Account, some
-from seevae.images.converting import counts_last, finish_pages, flat_shapes, with_channel_last
+from seevae.images.converting import finish_pages
 from seevae.images.places import mostly
 from seevae.images.reading import hold_in_memory
+from seevae.images.shapes import as_images, axes_of, flat_shapes
 from seevae.images.sources import refuse
 
 COLUMNS_FIRST = re.compile(r"(?<!f)emnist|silhouettes|chardata")  # whose authors wrote the columns of an image first
@@ -72,22 +73,22 @@ def take_arrays(path, parts, said, _):
     """The pairs of the parts, lists of arrays and tables."""
     used = [item for of in parts for item in of]
     hold_in_memory(sum(item.size for item in [*used, *(item.labels for item in used if item.labels)]))
-    pairs = [read_part(of, said) for of in parts]
+    pairs = [read_part(path, of, said) for of in parts]
     for item in used:
         if item.columns and item.columns.others:
             said[f"columns left over: {some(item.columns.others)}"] = None
         if item.labels_inside and not item.columns.names:
             said[f"labels: column {item.columns.label + 1:,} of {item.columns.count:,}"] = None
-    return upright(path, pairs, used, said)
+    return upright(pairs, used, said)
 
 
-def read_part(items, said):
+def read_part(path, items, said):
     """The images and the labels of a part, or None."""
     rows, y = [], None
     for item in items:
         x, y = read(item) if item.kind == "table" else (read(item), None)
         y = read(item.labels) if item.labels else y
-        rows.append(images_first(item, x, y, said))
+        rows.append(images_of(path, item, x, y, said))
         item.shape = (len(rows[-1]), *item.shape[1:]) if item.kind == "table" else item.shape  # now it is known
     if y is not None and y.ndim == 2 and len(y) != len(rows[0]) == y.shape[1] > 1 < len(y):
         y = y.T
@@ -96,18 +97,17 @@ def read_part(items, said):
     return np.concatenate(rows) if len(rows) > 1 else rows[0], y
 
 
-def images_first(item, x, y, said):
-    """An array of images with the axis first that counts them; y: its labels, or None."""
-    if item.single:
-        return x[None]
+def images_of(path, item, x, y, said):
+    """The images of an array, see as_images; y: its labels, or None."""
+    x = x[None] if item.single else x
     if item.form == "mat" and y is None and x.ndim == 2 and 784 not in x.shape and all(map(flat_shapes, x.shape)):
         one, other = x.shape
         holds = f"{item.path} holds {item.title} {x.shape}, which has two readings: {one:,} images of {other:,} values,"
         raise UserError(f"{holds} or the other way round: save it as (n, height, width), or with its labels.")
-    if item.kind == "array" and counts_last(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0)):
+    axes = axes_of(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0))
+    if axes[-1:] == "n":
         said["the last axis counts the images"] = None
-        return np.moveaxis(x, -1, 0)
-    return x
+    return as_images(x, axes, path)
 
 
 def read(item):
@@ -118,7 +118,7 @@ def read(item):
         refuse(item)
 
 
-def upright(path, pairs, items, said):
+def upright(pairs, items, said):
     """The pairs with rows and columns of the images exchanged, where their data set is known to have them so.
 
     It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of EMNIST, they may be
@@ -128,7 +128,6 @@ def upright(path, pairs, items, said):
     if not named and not any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
         return pairs
     name, published = named or ("EMNIST", False)
-    pairs = [(with_channel_last(x, path), y) for x, y in pairs]
     tall = tallness(pairs[0][0]) if name == "EMNIST" else 1
     if CLEAR < tall < 2:
         said[f"{name}'s images are {tall:.2f} times as tall as wide: upright already, not turned"] = None

@@ -8,10 +8,9 @@ PARTS |= {"evaluation": "test", "eval": "test", "extra": "extra"}  # SVHN's
 PARTS |= dict.fromkeys("val valid validation dev".split(), "val")  # noqa: SIM905
 KINDS = dict.fromkeys("x image images img imgs data pixels picture pictures photos".split(), "images")  # noqa: SIM905
 LABELS = "y label labels target targets class classes emotion digit letter character category species"
-SECOND = (
-    "mask masks annotations segmentation segmentations thumbnail thumbnails thumbs trimaps gt groundtruth edges depth"
-)
+SECOND = "mask masks annotations segmentation segmentations thumbnail thumbnails thumbs trimaps gt groundtruth"
 KINDS |= dict.fromkeys([*LABELS.split(), *SECOND.split()], "labels")
+MASKED = re.compile(rf"(?<![^\W_])({SECOND.replace(' ', '|')})(?![^\W_])", re.IGNORECASE)
 PLAIN = ("set", "sets", "dataset", "split", "folder", "files", "name", "names")  # words that tell nothing apart
 
 
