@@ -71,7 +71,7 @@ def test_the_mean_grey_of_a_picture_arrives_from_every_mode_and_format(mode, tmp
             if file.mode != mode and mode not in ("I", "F", "I;16"):  # what the format made of it
                 expected = np.asarray(file.convert("RGB").convert("L")).mean() / 255
         if name == "SPIDER" and mode != "F" and (np.asarray(picture.convert("F")) % 1).any():  # floats up to 255
-            with pytest.raises(UserError, match=r"not whole: scale with `x = x / "):
+            with pytest.raises(UserError, match=r"not whole.* `x = x"):
                 load_data(folder)
             continue
         dataset = load_data(folder)
@@ -105,12 +105,64 @@ def test_deep_pictures_and_arrays_are_scaled_by_one_rule(top, tmp_path):
         assert load_data(tmp_path / name).x_train[:].mean() == pytest.approx(expected, abs=1 / 255)
 
 
-@pytest.mark.parametrize(("values", "sentence"), [(RAMP / 127.5 - 1, "two readings"), (RAMP * 9.5, r"x = x / ")])
-def test_a_scale_that_cannot_be_known_is_refused_for_pictures_and_arrays(values, sentence, tmp_path):
-    (tmp_path / "pictures").mkdir()
+HALVES = np.stack([RAMP, RAMP.T // 2]) / RAMP.max()
+OPEN = {  # values whose white is not known: the two images, or pictures, and what makes the same of them as of HALVES
+    "whole, to 15": ((HALVES * 15).round(), ["x / 15", "x / 255"]),
+    "whole, to 3": ((HALVES * 3).round().astype("uint8"), ["x / 3"]),
+    "whole, to 1,530": ((HALVES * 1530).round().astype("int32"), ["x / 1530", "x / 4095"]),
+    "whole, to 1,234,567": ((HALVES * 1234567).round(), ["x / 1234567"]),
+    "an odd largest value": (HALVES * 399.1234567, ["x / 399.1234567"]),
+    "an odd largest value, float32": ((HALVES * 5.4321987).astype("float32"), ["x / 5.432198524475098"]),
+    "made smaller": (HALVES * 254.6685, ["x.clip(0, 255) / 255", "x / 254.6685"]),
+    "a little beyond 0 and 1": (HALVES * 1.07 - 0.03, ["x.clip(0, 1)"]),
+    "a little beyond 0 and 255": ((HALVES * 272).round().astype("int16") - 8, ["x.clip(0, 255) / 255"]),
+    "divided twice": (HALVES / 255, ["x / 0.00392156862745098"]),
+    "from -1 to 1": (HALVES * 2 - 1, ["(x + 1) / 2", "x * deviation + mean"]),
+    "from -0.5 to 0.5": (HALVES - 0.5, ["x + 0.5", "x * deviation + mean"]),
+    "wrapped bytes": ((HALVES * 255).round().astype("uint8").view("int8"), ['x.view("uint8")', "(x + 128.0) / 253.0"]),
+    "from -1,024 on": ((HALVES * 3000).astype("int16") - 1024, ["(x + 1024.0) / 3000.0", "x * deviation + mean"]),
+}
+
+
+@pytest.mark.parametrize(("values", "lines"), OPEN.values(), ids=OPEN)
+def test_values_of_unknown_scale_are_refused_with_lines_that_are_taken_when_run(values, lines, tmp_path):
+    """What the first line makes is what was written, and what any of them makes is taken."""
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(UserError, match="two readings" if len(lines) > 1 else "values from") as error:
+        load_data(tmp_path / "a.npy")
+    found = str(error.value).split("`")[1::2]
+    assert found == [f"x = {line}" for line in lines]
+    for line in found:
+        kept = {"x": values, "deviation": 0.31, "mean": 0.43}
+        exec(line, kept)
+        np.save(tmp_path / "b.npy", kept["x"].clip(0, 1) if "mean" in line else kept["x"])
+        dataset = load_data(tmp_path / "b.npy")
+        images = np.concatenate([dataset.x_train[:], dataset.x_test])
+        if line == found[0]:
+            images = images[np.argsort(-images.sum(axis=1))]
+            tolerance = 0.2 if values.max() == 3 else 0.04
+            np.testing.assert_allclose(images, HALVES.reshape(2, -1), atol=tolerance)
+
+
+def test_what_rounding_leaves_beyond_0_and_1_is_cut(tmp_path):
+    np.save(tmp_path / "a.npy", np.where(HALVES == 0, -1e-9, HALVES) * 1.000001)
+    images = load_data(tmp_path / "a.npy").x_train[:]
+    assert (images.min(), images.max()) in ((0, 1), (0, pytest.approx(0.5, abs=0.01)))
+
+
+@pytest.mark.parametrize(("values", "sentence"), [(RAMP / 127.5 - 1, "two readings"), (RAMP * 9.5, "`x = x / ")])
+def test_a_scale_that_cannot_be_known_is_refused_for_pictures(values, sentence, tmp_path):
     for copy in range(2):
-        Image.fromarray(values.astype("float32")).save(tmp_path / "pictures" / f"{copy}.tif")
-    np.save(tmp_path / "array.npy", np.stack([values, values]))
-    for name in ("pictures", "array.npy"):
-        with pytest.raises(UserError, match=sentence):
-            load_data(tmp_path / name)
+        Image.fromarray(values.astype("float32")).save(tmp_path / f"{copy}.tif")
+    with pytest.raises(UserError, match=sentence):
+        load_data(tmp_path)
+
+
+def test_colours_of_one_brightness_leave_nothing_to_learn(tmp_path):
+    """Red ink on a green ground, 76 both."""
+    for copy in range(2):
+        ink = np.roll(RAMP, copy) > 99
+        picture = np.where(ink[..., None], (255, 0, 0), (0, 130, 0)).astype("uint8")
+        Image.fromarray(picture).save(tmp_path / f"{copy}.png")
+    with pytest.raises(UserError, match=r"one grey all over \(colour made grey\): there is nothing"):
+        load_data(tmp_path)

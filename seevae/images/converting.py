@@ -82,8 +82,6 @@ def full_scale(span, what):
     if not (np.isfinite(low) and np.isfinite(high)):
         advice = "`x = numpy.nan_to_num(x, posinf=0, neginf=0)` makes them 0"
         raise UserError(f"{what} hold NaN or infinite values: {advice}.")
-    if low == high:
-        raise UserError(one_grey(what))
     full = known_white(span)
     if not full:
         told = f"{what} have values from {low:.4g} to {high:.4g}{', not whole' if high > 1 and not whole else ''}"
@@ -91,7 +89,7 @@ def full_scale(span, what):
         told += ", which have two readings" if others else ""
         also = [f"; if {when}, `x = {other}`" for when, other in others]
         raise UserError(f"{told}: if {first}, take `x = {line}`{''.join(also)}.")
-    dark = [f"the largest value is {high:.4g} of {full:,}: they may want a scale"] * (high < full / 2)
+    dark = [f"the largest value is {high:.4g} of {full:,}: they may want a scale"] if high < full / 2 else []
     if full == 1:
         return 1, dark if dtype.kind == "f" or is_deep(dtype) else ["0 and 1 made 0 and 255"]
     if full == WHITE:
@@ -113,6 +111,8 @@ def known_white(span):
     low, high, whole, dtype = span
     if low < -ROUNDING:
         return None
+    if low == high <= WHITE:
+        return WHITE  # see check_contrast
     if high <= 1 + ROUNDING:
         return 1 if high >= CONTRAST / WHITE else None
     for full in DEPTHS if whole else ():
@@ -150,13 +150,9 @@ def check_contrast(parts, what, done):
     white = WHITE if parts[0].dtype == np.uint8 else 1
     low, high = min(x.min() for x in parts), max(x.max() for x in parts)
     if float(high) - float(low) < CONTRAST * white / WHITE:
-        raise UserError(one_grey(what, [word for word in done if " made " in word]))
-
-
-def one_grey(what, made=()):
-    """The sentence that refuses images in which nothing is to be seen; made: what was made of what, in words."""
-    why = f" ({'; '.join(made)})" if made else ""
-    return f"{what} are one grey all over{why}: there is nothing to learn from them."
+        made = "; ".join(word for word in done if " made " in word)
+        why = f" ({made})" if made else ""
+        raise UserError(f"{what} are one grey all over{why}: there is nothing to learn from them.")
 
 
 def to_bytes(values, full):

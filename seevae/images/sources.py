@@ -134,7 +134,7 @@ def look(path):
             return arrays_in(path, kind)
         if kind == "table":
             return [table(path)]
-        how = lines_for(start, path.name.lower()) if kind == "foreign" else None
+        how = lines_for(start, path) if kind == "foreign" else None
         return [Item(path, kind, how=how, reason=first_match(WRONG, start))]
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
@@ -156,7 +156,7 @@ def kind_of(start, path):
         return "mat"
     if name.endswith(ARCHIVES):
         return "archive"
-    if lines_for(start, name):
+    if lines_for(start, path) and not first_match(WRONG, start):
         return "foreign"
     if is_called_picture(path) or first_match(PIXELS, start):
         return "picture"
@@ -293,8 +293,9 @@ def foreign():
     return {names: (*lines[:2], made) for names, lines, made in formats}
 
 
-def lines_for(start, name):
+def lines_for(start, path):
     """How to convert a file of another format, as foreign() has it, or None."""
+    name = "/".join(path.parts[-2:]).lower()
     if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":
         name = f"{name} pickle"
     if start[:4] == b"PAR1":
@@ -309,7 +310,9 @@ def refuse(item):
         raise UserError(f"{path} is an archive: unpack it, and give the folder.")
     if item.kind == "foreign":
         first, second, made = item.how
-        lines = f"`{first}` and `{second}`".replace("FILE", path.as_posix()).replace("FOLDER", path.parent.as_posix())
+        lines = f"`{first}` and `{second}`"
+        for word, place in {"FILE": path, "FOLDER": path.parent, "UPPER": path.parent.parent}.items():
+            lines = lines.replace(word, place.as_posix())
         trust = ", if you trust it, as a pickle can run any program" if "pickle." in first or "torch." in first else ""
         raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give {made}.")
     if item.form == "table":
