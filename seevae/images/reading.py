@@ -105,14 +105,14 @@ def read_arrays(path, wanted, at_most=2**30):
         for name in members & {*wanted}:
             with archive.open(f"{name}.npy") as member:
                 shape, dtype = header(member)
-                if wanted[name] is not None and not is_as_declared(shape, dtype, *wanted[name]):
+                if wanted[name] and not is_as_declared(shape, dtype, *wanted[name]):
                     raise ValueError(f"{name} has dtype {dtype} and shape {shape}")
                 at_most -= math.prod(shape) * dtype.itemsize
                 if at_most < 0:
                     raise MemoryError
                 member.seek(0)
                 arrays[name] = npy.read_array(member, allow_pickle=False)
-            if wanted[name] is not None and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+            if wanted[name] and dtype.kind == "f" and not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} is not finite")
     return arrays
 
@@ -123,16 +123,6 @@ def opened_npz(path):
     quiet = warnings.catch_warnings(action="ignore")
     with damage_as_value_error(), open_file(path) as file, zipfile.ZipFile(file) as archive, quiet:
         yield archive, {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
-
-
-def list_arrays(path):
-    """The arrays of an .npz file, {name: (shape, dtype)}, sorted by name. Raises OSError or ValueError."""
-    found = {}
-    with opened_npz(path) as (archive, members):
-        for name in sorted(members):
-            with archive.open(f"{name}.npy") as member:
-                found[name] = header(member)
-    return found
 
 
 def header(file):

@@ -230,8 +230,14 @@ def arrays_in(path, kind):
 
 
 def npz_arrays(path):
-    for name, (shape, dtype) in reading.list_arrays(path).items():
-        yield name, shape, dtype, lambda name=name: reading.read_arrays(path, {name: None}, math.inf)[name]
+    with reading.opened_npz(path) as (archive, members):
+        for name in sorted(members):
+            with archive.open(f"{name}.npy") as member:
+                yield name, *reading.header(member), partial(read_array, path, name)
+
+
+def read_array(path, name):
+    return reading.read_arrays(path, {name: None}, math.inf)[name]
 
 
 def npy_array(path):
