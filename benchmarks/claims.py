@@ -95,6 +95,46 @@ def halves(dataset):
             yield {"kind": kind, "seed": seed, **rate_codes(model, z, some, test)}
 
 
+def jobs(dataset):
+    """An autoencoder, a denoising one and a VAE at five jobs, with 2 and with 10 latents, as in `halves`."""
+    x, test = dataset.x_train[: lab.few(20_000, 500)], dataset.x_test
+    noisy = test + 0.5 * np.random.default_rng(1).standard_normal(test.shape, "float32")
+    letters, recipe = controls.capital_letters(), WAYS["Keras's initial weights"]
+    some, truth = dataset.x_test[:2000], dataset.y_test[:2000]
+
+    def features(code):
+        return controls.with_few_labels(code(x), dataset.y_train[: len(x)], code(some), truth)
+
+    pixels = features(lambda images: images)
+    for latents in (2, 10):
+        for seed in SEEDS:
+            gaussian = keras.layers.GaussianNoise(0.5, seed=seed)
+            models = {
+                "autoencoder": lab.train_autoencoder(x, recipe, seed, None, latents),
+                "denoising autoencoder": lab.train_autoencoder(x, recipe, seed, gaussian, latents),
+                "VAE": lab.train_vae(x, recipe, seed, latents)[0],
+            }
+            for kind, model in models.items():
+
+                def strange(images, model=model, kind=kind):
+                    """What an image costs: the loss that the model was trained by."""
+                    if kind != "VAE":
+                        return lab.reconstruction(model, images)
+                    return -lab.elbo_of(model.get_layer("decoder"), images, *lab.encode(model, images))[0]
+
+                yield {
+                    "latents": latents,
+                    "kind": kind,
+                    "seed": seed,
+                    "clean": mean(lab.reconstruction(model, test)),
+                    "noisy": mean(lab.reconstruction(model, test, noisy)),
+                    "covariances": causes.covariance_explained(causes.generate(model), x[:10_000]),
+                    "few_labels": features(lambda images, model=model: lab.encode(model, images)[0]),
+                    "few_labels_pixels": pixels,
+                    "letters": mean(strange(letters)[:, None] > strange(test[:1000])),
+                }
+
+
 def pca(dataset):
     """Principal components as a Gaussian generator, of the 20,000 images of `starts`; the seed is that of the draws."""
     from sklearn.neighbors import KNeighborsClassifier
@@ -458,6 +498,7 @@ def latents(dataset):
 ALL = (
     starts,
     halves,
+    jobs,
     pca,
     noise,
     binarised_input,

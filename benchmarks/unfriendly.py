@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
@@ -277,15 +276,13 @@ def run(case, source, base):
         act(place)
     before = seen(place)
     own = bool(OWN & environment.keys()) or environment.get("KERAS_BACKEND") == "nonsense"
-    process = processes.Command(options, place, first, own_process=own, **environment).process
     try:
-        out = process.wait(time.monotonic() + 100)
-        wrong = judge(process.status, out, process.stderr(), before, seen(place), place)
-    except TimeoutError:
-        process.kill()
-        wrong = "it did not end"
+        status, out, err = processes.Command(options, place, first, own_process=own, **environment).finish(100)
+        wrong = judge(status, out, err, before, seen(place), place)
+    except AssertionError as error:
+        status, err, wrong = None, str(error), "it did not end"
     shutil.rmtree(place, ignore_errors=True)
-    return name, wrong, f"{process.status}: {process.stderr().strip()[-300:]}"
+    return name, wrong, f"{status}: {err.strip()[-300:]}"
 
 
 def main():

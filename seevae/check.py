@@ -15,11 +15,8 @@ The first ones must be there; each loss and the draw are held against closed for
 cannot be judged. The file of 40 lines in notebooks/README.md passes.
 """
 
-import contextlib
-import io
 import runpy
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +26,11 @@ from seevae import UserError
 
 IMAGES, DRAWS = 1000, 20_000
 PIXELS = 784
+DIVERGED = (
+    "the trained encoder gives NaN or infinite numbers: its training diverged, as with a KL of the wrong sign,"
+    " pixels up to 255 or far too large steps"
+)
+BEYOND_TWO_SIGMA = 0.0455  # the share of N(0, 1)
 
 
 def check_reconstruction(file):
@@ -47,6 +49,8 @@ def check_reconstruction(file):
         "its sign is wrong: the loss is minus the log-likelihood": -right,
         "it takes the probabilities for logits": (np.logaddexp(0, x_hat) - x * x_hat).sum(axis=1),
         "x and x_hat have changed places": -(x_hat * np.log(x) + (1 - x_hat) * np.log(1 - x)).sum(axis=1),
+        "the pixels' other half, (1 - x) * log(1 - x_hat), is missing": -(x * np.log(x_hat)).sum(axis=1),
+        "it is the sum over the images: take the mean, or one an image": len(x) * right,
     }
     return compared(given, right, wrong)
 
@@ -59,18 +63,25 @@ def check_kl(file, x):
     else:
         vae = file["vae"]
         z_mean, z_log_var = (numbers(part) for part in file["encoder"](x)[:2])
-        vae(x)
+        if not np.isfinite([z_mean, z_log_var]).all():
+            return DIVERGED
+        called(vae, x)
         if not vae.losses:
             return "there is none: add it with self.add_loss in a layer, or call it kl_loss(z_mean, z_log_var)"
-        given = np.array(sum(float(loss) for loss in vae.losses))
+        given = np.array(sum(numbers(loss).sum() for loss in vae.losses))  # Keras sums what is no single number
     if given.shape not in ((), (len(z_mean),)):
         return f"it gives an array of shape {given.shape} for {len(z_mean)} images: sum over the latents, axis=-1"
-    mean, log_var = z_mean.astype("float64"), z_log_var.astype("float64")
+    return compared(given, *kl_and_its_mistakes(z_mean.astype("float64"), z_log_var.astype("float64")))
+
+
+def kl_and_its_mistakes(mean, log_var):
+    """The KL of each image, (n,), and what each known mistake gives, {sentence: (n,)}; of q (n, latents)."""
     each = 0.5 * (mean**2 + np.exp(log_var) - log_var - 1)  # (n, latents)
     right = each.sum(axis=1)
-    wrong = {
+    return right, {
         f"it is the mean over the {each.shape[1]} latents: sum over them": each.mean(axis=1),
         "it is summed over the batch: take the mean over the images": len(each) * right,
+        "it is summed over the images, axis 0, and not over the latents, axis -1": len(each) * each.mean(axis=1),
         "its sign is wrong": -right,
         "it lacks the factor 1/2": 2 * right,
         "it takes z_log_var for the variance": 0.5 * (mean**2 + log_var - np.log(np.abs(log_var)) - 1).sum(axis=1),
@@ -80,8 +91,8 @@ def check_kl(file, x):
         "z_mean is not squared": 0.5 * (mean + np.exp(log_var) - log_var - 1).sum(axis=1),
         "the 1 in it is missing": 0.5 * (mean**2 + np.exp(log_var) - log_var).sum(axis=1),
         "the logarithm of the variance is missing": 0.5 * (mean**2 + np.exp(log_var) - 1).sum(axis=1),
+        "the logarithm of the variance has the wrong sign": 0.5 * (mean**2 + np.exp(log_var) + log_var - 1).sum(axis=1),
     }
-    return compared(given, right, wrong)
 
 
 def check_draw(file):
@@ -102,16 +113,44 @@ def check_draw(file):
     wrong = {
         "exp(z_log_var) is the variance: the standard deviation is exp(z_log_var / 2)": np.exp(log_var),
         "z_log_var is taken for the standard deviation": np.abs(log_var),
+        "the standard deviation is exp(z_log_var / 2), not exp(-z_log_var / 2)": 1 / sigma,
+        "epsilon is even between 0 and 1: draw it from N(0, 1)": sigma / 12**0.5,
     }
-    found = compared(z.std(axis=0), sigma, wrong, 0.03)
-    off = np.abs(z.mean(axis=0) - mean) / (sigma / DRAWS**0.5)
-    return found or ("its draws do not lie around z_mean" if off.max() > 5 else None)
+    if found := compared(z.std(axis=0), sigma, wrong, 0.03, "the standard deviation of its draws is"):
+        return found
+    epsilon = (z - mean) / sigma
+    if np.abs(epsilon.mean(axis=0)).max() > 5 / DRAWS**0.5:
+        return "its draws do not lie around z_mean"
+    if np.abs(np.mean(np.abs(epsilon) > 2) - BEYOND_TWO_SIGMA) > 0.01:
+        return "epsilon is not drawn from a Gaussian: take N(0, 1)"
+    return "all latents get the same epsilon: draw it in the shape of z_mean" if np.corrcoef(z.T)[0, 1] > 0.9 else None
 
 
-def compared(given, right, wrong, tolerance=2e-3):
+def check_fresh(file, x):
+    """Whether the model itself draws anew: its images for x, twice; they may also be those of z_mean."""
+    once, again = (called(file["vae"], x) for _ in range(2))
+    if once is None or not np.isfinite(once).all() or np.abs(once - again).max() > 1e-6:
+        return None
+    at_mean = numbers(file["decoder"](file["encoder"](x)[0]))
+    if once.shape != at_mean.shape or np.abs(once - at_mean).max() < 1e-3:
+        return None
+    return "the model draws the same at each call: give its draw a SeedGenerator, not a whole number"
+
+
+def called(model, x):
+    """The images that a model gives for x, or None where it is made to be trained, and not to be called."""
+    import keras
+
+    try:
+        return numbers(keras.tree.flatten(model(x))[0])
+    except NotImplementedError:
+        return None
+
+
+def compared(given, right, wrong, tolerance=2e-3, it="it gives"):
     """What a wrong number is, in words: None where it is right. `given` is of each image, or their mean.
 
-    wrong: {sentence: what that mistake gives}.
+    wrong: {sentence: what that mistake gives}; it: how a sentence begins for what is none of these.
     """
     if not np.isfinite(given).all():
         return "it is NaN or infinite"
@@ -119,26 +158,43 @@ def compared(given, right, wrong, tolerance=2e-3):
         expected = np.mean(value) if given.shape == () else value
         if np.allclose(given, expected, rtol=tolerance, atol=tolerance * np.abs(expected).mean()):
             return sentence
-    return f"it gives {np.mean(given):.4g}, and {np.mean(right):.4g} would be right"
+    return f"{it} {listed(given)}, and {listed(right)} would be right"
+
+
+def listed(values):
+    """The mean of many numbers, or the few that there are, as text."""
+    values = np.ravel(values)
+    return ", ".join(f"{value:.4g}" for value in (values if len(values) < 3 else [values.mean()]))
 
 
 def check_trained(file, x):
     """What `examine` says of the trained network, as sentences; an empty list where nothing is wrong."""
-    with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as place:
-        result = seevae.examine(file["encoder"], file["decoder"], x, folder=Path(place) / "examined")
-    return [*getattr(result, "wrong", result["findings"])]
+    try:
+        return seevae.examine(file["encoder"], file["decoder"], x, folder=None).wrong
+    except UserError as error:  # it could not be used at all
+        return [str(error)]
 
 
 def judge(file, x):
     """All checks of a file's names, {name: object}: yields (what was checked, what is wrong with it or None)."""
     x = np.asarray(x[:IMAGES], "float32")
-    checks = {
-        "reconstruction loss": ("reconstruction_loss", lambda: check_reconstruction(file)),
-        "KL loss": ("kl_loss" if "kl_loss" in file else "vae", lambda: check_kl(file, x)),
-        "draw of z": ("sample_latent", lambda: check_draw(file)),
+    checks = {  # what: (the names of which one must be there, how they are called, the check)
+        "reconstruction loss": (["reconstruction_loss"], "two arrays (50, 784)", lambda: check_reconstruction(file)),
+        "KL loss": (["kl_loss", "vae"], "arrays, z_mean and z_log_var or images", lambda: check_kl(file, x)),
+        "draw of z": (["sample_latent"], "a pair (n, 2) and a keras.random.SeedGenerator", lambda: check_draw(file)),
     }
-    for what, (name, look) in checks.items():
-        yield what, look() if name in file else f"{name} is not in the file: define it"
+    if hasattr(file.get("vae"), "predict"):  # a Keras model
+        checks["draw in the model"] = (["vae"], "images", lambda: check_fresh(file, x))
+    for what, (names, given, look) in checks.items():
+        if not any(name in file for name in names):
+            yield what, f"{' or '.join(names)} is not in the file: define it"
+            continue
+        try:
+            yield what, look()
+        except UserError as error:
+            yield what, str(error)
+        except Exception as error:  # in the student's function, of whatever kind
+            yield what, f"called with {given}, it ends in {type(error).__name__}: {first_line(error)}"
     for sentence in (found := check_trained(file, x)) or [None]:
         yield "trained network" if not found else "trained network, examined", sentence
 
@@ -153,7 +209,7 @@ def run_file(path):
     except (Exception, SystemExit) as error:
         line = [frame for frame in walk(error.__traceback__) if frame[0] == str(path)]
         where = f", line {line[-1][1]}" if line else ""
-        raise UserError(f"{path}{where} ends in {type(error).__name__}: {error}") from error
+        raise UserError(f"{path}{where} ends in {type(error).__name__}: {first_line(error)}") from error
     missing = [name for name in ("encoder", "decoder") if name not in file]
     if missing:
         raise UserError(f"{path} has no {' and no '.join(missing)}: give your two networks these names.")
@@ -167,10 +223,17 @@ def walk(traceback):
         traceback = traceback.tb_next
 
 
+def first_line(error):
+    """What an error says, in one line: Keras adds the shapes of all that it was given."""
+    return next((line for line in str(error).splitlines() if line.strip()), "no more is said")
+
+
 def numbers(array):
-    """An array of any library, or a tensor, as NumPy."""
+    """An array of any library, or a tensor, as NumPy. Raises UserError for what a function without `return` gives."""
     import keras
 
+    if array is None:
+        raise UserError("it gives nothing: a return is missing")
     return np.asarray(keras.ops.convert_to_numpy(array))
 
 

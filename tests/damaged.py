@@ -73,7 +73,7 @@ def good_files(path):
     np.savez(path / "data.npz", x_train=images[:20], y_train=labels[:20], x_test=images[20:], y_test=labels[20:])
     progress = training(path)
     progress.set_model(vae)
-    progress.history = {"loss": [150.0, 149.0]}
+    progress.history = {name: [150.0, 149.0] for name in resume.LOSSES}
     progress.save()
     progress.replay.save(path / "replay.npz")
     record = {"model": None, "full_mnist": False, "stopped": None, "epochs": 2, "held_out": {"elbo": -150.0}}
@@ -147,25 +147,17 @@ def headers_changed(draw, content):
 
 
 def config_changed(draw, content):
-    """The .keras with some values of its config.json replaced, some of them by code, or left out."""
+    """The .keras with its config.json changed, some of its values into code."""
     members = unzipped(content)
-    config = json.loads(members["config.json"])
-    for _ in range(draw(st.integers(1, 2))):
-        parent, key = draw(st.sampled_from(list(places(config))))
-        value = draw(st.sampled_from((*VALUES, *EVIL, ...)))
-        if value is not ...:
-            parent[key] = value
-        elif isinstance(parent, dict):
-            parent.pop(key, None)
-    return zipped((members | {"config.json": json.dumps(config).encode()}).items())
+    return zipped((members | {"config.json": json_changed(draw, members["config.json"], EVIL)}).items())
 
 
-def json_changed(draw, content):
+def json_changed(draw, content, others=(["../up"], ["manifold.png", 3], ["vae.keras"])):
     """The JSON with some values replaced or left out, or within brackets."""
     tree = [json.loads(content)]
     for _ in range(draw(st.integers(1, 2))):
         parent, key = draw(st.sampled_from(list(places(tree))))
-        value = draw(st.sampled_from((*VALUES, ["../up"], ["manifold.png", 3], ["vae.keras"], ...)))
+        value = draw(st.sampled_from((*VALUES, *others, ...)))
         if value is not ...:
             parent[key] = copy.deepcopy(value)  # a list may be changed, too
         elif isinstance(parent, dict):

@@ -1,5 +1,6 @@
 """seevae.check: right answers pass, each deliberate mistake is told apart, and the command's exit status says which."""
 
+import itertools
 import re
 
 import keras
@@ -60,6 +61,11 @@ def test_mistakes_in_the_kl_loss_are_told_apart(file, said):
     assert said in check.check_kl(file, None)
 
 
+def kl_of_latents(mean, log_var):
+    """The KL of each latent, (n, d)."""
+    return 0.5 * (ops.square(mean) + ops.exp(log_var) - log_var - 1)
+
+
 def model_that_adds(kl):
     """A VAE of three latents, untrained, in which a layer adds kl(z_mean, z_log_var) to the loss."""
 
@@ -81,6 +87,8 @@ def model_that_adds(kl):
         (lambda *q: ops.mean(vae_mnist.kl_divergence(*q)), None),
         (lambda *q: ops.mean(vae_mnist.kl_divergence(*q)) / 3, "the mean over the 3 latents"),
         (lambda *q: ops.sum(vae_mnist.kl_divergence(*q)), "summed over the batch"),
+        (lambda *q: vae_mnist.kl_divergence(*q), "summed over the batch"),
+        (lambda *q: ops.mean(ops.sum(kl_of_latents(*q), axis=0)), "over the images, axis 0, and not over the latents"),
         (lambda *q: -ops.mean(vae_mnist.kl_divergence(*q)), "its sign is wrong"),
         (lambda *q: 4 * ops.mean(vae_mnist.kl_divergence(*q)), "would be right"),
     ],
@@ -91,6 +99,30 @@ def test_a_kl_that_a_layer_adds_is_held_against_the_closed_form(kl, said, sample
 
 
 @pytest.mark.parametrize(
+    ("seed", "said"), [(keras.random.SeedGenerator(0), None), (0, "the model draws the same at each call")]
+)
+def test_a_model_whose_draw_has_a_whole_number_as_its_seed_repeats_it(seed, said, sample):
+    encoder, decoder = vae_mnist.build_encoder(3, 8), vae_mnist.build_decoder(3, 8)
+    x = keras.Input((784,))
+    z = keras.layers.Lambda(vae_mnist.sample_latent, arguments={"seed": seed})(encoder(x))
+    file = {"vae": keras.Model(x, decoder(z)), "encoder": encoder, "decoder": decoder}
+    found = check.check_fresh(file, sample.x_test[:10])
+    assert found is None if said is None else said in found
+
+
+def test_a_model_that_takes_z_mean_when_it_is_called_or_cannot_be_called_is_no_fault(sample):
+    encoder, decoder = vae_mnist.build_encoder(3, 8), vae_mnist.build_decoder(3, 8)
+    x = keras.Input((784,))
+    for vae in (keras.Model(x, decoder(encoder(x)[0])), keras.Model()):
+        assert check.check_fresh({"vae": vae, "encoder": encoder, "decoder": decoder}, sample.x_test[:10]) is None
+
+
+def even(seed):
+    """Numbers of mean 0 and variance 1 that are no Gaussian's."""
+    return keras.random.uniform((20_000, 2), -(3**0.5), 3**0.5, seed=seed)
+
+
+@pytest.mark.parametrize(
     ("draw", "said"),
     [
         (lambda q, seed: q[0] + ops.exp(q[1]) * keras.random.normal(ops.shape(q[0]), seed=seed), "is the variance"),
@@ -98,6 +130,13 @@ def test_a_kl_that_a_layer_adds_is_held_against_the_closed_form(kl, said, sample
         (lambda q, seed: vae_mnist.sample_latent(q, 1), "two calls draw the same"),
         (lambda q, seed: q[0], "all images get the same epsilon, or none"),
         (lambda q, seed: q[0] + keras.random.normal((1, 2), seed=seed), "all images get the same epsilon"),
+        (lambda q, seed: q[0] + ops.exp(q[1] / 2) * keras.random.normal((20_000, 1), seed=seed), "all latents get"),
+        (
+            lambda q, seed: (
+                q[0] + ops.exp(q[1] / 2) * (keras.random.uniform((20_000, 2), -(3**0.5), 3**0.5, seed=seed))
+            ),
+            "Gau",
+        ),
         (lambda q, seed: ops.exp(q[1] / 2) * keras.random.normal(ops.shape(q[0]), seed=seed), "around z_mean"),
         (lambda q, seed: q[0] + 0.01 * (vae_mnist.sample_latent(q, seed) - q[0]), "would be right"),
         (lambda q, seed: vae_mnist.sample_latent(q, seed)[:, 0], "gives shape"),
@@ -143,6 +182,7 @@ def test_the_command_judges_a_file(run_python, tmp_path):
         ("pass", "reconstruction loss"),
         ("pass", "KL loss"),
         ("pass", "draw of z"),
+        ("pass", "draw in the model"),
         ("pass", "trained network"),
     ]
 
@@ -172,6 +212,22 @@ def test_what_cannot_be_judged_is_told_in_a_sentence(run_python, tmp_path, text,
 
 def test_what_is_missing_is_said(sample):
     file = {"encoder": None, "decoder": None}
-    found = dict([next(check.judge(file, sample.x_test))])
-    assert found == {"reconstruction loss": "reconstruction_loss is not in the file: define it"}
+    assert dict(itertools.islice(check.judge(file, sample.x_test), 3)) == {
+        "reconstruction loss": "reconstruction_loss is not in the file: define it",
+        "KL loss": "kl_loss or vae is not in the file: define it",
+        "draw of z": "sample_latent is not in the file: define it",
+    }
     assert np.shape(check.numbers([1.0, 2.0])) == (2,)
+
+
+def test_a_function_that_fails_is_wrong_and_the_others_are_still_judged(sample):
+    file = {"reconstruction_loss": lambda x, x_hat: 1 / 0, **kl_of(), "sample_latent": lambda q, key: key.folded}
+    found = dict(itertools.islice(check.judge(file, sample.x_test), 3))
+    assert "with two arrays (50, 784), it ends in ZeroDivisionError: division by zero" in found["reconstruction loss"]
+    assert found["KL loss"] is None
+    assert "a keras.random.SeedGenerator, it ends in AttributeError" in found["draw of z"]
+
+
+def test_a_network_that_cannot_be_examined_is_wrong(sample):
+    (sentence,) = check.check_trained({"encoder": lambda x: x, "decoder": lambda z: z[:, :5]}, sample.x_test[:40])
+    assert "Traceback" not in sentence

@@ -1,5 +1,6 @@
 """log p(x): closed forms, the order of the three estimates, and the gap as a KL divergence."""
 
+import functools
 import math
 import sys
 
@@ -129,34 +130,23 @@ def test_gap_is_the_kl_from_q_to_the_true_posterior(trained, some):
         assert log_p[0] - elbo == pytest.approx(divergence, abs=4 * error + 0.02)
 
 
-def test_grid_is_refined_until_narrow_posteriors_are_resolved():
-    """One pixel whose Gaussian likelihood is far narrower than the first grid: refined, and right.
-
-    p(x) = N(x; 0, 1 + sigma^2), as x = z1 + noise.
-    """
-
-    def narrow(x, mean):
-        return gaussian_log_likelihood(x, mean, sigma=0.03)
-
-    x = np.array([[0.05], [0.77]], "float32")
-    decoder = lambda codes: ops.convert_to_tensor(codes)[:, :1]  # noqa: E731
-    log_p, change = evidence.exact_log_evidence(decoder, x, tolerance=1e-3, log_likelihood=narrow)
-    variance = 1 + 0.03**2
-    np.testing.assert_allclose(log_p, -0.5 * (x[:, 0] ** 2 / variance + math.log(2 * math.pi * variance)), atol=5e-3)
-    assert change.mean() < 1e-3
+def first_latent(codes):
+    """A decoder of one pixel: x = z1 + noise, so that p(x) = N(x; 0, 1 + sigma^2)."""
+    return ops.convert_to_tensor(codes)[:, :1]
 
 
-def test_grid_is_widened_until_it_holds_codes_far_out():
-    """One pixel that only a code 9 standard deviations out explains; p(x) = N(x; 0, 1 + sigma^2)."""
-
-    def likelihood(x, mean):
-        return gaussian_log_likelihood(x, mean, sigma=0.2)
-
-    log_p, _ = evidence.exact_log_evidence(
-        lambda codes: ops.convert_to_tensor(codes)[:, :1], np.array([[9.0]], "float32"), log_likelihood=likelihood
-    )
-    variance = 1 + 0.2**2
-    assert log_p[0] == pytest.approx(-0.5 * (9.0**2 / variance + math.log(2 * math.pi * variance)), abs=0.01)
+@pytest.mark.parametrize(
+    ("x", "sigma", "tolerance"),
+    [([0.05, 0.77], 0.03, 1e-3), ([9.0], 0.2, 0.01)],
+    ids=["narrower than the first grid", "explained by a code 9 standard deviations out"],
+)
+def test_grid_is_refined_and_widened_until_it_holds_the_posterior(x, sigma, tolerance):
+    x, likelihood = np.array(x, "float32")[:, None], functools.partial(gaussian_log_likelihood, sigma=sigma)
+    log_p, change = evidence.exact_log_evidence(first_latent, x, tolerance, likelihood)
+    variance = 1 + sigma**2
+    closed_form = -0.5 * (x[:, 0] ** 2 / variance + math.log(2 * math.pi * variance))
+    np.testing.assert_allclose(log_p, closed_form, atol=5 * tolerance)
+    assert change.mean() < tolerance
 
 
 def test_memory_is_bounded(some):
@@ -179,13 +169,9 @@ def test_exact_needs_two_latents(some):
 
 
 def test_a_posterior_too_narrow_for_any_grid_is_an_error():
-    def spike(x, mean):
-        return gaussian_log_likelihood(x, mean, sigma=1e-4)
-
+    spike, x = functools.partial(gaussian_log_likelihood, sigma=1e-4), np.array([[0.01, 0.02]], "float32")
     with pytest.raises(evidence.ResolutionError, match="spacing"):
-        evidence.exact_log_evidence(
-            lambda codes: ops.convert_to_tensor(codes), np.array([[0.01, 0.02]], "float32"), log_likelihood=spike
-        )
+        evidence.exact_log_evidence(ops.convert_to_tensor, x, log_likelihood=spike)
 
 
 def test_report_is_none_where_there_is_no_exact_value(some):

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import string
+import threading
 
 import keras
 import numpy as np
@@ -15,10 +16,11 @@ import vae_mnist
 from seevae.basics import UserError
 from seevae.diagnosis import dense, findings, sentences
 from seevae.diagnosis.diagnose import diagnose
-from seevae.diagnosis.examine import compare, examine
+from seevae.diagnosis.examine import compare, examine, phase
 from seevae.diagnosis.given import Given, images_of
 from seevae.diagnosis.network import Network
 from seevae.diagnosis.report import as_pictures
+from seevae.images import data
 from seevae.results import evidence, explorer
 from seevae.run import folder
 
@@ -98,6 +100,16 @@ class Numpy:
 def halved(x):
     """Images (n, 784) at half their size, (n, 196)."""
     return x[:].reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, PIXELS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast():
+    """As on a fast machine: nothing that is tested here depends on the time that a decoding takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seevae.diagnosis.network.SLOW", math.inf)
+        for name in ("SECONDS", "GRID_SECONDS"):
+            patch.setattr(f"seevae.diagnosis.given.{name}", math.inf)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +232,7 @@ def test_the_standard_errors_are_those_of_repetition(sound, held_out):
     assert np.mean([run["standard_error_of_images"] for run in others]) == pytest.approx(spread, rel=0.7)
 
 
-def test_a_function_is_given_a_thousand_rows_at_most(tmp_path, monkeypatch):
-    monkeypatch.setattr("seevae.diagnosis.given.SECONDS", 1e9)  # however slow the machine is
+def test_a_function_is_given_a_thousand_rows_at_most(tmp_path):
     encode, decode, x = coloured((6,), n=1200)
     rows = []
 
@@ -232,6 +243,45 @@ def test_a_function_is_given_a_thousand_rows_at_most(tmp_path, monkeypatch):
     assert max(rows) == 1000
     assert (record["images"], record["evidence"]["images"]) == (1200, 1000)
     assert record["held_out"]["elbo"] != record["evidence"]["elbo"]
+
+
+def test_a_slow_decoder_is_asked_less_and_that_is_told(sound, held_out, tmp_path, monkeypatch):
+    """Every decoder is slow, and no grid fits: what is made is counted, and what is left out is said."""
+    codes = []
+
+    def decode(z):
+        codes.append(len(z))
+        return sound.decode(z)
+
+    examine(sound.encode, decode, held_out, folder=tmp_path / "fast")
+    usual, codes[:] = sum(codes), []
+    monkeypatch.setattr("seevae.diagnosis.network.SLOW", -1)
+    monkeypatch.setattr("seevae.diagnosis.given.GRID_SECONDS", 0)
+    monkeypatch.setattr("seevae.diagnosis.given.SECONDS", 0)
+    record = examine(sound.encode, decode, held_out, folder=tmp_path / "slow")
+    assert sum(codes) < usual / 3
+    assert record["findings"] == []
+    assert (record["measured"]["images"], record["evidence"]["images"], record["evidence"]["exact"]) == (250, 100, None)
+    assert re.search(
+        r"Decoding is slow, .* on 250 images at most, the ELBO on 3 draws .*exact log p", record["left_out"][0]
+    )
+
+
+def test_what_takes_long_is_told_and_told_again(monkeypatch):
+    """It lasts until the second word has come; there is no time between them."""
+    said, again = [], threading.Event()
+
+    def tell(words, **_):
+        said.append(words)
+        if len(said) > 1:
+            again.set()
+
+    monkeypatch.setattr("seevae.diagnosis.examine.FIRST_WORD", 0.0)
+    monkeypatch.setattr("seevae.diagnosis.examine.NEXT_WORD", 0.0)
+    monkeypatch.setattr("seevae.diagnosis.examine.print", tell, raising=False)
+    with phase("the diagnosis"):
+        assert again.wait(60)
+    assert re.fullmatch(r"examine: the diagnosis, \d+ s so far \.\.\.", said[0])
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -247,7 +297,7 @@ def test_every_sentence_is_one(key):
         def __format__(self, how):
             return "7" if how else "seven"
 
-    words = re.sub("<(.*?)>", lambda part: sentences.PARTS[part[1]], sentences.KNOWN[key])
+    _, words = sentences.KNOWN[key]
     names = {name for _, name, _, _ in string.Formatter().parse(words) if name}
     said = sentences.Finding(key, **dict.fromkeys(names, Any()))
     assert said.severity in ("wrong", "look", "note")
@@ -337,6 +387,21 @@ def test_logits(sound, held_out):
     assert measured["beta"] == pytest.approx(1, abs=0.5)
 
 
+def test_a_clip_of_the_output(sound, held_out):
+    """Such a network looks as if it knew nothing; a clip that log needs is none."""
+    found, _, _ = seen(sound.encode, lambda z: np.clip(sound.decode(z), 0.1, 0.9), held_out)
+    assert "never below 0.1, and" in one(found, "The decoder's output")
+    assert seen(sound.encode, lambda z: np.clip(sound.decode(z), 1e-4, 1 - 1e-4), held_out)[0] == []
+
+
+def test_a_sigma_that_cannot_be(sound, held_out):
+    """A million, or a millionth; what is left over is 0.2."""
+    for sigma, names in ((1e6, ["sigma"]), (1e-6, ["sigma"]), (1, []), ("learned", [])):
+        record = quickly(sound.encode, sound.decode, held_out, likelihood="gaussian", sigma=sigma)
+        assert [name for name in record["finding_names"] if name == "sigma"] == names
+        assert not names or record["finding_names"] == names
+
+
 def test_means_that_leave_the_unit_interval_are_no_logits(sound, held_out):
     found, _, network = seen(sound.encode, lambda z: 1.2 * sound.decode(z) - 0.1, held_out)
     assert found == [], "but for notes"
@@ -376,17 +441,17 @@ def test_a_weight_is_wrong_where_both_readings_say_so(monkeypatch):
     monkeypatch.setattr(findings, "squared_error", lambda subject: None)
     row = np.zeros((1, 784), "float32")
     subject = findings.Subject(row, row[:, :2], row[:, :2], None)
+    said = lambda *readings: " ".join(findings.two_scales(*readings, subject))  # noqa: E731
     for reading in (*sound, (2.5, 0.2), (0.4, 0.03)):
-        assert findings.two_scales(reading, reading, subject) is None
+        assert said(reading, reading) == ""
     for advice, readings in wrong.items():
         for reading in readings:
-            assert advice in findings.two_scales(reading, reading, subject)
+            assert advice in said(reading, reading)
             for other in sound:
                 for pair in ((reading, other), (other, reading)):
-                    said = findings.two_scales(*pair, subject)
-                    assert said is None or ("holds z_mean" in said and pair[0][0] < 0.1 < pair[1][0])
-    assert "and not sigma (0.003 ± 0.0001)" in findings.two_scales((0.003, 1e-4), (0.8, 0.07), subject)
-    assert findings.two_scales((0.003, 1e-4), (0.37, 0.27), subject) is None
+                    assert not said(*pair) or ("holds z_mean" in said(*pair) and pair[0][0] < 0.1 < pair[1][0])
+    assert "and not sigma (0.003 ± 0.0001)" in said((0.003, 1e-4), (0.8, 0.07))
+    assert said((0.003, 1e-4), (0.37, 0.27)) == ""
 
 
 def test_no_kl_loss_at_all(digits, held_out):
@@ -400,9 +465,14 @@ def test_no_kl_loss_at_all(digits, held_out):
 
 
 def test_the_worst_latent_is_named_with_its_distance_from_the_prior():
-    distances, errors = np.array([0.1, 9.0, 14.0, 6.0]), np.array([0.1, 0.3, 0.6, 0.4])
-    said = findings.off_prior(distances, errors)
-    assert "in 2 of 4 latents: those of z3 are 14.0 ± 0.6 nats from N(0, 1) (at most 5)" in said
+    """Codes N(m, 0.5) beside q of 0.5: all together N(m, 1), m^2 / 2 nats from the prior."""
+    means = np.array([0.4, 4.2, 5.3, 3.2])
+    codes = np.random.default_rng(0).standard_normal((100, 4))
+    codes = means + math.sqrt(0.5) * (codes - codes.mean(axis=0)) / codes.std(axis=0)
+    subject = findings.Subject(codes, codes, np.full_like(codes, math.log(0.5)), None)
+    (said,) = findings.off_prior(subject)
+    assert "in 2 of 4 latents: those of z3 are 14.0 ± 0.4 nats from N(0, 1) (at most 5)" in said
+    assert subject.numbers["prior_mismatch"] == pytest.approx(5.3**2 / 2)
 
 
 def test_a_decoder_that_ignores_z(sound, held_out):
@@ -424,6 +494,14 @@ def test_a_network_that_knows_next_to_nothing_yet(digits, held_out):
     found, _, _ = seen(vae.encode, vae.decode, held_out)
     assert [finding.name for finding in found] == ["untrained"]
     assert "the network is not trained" in found[0]
+
+
+def test_a_few_images_blame_no_sound_network(sound, digits, held_out):
+    """The average of two images is nearer to them than any network is; one that is not trained is seen all the same."""
+    new = Numpy(digits, steps=1)
+    for n in (2, 5, 20):
+        assert not quickly(sound.encode, sound.decode, held_out[:n]).wrong
+        assert [finding.name for finding in quickly(new.encode, new.decode, held_out[:n]).wrong] == ["untrained"]
 
 
 def test_draws_that_repeat(sound, held_out):
@@ -501,9 +579,40 @@ def test_pytorch_gives_what_numpy_gives(sound, held_out):
         z = network.encode(x)[0]
         np.testing.assert_allclose(network.decode(z), sound.decode(z), atol=0.01)
     np.testing.assert_array_equal(images_of(torch.from_numpy(x))[0], x)
+    np.testing.assert_array_equal(images_of(x > 0.5)[0], (x > 0.5).astype("float32"))
     broken = Network(lambda x: vae.encode(x[:, :3]), vae.decode, x.shape[1:])  # a function of tensors, with a fault
     with pytest.raises(UserError, match=r"encode fails on a tensor .* \(RuntimeError: mat1 and mat2"):
         broken.encode(x)
+    fixed = Network(lambda x: vae.encode(x.view(7, 196)), vae.decode, x.shape[1:])  # NumPy's view is another
+    with pytest.raises(UserError, match=r"encode fails on a tensor .* \(RuntimeError: shape '\[7, 196\]' is invalid"):
+        fixed.encode(x)
+
+
+def test_distributions_in_the_place_of_arrays(sound, held_out):
+    """With methods, as TensorFlow Probability's, or fields that say the same, as PyTorch's; a deviation is read so."""
+
+    class Normal:
+        def __init__(self, z_mean, z_log_var):
+            self.parameters = z_mean, z_log_var
+
+        def mean(self):
+            return self.parameters[0]
+
+        def stddev(self):
+            return np.exp(self.parameters[1] / 2)
+
+    class Bernoulli:
+        def __init__(self, logits):
+            self.logits, self.probs = logits, sigmoid(logits)
+            self.mean = self.probs
+
+        def log_prob(self, x):
+            return x * np.log(self.probs) + (1 - x) * np.log(1 - self.probs)
+
+    plain = quickly(sound.encode, sound.decode, held_out)
+    record = quickly(lambda x: Normal(*sound.encode(x)), lambda z: Bernoulli(sound.logits(z)), held_out)
+    assert record["finding_names"] == ["fields"]
+    assert record["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-3)
 
 
 def test_jax_gives_what_numpy_gives(sound, held_out):
@@ -723,6 +832,37 @@ def test_what_encode_is_given_in_place_of_x(sound, held_out):
     assert told["read_as"]["inputs"] == "2 * x - 1"
 
 
+def test_images_from_minus_one_for_an_encoder_of_others(sound, held_out):
+    """Its own range is found for it, and no other fault is."""
+    record = quickly(sound.encode, sound.decode, 2 * held_out - 1)
+    assert record["finding_names"] == ["input-range", "input-range"]
+    assert record["read_as"]["inputs"] == "(x + 1) / 2"
+    plain = quickly(sound.encode, sound.decode, held_out)
+    assert record["held_out"]["elbo"] == pytest.approx(plain["held_out"]["elbo"], abs=1e-2)
+
+
+def test_what_rests_on_a_sigma_that_nobody_said_is_not_tested(sound, held_out):
+    """A network of a crossentropy: beside sigma = 0.2 its KL loss weighs too little, which would be no fault of it."""
+    record = quickly(sound.encode, sound.decode, held_out, likelihood="gaussian")
+    assert record["finding_names"] == ["sigma-assumed"]
+    assert record["measured"]["beta"] is None
+    assert any(words.startswith("not tested") and "draws of q" in words for words in record["unseen"])
+
+
+def test_images_in_other_things(sound, held_out):
+    """A Dataset of load_data, parts with names, and what has no end."""
+    plain = quickly(sound.encode, sound.decode, held_out)["held_out"]
+    dataset = data.Dataset("mine", held_out[:0], held_out[:0], held_out, np.zeros(500))
+    named = [{"label": 1, "image": image} for image in held_out]
+    for x in (dataset, named, iter(named)):
+        assert quickly(sound.encode, sound.decode, x)["held_out"] == plain
+    with pytest.raises(UserError, match=r"more than [\d,]+ parts, which may have no end: give the first ones"):
+        quickly(sound.encode, sound.decode, (held_out for _ in iter(int, 1)))
+    for nothing in (None, 3, {"x": held_out}, "x.npz"):
+        with pytest.raises(UserError, match=r"^x=.* holds no images: give"):
+            quickly(sound.encode, sound.decode, nothing)
+
+
 def test_each_image_meets_its_own_condition(sound, held_out):
     """More images than are judged; a wrong row would add 9 to a code, or another image's number to a pixel."""
     x = np.concatenate([held_out, held_out])[:700]
@@ -761,10 +901,38 @@ def test_images_of_the_training_show_what_it_knows_by_heart(digits, held_out):
     assert record["measured"]["generalisation_gap"] == pytest.approx(elbo[0] - elbo[1], abs=3)
 
 
+def test_a_forward_pass_in_the_place_of_encode(sound, held_out):
+    """As a model's own call gives it: the images come first, or first and second, and draws of z perhaps last."""
+    plain = quickly(sound.encode, sound.decode, held_out)
+    rng = np.random.default_rng(0)
+
+    def forward(x, images, draws):
+        z_mean, z_log_var, z = sound.draw(x, rng)
+        return [*[sound.decode(z), x][:images], z_mean, z_log_var, *[z][:draws]]
+
+    for images, draws in ((1, 0), (2, 0), (1, 1)):
+        record = quickly(lambda x, how=(images, draws): forward(x, *how), sound.decode, held_out)
+        assert (record["finding_names"], record["held_out"]) == (["forward"], plain["held_out"])
+
+
 def test_the_draws_are_those_of_the_seed(sound, held_out):
     one, again, other = (quickly(sound.encode, sound.decode, held_out[:50], seed=seed) for seed in (1, 1, 2))
     assert one["held_out"] == again["held_out"]
     assert one["held_out"]["elbo"] != other["held_out"]["elbo"]
+
+
+def test_the_random_numbers_of_a_training_stay(sound, held_out):
+    """An encoder that draws from the global ones, in the midst of a training."""
+
+    def encode(x):
+        z_mean, z_log_var = sound.encode(x)
+        return z_mean, z_log_var, z_mean + np.exp(z_log_var / 2) * np.random.standard_normal(z_mean.shape)
+
+    np.random.seed(7)
+    expected = np.random.standard_normal(3)
+    np.random.seed(7)
+    assert not quickly(encode, sound.decode, held_out[:200]).wrong
+    np.testing.assert_array_equal(np.random.standard_normal(3), expected)
 
 
 def test_the_quick_part_prints_and_writes_nothing(sound, held_out, tmp_path, monkeypatch, capsys):
@@ -832,12 +1000,17 @@ def test_outputs_that_are_refused(sound, tmp_path):
     for encode, decode, words in (
         (lambda x: np.ones((10, 3)), None, r"encode gives ndarray of shape \(10, 3\): give z_mean, z_log_var"),
         (lambda x: (mean, log_var, mean, mean), None, "encode gives a tuple of 4"),
+        (
+            lambda x: np.repeat(mean[:, :1], 6, 1),
+            None,
+            r"one array \(10, 6\), 3 columns each .*, but decode fails .* VAE",
+        ),
         (lambda x: (mean, log_var[:, :1]), None, r"z_log_var has shape \(10, 1\) and not \(10, 2\)"),
         (lambda x: (mean[:9], log_var), None, r"z_mean has shape \(9, 2\) and not \(10, 2\)"),
         (lambda x: (mean[:, 0], log_var), None, r"z_mean has shape \(10,\) and not \(10, latent_dim\)"),
         (lambda x: (mean, log_var, mean[:, :1]), None, r"encode's z has shape \(10, 1\)"),
         (lambda x: (mean * np.nan, log_var), None, "encode's z_mean holds values that are NaN"),
-        (lambda x: (mean[: len(x)], 0 * log_var[: len(x)] - 100), None, "z_log_var reaches 100"),
+        (lambda x: (mean[: len(x)], 0 * log_var[: len(x)] - 100), None, "z_log_var reaches -100"),
         (
             lambda x: 1 / 0,
             None,
@@ -848,6 +1021,11 @@ def test_outputs_that_are_refused(sound, tmp_path):
         (None, lambda z: z @ mean, "decode fails on a NumPy array"),
     ):
         assert re.search(words, refused(tmp_path, encode or sound.encode, decode or sound.decode, x))
+
+
+def test_a_long_argument_is_told_in_short(sound, held_out):
+    with pytest.raises(UserError, match=r"^sigma=ndarray of shape \(196,\) is no number above 0: give one.$"):
+        quickly(sound.encode, sound.decode, held_out, sigma=np.ones(PIXELS))
 
 
 def test_labels_that_are_refused(sound, tmp_path):

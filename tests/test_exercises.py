@@ -86,15 +86,27 @@ def test_the_answers_to_the_first_seven_are_right(begun):
         assert said(f"{program}\n{tasks()[int(number)][-1]}", names) == ["Right."], number
 
 
-WRONG = {  # task: (what goes, what comes in its place, what is said)
-    1: ("ops.exp(z_log_var / 2)", "ops.exp(z_log_var)", "the standard deviation is exp(z_log_var / 2)"),
-    2: ("ops.sum(", "ops.mean(", "the mean over the 3 latents"),
-    3: ("784 * ", "", "the mean over the pixels"),
-    4: (" + kl_loss(z_mean, z_log_var)", "", "the KL loss is missing"),
-    5: ("decoder.predict(z,", "decoder.predict(z * 2,", "new is not what the decoder draws at z"),
-    6: (".mean(axis=0)", ".mean(axis=1)", "one number for each of the 2 latents"),
-    7: (" * cell", "", "log_p lacks the area of a cell"),
-}
+NORMAL = "keras.random.normal(ops.shape(z_mean), seed=seed)"
+WRONG = [  # task, what goes, what comes in its place, what is said
+    (1, "ops.exp(z_log_var / 2)", "ops.exp(z_log_var)", "the standard deviation is exp(z_log_var / 2)"),
+    (1, NORMAL, "(keras.random.uniform(ops.shape(z_mean), seed=seed) - 0.5) * 12**0.5", "not drawn from a Gaussian"),
+    (1, "ops.shape(z_mean)", "(len(z_mean), 1)", "all latents get the same epsilon"),
+    (1, "return ", "", "it gives nothing: a return is missing"),
+    (2, "ops.sum(", "ops.mean(", "the mean over the 3 latents"),
+    (2, ", axis=-1", "", "one number for all images"),
+    (3, "784 * ", "", "the mean over the pixels"),
+    (3, "(x, x_hat)\n", "(x, x_hat)[None]\n", "an array of shape (1, 50)"),
+    (4, " + kl_loss(z_mean, z_log_var)", "", "the KL loss is missing"),
+    (4, "ops.mean(", "ops.sum(", "the sum over the images"),
+    (5, "decoder.predict(z,", "decoder.predict(z * 2,", "new is not what the decoder draws at z"),
+    (5, "rng.standard_normal((100, 2))", "encoder(x_test)[0][:100]", "z are codes of images"),
+    (6, ".mean(axis=0)", ".mean(axis=1)", "one number for each of the 2 latents"),
+    (6, ".mean(axis=0)", ".sum(axis=0)", "sums over the images"),
+    (6, ".mean(axis=0)", ".mean(axis=0)[::-1]", "have changed places"),
+    (7, " * cell", "", "log_p lacks the area of a cell"),
+    (7, "log_joint.max() + np", "np", "log_p lacks the largest log_joint"),
+    (7, "weight.sum()\n", "weight.sum() / cell\n", "a density, for a cell of area 1"),
+]
 
 
 @pytest.mark.parametrize(
@@ -106,18 +118,18 @@ WRONG = {  # task: (what goes, what comes in its place, what is said)
     ],
 )
 def test_codes_that_are_not_of_the_prior_are_told_apart(z, said, begun, capsys):
-    exercises.check_new(z, begun["decoder"].predict(z.astype("float32"), verbose=0), begun["vae"])
+    exercises.check_new(z, begun["decoder"].predict(z.astype("float32"), verbose=0), begun["vae"], begun["x_test"])
     assert said in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_a_wrong_answer_is_told_apart(begun):
+def test_wrong_answers_are_told_apart(begun):
     names = dict(begun)
     for number, answer in ANSWERS[:7]:
         (program,) = re.findall(r"```python\n(.*?)```", answer, flags=re.S)
-        right, wrong, sentence = WRONG[int(number)]
-        assert program.count(right) == 1
-        (line,) = said(f"{program.replace(right, wrong)}\n{tasks()[int(number)][-1]}", dict(names))
-        assert line.startswith("Wrong: "), number
-        assert sentence in line, number
+        for right, wrong, sentence in (row[1:] for row in WRONG if row[0] == int(number)):
+            assert program.count(right) == 1, right
+            (line,) = said(f"{program.replace(right, wrong)}\n{tasks()[int(number)][-1]}", dict(names))
+            assert line.startswith("Wrong: "), (number, line)
+            assert sentence in line, (number, line)
         exec(program, names)

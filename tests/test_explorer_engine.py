@@ -414,7 +414,7 @@ def test_the_dots_do_what_the_presets_say(learner):
             for (const preset of spread ? ["autoencoder"] : ["autoencoder", "vae"]) {
               Object.assign(server.learner.switches, presets[preset]);
               for (let k = 0; k < 100; k++) server.learner.step(server.batch());
-              const { mean } = server.learner.encode(x);
+              const { mean } = server.learner.evaluate(x);
               let far = 0;
               for (let i = 0; i < mean.length; i += 2) if (Math.hypot(mean[i], mean[i + 1]) > 3) far++;
               found[`${spread ? "ours" : "keras"} ${preset}`] = (2 * far) / mean.length;
@@ -475,7 +475,7 @@ COMPARE = """async ([hidden, drawn, latent, rows]) => {
     decoder_h: layer(latent, drawn), decoder_output: layer(drawn, 784) };
   const both = [new Learner(layers), new Learner(layers, await loadKernel(roomOf(layers)))];
   const x = Float32Array.from({ length: rows * 784 }, () => Math.random() < 0.7 ? 0 : Math.random());
-  const seen = both[0].tossed(x);
+  const seen = x.map((share) => Number(share > 0 && Math.random() < share));
   const epsilon = random(rows * latent);
   const found = { kernel: both[1].arithmetic instanceof KernelArithmetic, off: {} };
   const compare = (name, [a, b]) => {
@@ -495,9 +495,9 @@ COMPARE = """async ([hidden, drawn, latent, rows]) => {
   for (const one of both) for (let k = 0; k < 5; k++) one.apply();
   for (const [name, part] of parts) compare(`${name} ${part}`, both.map(({ layers }) => layers[name][part]));
   const more = Float32Array.from({ length: 230 * 784 }, Math.random);
-  for (const part of ["mean", "logVar"]) compare(part, both.map((one) => one.encode(more)[part]));
+  for (const part of ["mean", "logVar"]) compare(part, both.map((one) => one.evaluate(more)[part]));
   both.forEach((one) => one.switches.sampleNoise = false);
-  compare("evaluate", both.map((one) => Object.values(one.evaluate(more))));
+  compare("evaluate", both.map((one) => one.evaluate(more, 100)).map(({ reconstruction, kl }) => [reconstruction, kl]));
   return found;
 }"""
 
@@ -507,6 +507,25 @@ def test_the_kernel_computes_what_the_javascript_does_for_any_width(small, sizes
     found = small.evaluate(COMPARE, sizes)
     assert found["kernel"]
     assert max(found["off"].values()) < 1e-4, found["off"]
+
+
+def test_each_grey_value_is_tossed_by_its_own_share(small):
+    shares = small.evaluate(
+        """async () => {
+          const found = [];
+          for (const arithmetic of [new PlainArithmetic(), await loadKernel(200000)]) {
+            const [x, out] = [arithmetic.room(78400), arithmetic.room(78400)];
+            x.forEach((_, i) => x[i] = (i % 5) / 4);
+            arithmetic.toss(x, out);
+            if (out.some((value) => value !== 0 && value !== 1)) throw new Error("not tossed");
+            found.push([0, 1, 2, 3, 4].map((k) => out.filter((_, i) => i % 5 === k).reduce((a, b) => a + b) / 15680));
+          }
+          return found;
+        }"""
+    )
+    for found in shares:  # a share of 15,680 tosses has a standard error of 0.004
+        np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.75, 1], atol=0.025)
+        assert (found[0], found[-1]) == (0, 1)
 
 
 def test_the_kernel_sums_the_evidence_as_the_javascript_does(learner):

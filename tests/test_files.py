@@ -28,11 +28,11 @@ def place(tmp_path):
     return place
 
 
-def put_old(place):
-    """Leave in a folder the earlier files, and no other but the user's own."""
+def put_old(place, files=OLD):
+    """Leave in a folder the earlier files, {name: text}, and no other but the user's own."""
     for path in place.iterdir():
         path.unlink()
-    for name, text in (OLD | {"own.txt": "own"}).items():
+    for name, text in (files | {"own.txt": "own"}).items():
         (place / name).write_text(text)
 
 

@@ -194,6 +194,26 @@ def test_half_way_on_a_line_and_on_a_sphere():
         np.testing.assert_allclose(controls.between(start, end, share, on_sphere=True), place, atol=1e-12)
 
 
+def test_few_labels_tell_groups_apart_that_lie_apart_and_no_others():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 10, 1000)
+    apart, together = 100.0 * classes[:, None] + rng.standard_normal((1000, 1)), rng.standard_normal((1000, 1))
+    known, test = slice(0, 500), slice(500, None)
+    shares = [
+        controls.with_few_labels(code[known], classes[known], code[test], classes[test]) for code in (apart, together)
+    ]
+    assert shares[0] > 0.99
+    assert shares[1] == pytest.approx(0.1, abs=0.03)
+
+
+def test_letters_are_26_different_pictures_of_light_ink():
+    letters = controls.capital_letters()
+    assert letters.shape == (26, 784)
+    assert (letters.min(), letters.max()) == (0, 1)
+    assert len(np.unique(letters, axis=0)) == 26
+    assert (letters.reshape(-1, 28, 28)[:, [0, -1]] == 0).all(), "in the middle"
+
+
 def test_divergence_from_the_normal_prior_and_from_a_mixture():
     """In the mean over draws of q it is the closed form; of a mixture of one Gaussian, that of two Gaussians."""
     mean, log_var = np.array([[0.5, -1.0]], "float32"), np.array([[-1.0, 0.5]], "float32")

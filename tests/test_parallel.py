@@ -257,8 +257,7 @@ ALONE = dict(zip(processes.NAMES, ("127.0.0.1:9", "2", "1"), strict=True))
 
 
 def test_ctrl_c_ends_a_process_that_waits(small_npz, tmp_path):
-    environment = ALONE
-    command = Command(f"--data {small_npz}", tmp_path, KERAS_BACKEND="jax", **environment)
+    command = Command(f"--data {small_npz}", tmp_path, KERAS_BACKEND="jax", **ALONE)
     command.wait_for("Waiting for the other processes")
     command.send(signal.SIGINT)
     status, _, err = command.end()
@@ -267,47 +266,26 @@ def test_ctrl_c_ends_a_process_that_waits(small_npz, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_with_other_options_are_told_in_what_they_differ(pair, small_npz):
+@pytest.mark.parametrize(
+    ("other", "flags", "sentence"),
+    [
+        ("--seed 1", ("", ""), "The processes differ in seed: start all of them with the same.\n"),
+        ("", (FLAGS["jax"], ""), "The processes have different numbers of devices: hide some, "),
+    ],
+)
+def test_processes_that_do_not_fit_are_told_in_what_they_differ(other, flags, sentence, pair, small_npz):
     options = f"--data {small_npz} --epochs 3 --output run"
-    first, second = pair(options, f"{options} --seed 1")
+    first, second = pair(options, f"{options} {other}", flags=flags)
     status, _, err = second.end()
-    assert status == 2
-    assert "vae_mnist: The processes differ in seed: start all of them with the same.\n" in err
-    assert first.end()[0] == 2
-
-
-def test_processes_with_other_numbers_of_devices_are_told_so(pair, small_npz):
-    options = f"--data {small_npz} --epochs 3 --output run"
-    for command in pair(options, options, flags=(FLAGS["jax"], "")):
-        status, _, err = command.end()
-        assert status == 2
-        assert "vae_mnist: The processes have different numbers of devices: hide some, " in err
+    assert (status, first.end()[0]) == (2, 2)
+    assert f"vae_mnist: {sentence}" in err
 
 
 def test_a_process_that_waits_in_vain_says_so(small_npz, tmp_path):
     impatient = "from seevae.machine import processes; processes.PATIENCE = 1"
-    environment = ALONE
-    command = Command(f"--data {small_npz}", tmp_path, impatient, KERAS_BACKEND="jax", **environment)
+    command = Command(f"--data {small_npz}", tmp_path, impatient, KERAS_BACKEND="jax", **ALONE)
     status, out, err = command.end()
     assert (status, out) == (2, "Waiting for the other processes (127.0.0.1:9).\n")
     assert re.search(
         r"^vae_mnist: The processes did not come together \(it took longer than 1 sec.*\.$", err, flags=re.M
     )
-
-
-@pytest.mark.parametrize(
-    ("backend", "options", "environment", "sentence"),
-    [
-        ("tensorflow", "", {"PROCESS_ID": "0"}, "Several processes can only train, and on JAX: "),
-        ("jax", "", {"PROCESS_ID": "0"}, "The processes did not come together (coordinator_address"),
-        ("jax", "", {"JOB_ADDRESSES": "127.0.0.1:9", "NUM_PROCESSES": "two"}, "The processes did not come together"),
-        ("jax", "--load vae.keras", {"NUM_PROCESSES": "2"}, "Several processes can only train, and on JAX: "),
-    ],
-)
-def test_what_is_wrong_with_the_environment_is_said_in_one_sentence(
-    backend, options, environment, sentence, run_python
-):
-    named = {f"KERAS_DISTRIBUTION_{name}": value for name, value in environment.items()}
-    done = run_python(ROOT / "vae_mnist.py", *options.split(), KERAS_BACKEND=backend, **named)
-    assert done.returncode == 2
-    assert re.fullmatch(rf"vae_mnist: {re.escape(sentence)}.*\.\n", done.stderr)

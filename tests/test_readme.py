@@ -71,15 +71,15 @@ def test_tables_are_those_of_the_recorded_results(lines, text):
 
 
 def losses(name):
-    """The held-out losses of the recorded runs of a recipe: of five seeds."""
-    assert [run["seed"] for run in SEEDS[name]["runs"]] == [*tables.SEEDS]
+    """The held-out losses of the recorded runs of a recipe: of the seeds that are asked for."""
+    assert [run["seed"] for run in SEEDS[name]["runs"]] == [*tables.SEEDS.get(name, tables.FIVE)]
     return [-run["held_out"]["elbo"] for run in SEEDS[name]["runs"]]
 
 
 def test_table_of_seeds_redone_by_hand():
     values = losses("default")
-    cell = f"{min(values):.1f} to {max(values):.1f} (mean {sum(values) / 5:.2f})"
-    assert f"30 epochs | {cell} |" in MEASURED
+    cell = f"{min(values):.1f} to {max(values):.1f} (mean {sum(values) / len(values):.2f})"
+    assert f"30 epochs | {len(values)} | {cell} |" in MEASURED
 
 
 def test_no_run_that_is_right_is_called_wrong():
@@ -109,7 +109,7 @@ def test_epochs_to_the_authors_loss_are_as_the_readme_says():
     epochs = int(re.search(r"passes his loss in (\d+) epochs", " ".join(README.split()))[1])
     (name,) = [name for name in SEEDS if SEEDS[name]["runs"][0]["epochs"] == epochs]
     assert sum(losses(name)) / 5 < AUTHOR
-    assert sum(losses("default")) / 5 < 146.6
+    assert np.mean(losses("default")) < 146.6
 
 
 def test_two_devices_end_where_one_does():

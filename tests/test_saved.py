@@ -28,18 +28,11 @@ def good(tmp_path_factory):
     vae = build(RECIPES["default"], 100, hidden_dim=8)
     vae.optimizer.build(vae.trainable_variables)
     vae.save(path)
-    return members_of(path)
-
-
-def members_of(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    return damaged.unzipped(path.read_bytes())
 
 
 def write(path, members, packing=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", packing) as archive:
-        for name, body in members.items():
-            archive.writestr(name, body)
+    path.write_bytes(damaged.zipped(members.items(), packing))
     return path
 
 
@@ -89,7 +82,7 @@ def test_the_authors_recipe_saved_on_pytorch_loads_where_there_is_none(tmp_path,
     """Keras writes the name of its optimizer for PyTorch into the file, in a module that imports PyTorch."""
     build(RECIPES["author"], 100, hidden_dim=5).save(tmp_path / "vae.keras")
     on_pytorch = put("keras.src.backend.torch.optimizers.torch_adam", "compile_config", "optimizer", "module")
-    write(tmp_path / "vae.keras", changed(members_of(tmp_path / "vae.keras"), on_pytorch))
+    write(tmp_path / "vae.keras", changed(damaged.unzipped((tmp_path / "vae.keras").read_bytes()), on_pytorch))
     monkeypatch.setitem(sys.modules, "torch", None)
     assert vae_mnist.load_vae(tmp_path / "vae.keras").optimizer.__module__ == "keras.src.optimizers.adam"
 
@@ -316,6 +309,18 @@ def test_other_files_are_refused(good, tmp_path):
     refused(tmp_path / "weights.keras")
     with pytest.raises(UserError, match="There is no model file"):
         vae_mnist.load_vae(tmp_path)
+
+
+def test_a_disk_without_room_is_not_told_as_a_wrong_model(good, tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    path = write(tmp_path / "vae.keras", good)
+    monkeypatch.setattr(saved.Path, "write_bytes", full)
+    with pytest.raises(
+        UserError, match=r"^A model is .* of 1 MB, .* \(No space left on device\): make room, or set TMP"
+    ):
+        vae_mnist.load_vae(path)
 
 
 def test_the_oldest_keras_that_is_admitted_is_one_without_known_holes():

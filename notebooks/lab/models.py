@@ -72,14 +72,14 @@ def train_vae(x, recipe=DEFAULT, seed=0, latent_dim=2, x_test=None, callbacks=()
     return vae, vae_mnist.train(vae, x, x_test, recipe, seed, verbose=0, callbacks=callbacks)
 
 
-def train_autoencoder(x, recipe=PLAIN, seed=0, noise=None):
+def train_autoencoder(x, recipe=PLAIN, seed=0, noise=None, latent_dim=2):
     """The VAE's network without its sample and its KL divergence, trained to give back images x (n, 784).
 
     `noise`: a Keras layer before the encoder that is active in training only. Returns a model with the layers
     `encoder` and `decoder`, as a VAE has them; the encoder's z_log_var is left untrained.
     """
     keras.utils.set_random_seed(seed)
-    encoder, decoder = vae_mnist.build_encoder(), vae_mnist.build_decoder()
+    encoder, decoder = vae_mnist.build_encoder(latent_dim), vae_mnist.build_decoder(latent_dim)
     if recipe.spread_weights:
         spread_weights(encoder, decoder)
     image = keras.Input((vae_mnist.INPUT_SIZE,))

@@ -34,6 +34,7 @@ from seevae.run import folder as run_folder  # `folder` is an argument of examin
 
 EXAMINED = "examine"  # in the place of a model file's name in the record
 NOTHING_WRONG = "nothing wrong seen"
+FIRST_WORD, NEXT_WORD = 3.0, 10.0  # seconds until what takes so long is told, and told again
 
 
 class Record(dict):
@@ -45,25 +46,11 @@ class Record(dict):
     def of(self, severity):
         return [finding for finding in self.findings if finding.severity == severity]
 
-    @property
-    def wrong(self):
-        return self.of("wrong")
-
-    @property
-    def look(self):
-        return self.of("look")
-
-    @property
-    def notes(self):
-        return self.of("note")
-
-    @property
-    def verdict(self):
-        return self["verdict"]
-
-    @property
-    def report(self):
-        return report(self)
+    wrong = property(lambda self: self.of("wrong"))
+    look = property(lambda self: self.of("look"))
+    notes = property(lambda self: self.of("note"))
+    verdict = property(lambda self: self["verdict"])
+    report = property(lambda self: report(self))
 
 
 def examine(
@@ -87,8 +74,9 @@ def examine(
     encode, decode: see above. x: (n, 784), (n, h, w), (n, h, w, 1), (n, 1, h, w), (n, h, w, 3) or of another shape,
     floats in [0, 1] or in [-1, 1]; a Dataset or loader of PyTorch's, (image, label) pairs. labels: (n,) whole numbers
     or text, or None. folder: where pictures, record and pages go, all at once; it may hold what an earlier call wrote,
-    and no run; None: a few seconds, nothing is printed or written, and there is no log p(x). layers: {"encoder_h":
-    (kernel, bias), ...}, kernels (in, out), for the explorer of a dense network that is no Keras model. seed: of draws.
+    and no run; None: a few seconds, no report is printed, nothing is written, and there is no log p(x). What takes
+    long is told on stderr. layers: {"encoder_h": (kernel, bias), ...}, kernels (in, out), for the explorer of a dense
+    network that is no Keras model. seed: of draws.
     What only you know: likelihood "bernoulli" or "gaussian" (then sigma, a number or "learned"); beta, the weight of
     the KL loss that was meant; inputs, what encode is given for x, (n, ...) or a function of x; condition, rows of it
     that go to both functions as well; x_train, images of the training.
@@ -109,7 +97,7 @@ def examine(
         record.findings = [*state, *given.found, *said]
         record |= numbers
         record |= told(record.findings, came) | {"measured": measured, "read_as": given.read_as(network)}
-        record |= {"classes": list(given.names), "seed": given.seed, "left_out": []}
+        record |= {"classes": list(given.names), "seed": given.seed, "left_out": given.fewer(network)}
         record["seconds"] = round(time.perf_counter() - start, 1)
         if place is not None:
             with phase("the pictures and pages"):
@@ -222,7 +210,7 @@ def write(network, given, place, layers, record):
     seen = given.seen(network)
     figures, no_pictures = draw(network, given, (seen.z_mean, seen.z_log_var), dataset)
     page, no_explorer = make_page(network, given, dataset, layers)
-    record["left_out"] = [word for word in (no_pictures, no_explorer) if word]
+    record["left_out"] += [word for word in (no_pictures, no_explorer) if word]
     return run_folder.save(place, figures, page, None, None, record, report=report_page(record, seen))
 
 
@@ -256,14 +244,22 @@ def is_ours(path):
 
 @contextlib.contextmanager
 def phase(words):
-    """A context that says what takes so long, on stderr, after three seconds."""
-    timer = threading.Timer(3, lambda: print(f"examine: {words} ...", file=sys.stderr, flush=True))
-    timer.daemon = True
-    timer.start()
+    """A context that says what takes so long, on stderr: after some seconds, and again and again."""
+    done, start = threading.Event(), time.perf_counter()
+
+    def tell():
+        wait = FIRST_WORD
+        while not done.wait(wait):
+            seconds, wait = time.perf_counter() - start, NEXT_WORD
+            print(f"examine: {words}, {seconds:.0f} s so far ...", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        timer.cancel()
+        done.set()
+        thread.join()
 
 
 def report(record, files=()):

@@ -2,13 +2,13 @@
 
 The order is that of `diagnose`: what the outputs mean, whether the decoder knows the images, whether draws of q are as
 good as q says, and only then what rests on a trained network. A number is beyond its limit where it is so by more than
-ERRORS standard errors. A test gives the Finding, whose words stand in sentences.py, or None. All is NumPy; losses are
-nats per image.
+ERRORS standard errors. A test gives a list of Findings, whose words stand in sentences.toml, and leaves its numbers in
+the Subject. All is NumPy; losses are nats per image.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from seevae.results.evidence import BERNOULLI, gaussian, kl_of_latents, mean_and
 
 ERRORS = 4  # standard errors
 DRAWS = 4  # of epsilon for each image
+ENOUGH = 100  # images
 SILENT = 0.01  # nats of KL; of MNIST, latents in use have 0.2 and more, those that went silent 0.001 and less
 BETA = (0.5, 2.0)  # times the weight that was meant; both readings, off q's width and off z_mean, must be beyond
 HOME = (0.6, 1.8)  # times the weight that was meant, where q is read rightly; as sigma = exp(z_log_var): 0.5
@@ -29,6 +30,7 @@ SHARED = 8.0  # of the KL; sound: below 0.4, of convolutions 2.7 after 120 steps
 LEARNED = 0.05  # of the average image's loss, which a code must save before slopes say anything; 150 steps do
 SAME = 1e-3  # of a standard deviation: draws that are the same but for rounding
 PILE = 0.02  # of all values, that are the lowest: 10 of 500 images
+CLIP = (0.005, 0.4)  # between these the lowest probability may be a clip's
 OUTSIDE = 1e-4  # by which a probability may leave [0, 1] in rounding
 STEP_LOG_VAR, STEP_MEAN, STEP_EPSILON = 0.2, 0.05, 0.3  # how far q is widened, stretched and moved, for a slope
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
@@ -48,7 +50,10 @@ MENDED = {
 
 @dataclass(frozen=True)
 class Subject:
-    """What the tests look at: images x (n, pixels), their q, decode: z, rows -> (m, pixels), and what was meant."""
+    """What the tests look at: images x (n, pixels), their q, decode: z, rows -> (m, pixels), and what was meant.
+
+    numbers: {name: number} behind the findings; all Subjects that are made of one share them.
+    """
 
     x: np.ndarray
     z_mean: np.ndarray
@@ -57,6 +62,7 @@ class Subject:
     likelihood: NamedTuple = BERNOULLI
     beta: float = 1.0
     seed: int = 0
+    numbers: dict = field(default_factory=dict)
 
     def loss_at(self, z):
         """-log p(x|z) of the first images at codes z, one for each: (len(z),), nats."""
@@ -112,8 +118,11 @@ class Subject:
         return replace(self, z_log_var=np.clip(READINGS[reading](given), -60, 60))
 
     def first(self, n):
-        """The same of the first n images."""
-        return replace(self, x=self.x[:n], z_mean=self.z_mean[:n], z_log_var=self.z_log_var[:n])
+        """The same of the first n images, with the same draws, and the losses that are known of them."""
+        some = replace(self, x=self.x[:n], z_mean=self.z_mean[:n], z_log_var=self.z_log_var[:n])
+        known = {name: self.__dict__[name][:n] for name in ("at_mean", "at_draws") if name in self.__dict__}
+        some.__dict__.update(known, epsilons=[epsilon[:n] for epsilon in self.epsilons])
+        return some
 
 
 def better(old, new, least=0.0):
@@ -147,13 +156,13 @@ def repeats(halves):
 
 
 def reading_of_decoder(x, output, likelihood=BERNOULLI):
-    """What the decoder's output (n, pixels) for images x is, a name of DECODED, and a finding or None.
+    """What the decoder's output (n, pixels) for images x is, a name of DECODED, and findings.
 
     Each reading that the range allows is tried; one that is not as it is must be better beyond the error.
     """
     low, high = float(output.min()), float(output.max())
     if likelihood.name == "gaussian" and low >= -2 and high <= 3:
-        return "as it is", None
+        return "as it is", []
     inside = low >= -OUTSIDE and high <= 1 + OUTSIDE
     allowed = {
         "as it is": True,
@@ -167,21 +176,30 @@ def reading_of_decoder(x, output, likelihood=BERNOULLI):
     is_better, numbers = better(losses["as it is"], losses[best])
     keys = ("", "logits", "outside-unit/tanh", "bytes", "double-sigmoid/range")
     if is_better:
-        return best, Finding(dict(zip(DECODED, keys, strict=True))[best], low=low, high=high, **numbers)
-    if inside:
-        return "as it is", None
-    return "as it is", Finding("outside-unit/near" if low > -0.5 and high < 1.5 else "outside-unit", low=low, high=high)
+        return best, [Finding(dict(zip(DECODED, keys, strict=True))[best], low=low, high=high, **numbers)]
+    key = "outside-unit/near" if low > -0.5 and high < 1.5 else "outside-unit"
+    return "as it is", [] if inside else [Finding(key, low=low, high=high)]
 
 
 def no_probabilities(x, output):
     """The finding where the pixels of each image sum to 1, or are nothing but 0 and 1."""
     sums = output.sum(axis=1)
     if output.shape[1] >= 10 and output.min() >= -OUTSIDE and np.abs(sums - 1).max() < 1e-3:
-        return Finding("softmax", pixels=output.shape[1], low=sums.min(), high=sums.max())
+        return [Finding("softmax", pixels=output.shape[1], low=sums.min(), high=sums.max())]
     if not np.isin(output, (0, 1)).all() or np.ptp(output) == 0:
-        return None
+        return []
     comes_back, squares, average = by_squares(x, output)
-    return Finding("thresholded" if comes_back else "untrained/binary", squares=squares, average=average)
+    return [Finding("thresholded" if comes_back else "untrained/binary", squares=squares, average=average)]
+
+
+def held_in(subject, output):
+    """Findings where a clip holds the decoder's output, or where sigma is not of the size of what is left over."""
+    low, share = pile(output)
+    if subject.likelihood.name == "bernoulli":
+        return [Finding("clipped", low=low, share=share)] if CLIP[0] < low < CLIP[1] and 0.2 < share < 1 else []
+    sigma, left = subject.likelihood.sigma, math.sqrt(np.mean(np.square(subject.x - output)))
+    largest, least = 10 * math.sqrt(np.mean(np.square(subject.x - subject.x.mean(axis=0)))), left / 100
+    return [] if least < sigma < largest else [Finding("sigma", sigma=sigma, left=left)]
 
 
 def by_squares(x, output):
@@ -199,8 +217,8 @@ def too_sure(subject, z):
     is_better, numbers = better(losses[1.0], losses[best])
     share = float((np.abs(logit) > 7).mean())
     if not is_better or best > SURE or share < 0.9:
-        return None
-    return Finding("double-sigmoid", share=share, best=best, **numbers)
+        return []
+    return [Finding("double-sigmoid", share=share, best=best, **numbers)]
 
 
 # -- What z_log_var is -------------------------------------------------------------------------------------------------
@@ -248,15 +266,17 @@ def reading_by_draws(subject, given, draws):
 def reading_by_elbo(subject, given):
     """Which of the READINGS of z_log_var gives the best ELBO: a name, and findings where it is not as given.
 
-    It must be at home there too: the KL loss reads about its weight, both off sigma and off z_mean. Where sigma was
-    drawn as exp(z_log_var) by mistake, the KL loss held it as a log variance, and off sigma it reads half of that.
+    subject: with z_log_var as `given`. The reading must be at home there too: the KL loss reads about its weight, both
+    off sigma and off z_mean. Where sigma was drawn as exp(z_log_var) by mistake, the KL loss held it as a log variance,
+    and off sigma it reads half of that.
     """
-    elbo = {name: subject.read_as(given, name).elbo for name in possible(given)}
+    read = {name: subject if name == AS_GIVEN else subject.read_as(given, name) for name in possible(given)}
+    elbo = {name: each.elbo for name, each in read.items()}
     best = max(elbo, key=lambda name: elbo[name].mean())
     others = [better(-elbo[name], -elbo[best], 2.0 * (name == AS_GIVEN))[0] for name in elbo if name != best]
     if best == AS_GIVEN or not all(others):
         return AS_GIVEN, []
-    (gain, error), weights = mean_and_error(elbo[best] - elbo[AS_GIVEN]), weights_of(subject.read_as(given, best))
+    (gain, error), weights = mean_and_error(elbo[best] - elbo[AS_GIVEN]), weights_of(read[best])
     wide, stretched = (value / subject.beta for value, _ in weights)
     numbers = {"gain": gain, "error": error, "wide": wide, "stretched": stretched}
     numbers["why"] = f"read that way the ELBO is {gain:.1f} ± {error:.1f} nats higher"
@@ -300,13 +320,13 @@ def unknown_images(subject):
     """The finding for images that come back no better than as the average image: what is it that fails?"""
     come_back, squares, of_average = by_squares(subject.x, subject.decode(subject.z_mean, np.arange(len(subject.x))))
     if come_back and subject.likelihood.name == "bernoulli":
-        return Finding("gaussian", squares=squares, average=of_average)
+        return [Finding("gaussian", squares=squares, average=of_average)]
     (worse, error), average = mean_and_error(subject.at_mean - subject.average), subject.average.mean()
     numbers = {"at_z_mean": subject.at_mean.mean(), "average": average, "worse": worse, "error": error}
     own, best = best_of_all(subject)
     if best < (1 - 2 * LEARNED) * average and own > 1.15 * best:
-        return Finding("halves-apart", best=best, **numbers)
-    return Finding("untrained", **numbers)
+        return [Finding("halves-apart", best=best, **numbers)]
+    return [Finding("untrained", **numbers)]
 
 
 def best_of_all(subject, images=100):
@@ -319,21 +339,21 @@ def best_of_all(subject, images=100):
 
 
 def overfitting(subject, trained_on):
-    """The finding where images of the training gain far more than these, which it has not seen, and numbers."""
+    """The finding where images of the training gain far more than these, which it has not seen."""
     (held, e1), (known, e2) = (mean_and_error(-each.elbo) for each in (subject, trained_on))
     average = float(subject.average.mean())
     gap, error = held - known, math.hypot(e1, e2)
-    numbers = {"generalisation_gap": gap, "generalisation_gap_error": error}
+    subject.numbers.update(generalisation_gap=gap, generalisation_gap_error=error)
     if gap < ERRORS * error or average - held > 0.6 * (average - known):
-        return None, numbers
-    return Finding("overfitting", known=known, held=held, gap=gap, error=error), numbers
+        return []
+    return [Finding("overfitting", known=known, held=held, gap=gap, error=error)]
 
 
 # -- Are draws of q as good as it says? --------------------------------------------------------------------------------
 
 
 def no_noise(subject):
-    """The finding where draws of q cost so much more than z_mean that the training cannot have had them, and numbers.
+    """The finding where draws of q cost so much more than z_mean that the training cannot have had them.
 
     A network that was trained on draws is never worse at them than the average image, which costs no code.
     """
@@ -341,27 +361,28 @@ def no_noise(subject):
     cost, error = mean_and_error(drawn - at_mean)
     due = subject.beta * 0.5 * float(np.maximum(1 - np.exp(subject.z_log_var), 0).sum(axis=1).mean())  # at the optimum
     numbers = {"cost": cost, "error": error, "due": due, "at_z_mean": at_mean.mean()}
+    subject.numbers.update(numbers)
     if cost - ERRORS * error < 6 * due + 2 or cost < 0.4 * (average - at_mean).mean():
-        return None, numbers
-    return Finding("no-noise/positive" if (subject.z_log_var > 0).all() else "no-noise", **numbers), numbers
+        return []
+    return [Finding("no-noise/positive" if (subject.z_log_var > 0).all() else "no-noise", **numbers)]
 
 
 def one_epsilon(subject):
     """The best single epsilon for all images: its values (latent_dim,), and the losses of images there (n,).
 
     The slope at z_mean, from pairs of one step to both sides along each latent, gives a direction, and the best of some
-    lengths is taken; three times.
+    lengths is taken; three times. With many latents a slope rests on fewer images.
     """
     n, latent_dim = subject.z_mean.shape
-    some = subject.first(min(n, 250, max(100, 5000 // latent_dim)))
-    sigma, best = np.exp(some.z_log_var / 2), np.zeros(latent_dim)
-    here = some.at_mean
+    some, fewer = subject.first(max(100, min(n // 2, 5000 // latent_dim))), max(20, 10_000 // latent_dim)
+    sigma, best, here = np.exp(some.z_log_var / 2), np.zeros(latent_dim), some.at_mean
 
-    def loss_at(epsilon):
-        return some.loss_at(some.z_mean + sigma * epsilon.astype("float32"))
+    def loss_at(epsilon, rows=None):
+        return some.loss_at((some.z_mean + sigma * epsilon.astype("float32"))[:rows])
 
     for _ in range(3):
-        slope = np.array([(loss_at(best + s) - loss_at(best - s)).mean() for s in STEP_EPSILON * np.eye(latent_dim)])
+        steps = STEP_EPSILON * np.eye(latent_dim)
+        slope = np.array([(loss_at(best + step, fewer) - loss_at(best - step, fewer)).mean() for step in steps])
         direction = -slope / (np.linalg.norm(slope) or 1.0)
         tried = [(best + length * direction) for length in (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0)]
         losses = [loss_at(epsilon) for epsilon in tried]
@@ -373,20 +394,20 @@ def one_epsilon(subject):
 
 
 def repeated_noise(subject):
-    """The finding where one epsilon for all images, or one half a sigma up, is far better than none, and numbers."""
+    """The finding where one epsilon for all images, or one half a sigma up, is far better than none."""
     epsilon, losses = one_epsilon(subject)
     some = subject.first(len(losses))
     known = min(some.at_mean, some.at_draws, key=np.mean)  # draws are no worse where fresh ones were in the training
     gain, error = mean_and_error(known - losses)
-    numbers, kl = {"shared_epsilon_gain": gain, "shared_epsilon_error": error}, some.kl
+    subject.numbers.update(shared_epsilon_gain=gain, shared_epsilon_error=error)
+    places, numbers = epsilon[some.used], {"gain": gain, "error": error}
     if not some.knows(losses):
-        return None, numbers
-    places = epsilon[some.used]
+        return []
     if len(places) and gain > max(ERRORS * error, 3.0) and abs(np.median(places) - 0.5) < 0.2 and places.min() > 0.1:
-        return Finding("uniform-noise", place=np.median(places), count=len(places), gain=gain, error=error), numbers
-    if gain - ERRORS * error > max(SHARED * kl.sum(axis=1).mean() * some.beta, 0.1 * losses.mean()):
-        return Finding("repeated-noise", gain=gain, error=error, length=np.linalg.norm(epsilon)), numbers
-    return None, numbers
+        return [Finding("uniform-noise", place=np.median(places), count=len(places), **numbers)]
+    if gain - ERRORS * error > max(SHARED * some.kl.sum(axis=1).mean() * some.beta, 0.1 * losses.mean()):
+        return [Finding("repeated-noise", length=np.linalg.norm(epsilon), **numbers)]
+    return []
 
 
 # -- What the network has learned -------------------------------------------------------------------------------------
@@ -407,10 +428,11 @@ def exchange(subject):
 def unused(subject):
     """The finding where no code reaches the images: all latents are silent, or the codes of others do as well."""
     (cost, error), kl = exchange(subject), subject.kl.sum(axis=1).mean()
-    numbers, silent = {"exchange_cost": cost, "exchange_error": error}, not subject.used.any()
+    subject.numbers.update(exchange_cost=cost, exchange_error=error)
+    silent = not subject.used.any()
     in_vain = cost + ERRORS * error < EXCHANGE * kl
     if not (silent or in_vain or (kl < 1 and not subject.knows(subject.at_mean))):
-        return None, numbers
+        return []
     key = "collapse" if silent else "ignores-z" if kl > 2 else "collapse/nearly"
     far = np.concatenate([np.zeros((1, subject.kl.shape[1])), 3 * np.eye(subject.kl.shape[1])]).astype("float32")
     alike = np.ptp(subject.decode(far, np.zeros(len(far), int)), axis=0).max() < 1e-6
@@ -418,7 +440,7 @@ def unused(subject):
     if alike or key == "ignores-z":
         causes.insert(0, causes.pop() + ", whose output is the same for all codes" * bool(alike))
     told = {"cost": cost, "error": error, "kl": kl, "largest": subject.kl.mean(axis=0).max(), "silent": SILENT}
-    return Finding(key, causes=", or ".join(causes), **told), numbers
+    return [Finding(key, causes=", or ".join(causes), **told)]
 
 
 def silent_latents(subject):
@@ -427,7 +449,7 @@ def silent_latents(subject):
     which = np.flatnonzero(kl < SILENT)
     names = ", ".join(f"z{i + 1}" for i in which[:8]) + (", ..." if len(which) > 8 else "")
     numbers = {"silent": len(which), "latents": len(kl), "names": names, "limit": SILENT}
-    return Finding("silent-latents", most=kl[which].max(), **numbers) if len(which) else None
+    return [Finding("silent-latents", most=kl[which].max(), **numbers)] if len(which) else []
 
 
 def weight_of_kl(subject, wider, farther):
@@ -453,17 +475,17 @@ def weights_of(subject):
 
 
 def weight(subject):
-    """The finding about the weight of the KL loss, and numbers; "beta" is None where its two readings contradict.
+    """The finding about the weight of the KL loss; the number "beta" is None where its two readings contradict.
 
     Both must be beyond BETA: before q has come to its optimum, and where the decoder knows its training images too
     well, they differ.
     """
     wide, stretched = weights_of(subject)
-    numbers = {"beta_of_width": wide[0], "beta_of_z_mean": stretched[0], "beta": None, "beta_error": None}
+    subject.numbers.update(beta_of_width=wide[0], beta_of_z_mean=stretched[0])
     (value, error), apart = wide, abs(wide[0] - stretched[0])
     if apart < max(0.5 * max(wide[0], stretched[0]), ERRORS * math.hypot(error, stretched[1])) and 0.005 < value < 2000:
-        numbers |= {"beta": value, "beta_error": error}
-    return two_scales(wide, stretched, subject), numbers
+        subject.numbers.update(beta=value, beta_error=error)
+    return two_scales(wide, stretched, subject)
 
 
 def two_scales(wide, stretched, subject):
@@ -480,12 +502,12 @@ def two_scales(wide, stretched, subject):
     elif wide[0] + ERRORS * wide[1] < 0.1 * meant and 0.5 < (stretched[0] - stretched[1]) / meant < 2:
         key = "kl-weight-low/sigma"
     else:
-        return None
+        return []
     numbers = {"beta": value, "times": value / meant, "error": error / meant, "stretched": stretched[0] / meant}
     if key != "kl-weight-low/sigma" and (sigma := squared_error(subject)) is not None:
         key, numbers = key.split("/")[0] + "/gaussian", numbers | {"sigma": sigma}
     words = f" and beta = {meant:g}" if meant != 1 else ""
-    return Finding(key, meant=words, pixels=subject.x.shape[1], **numbers)
+    return [Finding(key, meant=words, pixels=subject.x.shape[1], **numbers)]
 
 
 def squared_error(subject):
@@ -517,11 +539,13 @@ def mismatch(z_mean, z_log_var):
     return 0.5 * (v + mean**2 - 1 - np.log(v)), influence.std(axis=0, ddof=1) / len(z_mean) ** 0.5
 
 
-def off_prior(nats, errors):
-    """The finding about latents whose codes, of all images together, are `nats` ± `errors` from the prior."""
+def off_prior(subject):
+    """The finding about latents whose codes, of all images together, are far from the prior."""
+    nats, errors = mismatch(subject.z_mean, subject.z_log_var)
+    subject.numbers.update(prior_mismatch=float(nats.max()))
     far = np.flatnonzero(nats - ERRORS * errors > MISMATCH)
     if not len(far):
-        return None
+        return []
     worst = far[np.argmax(nats[far])]
     numbers = {"nats": nats[worst], "error": errors[worst], "limit": MISMATCH, "latents": len(nats)}
-    return Finding("off-prior", count=len(far), worst=worst + 1, **numbers)
+    return [Finding("off-prior", count=len(far), worst=worst + 1, **numbers)]

@@ -9,17 +9,20 @@ import time
 import numpy as np
 
 from seevae.basics import UserError
-from seevae.diagnosis.diagnose import diagnose
-from seevae.diagnosis.findings import SILENT
-from seevae.diagnosis.network import Network
+from seevae.diagnosis.diagnose import FEW, FROM_MINUS, OTHER_INPUTS, diagnose
+from seevae.diagnosis.findings import ENOUGH, SILENT
+from seevae.diagnosis.network import Network, in_words
 from seevae.diagnosis.report import Seen
 from seevae.diagnosis.sentences import Finding
 from seevae.images.converting import check_unit, convert_labels, to_numpy
 from seevae.results import evidence
 
 FIRST = 1000  # images of which log p(x) is computed
-SAMPLES, IMPORTANCE_SAMPLES = 10, 100  # draws of z an image for the ELBO, and for the estimate of log p(x)
-SECONDS = 3  # that this estimate may take, about: else it is of fewer images
+SAMPLES, FEW_SAMPLES = 10, 3  # draws of z an image for the ELBO; with a slow decoder
+IMPORTANCE_SAMPLES, SECONDS = 100, 1  # the same for log p(x), and what this may take, about: else it is of fewer images
+MOST = 2**30  # bytes that are gathered, at most, of something that tells no length
+IMAGES = ("image", "images", "img", "pixel_values", "x")  # names in the parts of a loader
+GRID, GRID_SECONDS = 40_000, 20  # codes that the exact log p(x) takes, about, and what decoding them may take
 
 
 class Given:
@@ -32,10 +35,14 @@ class Given:
         if inputs is not None:
             self.into = rows_of(inputs, "inputs", self.x)
         self.own = self.into is not self.x
+        self.others = {} if inputs is not None else OTHER_INPUTS if own is None else FROM_MINUS
+        if len(self.x) < ENOUGH:
+            self.found.append(Finding("few-images", images=len(self.x)))
         self.condition = None if condition is None else rows_of(condition, "condition", self.x)
         self.x_train = None if x_train is None else images_of(x_train, "x_train")[0]
         self.labels, self.names = classes_of(labels, len(self.x))
         self.likelihood, self.learned = likelihood_of(likelihood, sigma)
+        self.assumed = self.learned and sigma is None
         if self.x_train is not None and (self.own or self.condition is not None):
             raise UserError("x_train is taken alone: without inputs= and condition=, which say nothing of its images.")
         if self.x_train is not None and self.x_train.shape[1:] != self.x.shape[1:]:
@@ -50,15 +57,18 @@ class Given:
         """The Network, which is asked once; for a learned sigma, the Likelihood is found now."""
         is_bernoulli = self.likelihood.name == "bernoulli"
         network = Network(encode, decode, self.x.shape[1:], self.condition, is_bernoulli, self.into.shape[1:])
+        network.time(self.into[:100])
         if not is_bernoulli and self.learned:
             rows = np.arange(len(self.x[:FIRST]))
             left = self.flat[:FIRST] - network.decode(network.encode(self.into[:FIRST], rows)[0], rows)
             self.likelihood = evidence.gaussian(max(float(np.sqrt(np.mean(left**2))), 1e-3))
+        if self.assumed:
+            self.found.append(Finding("sigma-assumed", sigma=self.likelihood.sigma))
         return network
 
     def diagnose(self, network):
-        own = (self.into,) if self.own else ()
-        return diagnose(network, self.x, self.likelihood, self.beta, self.x_train, own, self.seed)
+        meant = self.likelihood, self.beta, self.x_train, self.into
+        return diagnose(network, self.x, *meant, self.others, self.seed, self.assumed)
 
     def read_as(self, network):
         return network.meaning | {"likelihood": self.likelihood.name, "sigma": self.likelihood.sigma, "beta": self.beta}
@@ -81,8 +91,9 @@ class Given:
         """
         n, start = len(self.x[:FIRST] if quick else self.x), time.perf_counter()
         encode, decode, loss = self.functions(network)
-        losses, kl = evidence.elbo_terms(encode, decode, np.arange(n)[:, None], SAMPLES, self.seed, loss)
-        rate = (time.perf_counter() - start) / losses.size  # seconds a decoding
+        samples = FEW_SAMPLES if network.slow else SAMPLES
+        losses, kl = evidence.elbo_terms(encode, decode, np.arange(n)[:, None], samples, self.seed, loss)
+        rate = (time.perf_counter() - start) / losses.size  # seconds a decoding and its loss
         each = kl.mean(axis=0)
         return {
             "images": len(self.x),
@@ -97,8 +108,10 @@ class Given:
         }, -(losses.mean(axis=0) + kl.sum(axis=1))
 
     def log_p(self, network, losses, kl, rate):
-        """log p(x) of the first images: FIRST of them, or as many as SECONDS allow at `rate` seconds a decoding."""
-        n = min(FIRST, len(self.x), max(100, int(SECONDS / (IMPORTANCE_SAMPLES * rate))))
+        """log p(x) of the first images: FIRST of them, or half, a quarter or a tenth, as SECONDS allow at this rate."""
+        there = min(FIRST, len(self.x))
+        n = next((n for n in (there, 500, 250) if n * IMPORTANCE_SAMPLES * rate < SECONDS), 100)
+        n = min(n, there)
         encode, decode, loss = self.functions(network)
         rows, known = np.arange(n)[:, None], {"images": n} | evidence.elbo_of(losses[:, :n], kl[:n])
         weighted = evidence.importance_weighted(encode, decode, rows, IMPORTANCE_SAMPLES, self.seed, loss)
@@ -106,11 +119,20 @@ class Given:
             zip(("importance_weighted", "importance_weighted_error"), evidence.mean_and_error(weighted), strict=True)
         )
         known |= {"importance_samples": IMPORTANCE_SAMPLES, "exact": None, "exact_error": None, "gap": None}
-        if network.latent_dim == 2:
+        if network.latent_dim == 2 and GRID * network.rate < GRID_SECONDS:
             with contextlib.suppress(evidence.ResolutionError):
                 exact, error = self.exact(network, n)
                 known |= {"exact": exact, "exact_error": error, "gap": exact - known["elbo"]}
         return known
+
+    def fewer(self, network):
+        """What is left out as decoding is slow, in words, in a list."""
+        if not network.slow:
+            return []
+        words = f"Decoding is slow, {1000 * network.rate:.1f} ms an image: the findings rest on {FEW} images at most"
+        words += f", the ELBO on {FEW_SAMPLES} draws of each"
+        exact = network.latent_dim == 2 and GRID * network.rate >= GRID_SECONDS
+        return [words + exact * f"; the exact log p(x) would take about {GRID * network.rate:.0f} seconds" + "."]
 
     def exact(self, network, n):
         """The exact log p(x) of the first n images and its error, means; images of one condition at a time."""
@@ -145,25 +167,25 @@ def whole(seed):
             return number
     except TypeError:
         pass
-    raise UserError(f"seed={seed!r} is no whole number from 0 on: give one.")
+    raise UserError(f"seed={in_words(seed)} is no whole number from 0 on: give one.")
 
 
 def positive(number, name):
     with contextlib.suppress(TypeError, ValueError):
         if math.isfinite(float(number)) and float(number) > 0:
             return float(number)
-    raise UserError(f"{name}={number!r} is no number above 0: give one.")
+    raise UserError(f"{name}={in_words(number)} is no number above 0: give one.")
 
 
 def likelihood_of(likelihood, sigma):
     """The Likelihood that is meant, and whether its sigma is still to be found."""
     if likelihood not in (None, "bernoulli", "gaussian") or (likelihood == "bernoulli" and sigma is not None):
         words = 'give "bernoulli", or "gaussian" with sigma= a number or "learned"'
-        raise UserError(f"likelihood={likelihood!r} and sigma={sigma!r} do not fit: {words}.")
+        raise UserError(f"likelihood={in_words(likelihood)} and sigma={in_words(sigma)} do not fit: {words}.")
+    if likelihood != "gaussian" and sigma is None:
+        return evidence.BERNOULLI, False
     learned = sigma is None or (isinstance(sigma, str) and sigma == "learned")
-    if likelihood == "gaussian" or sigma is not None:
-        return evidence.gaussian(1.0 if learned else positive(sigma, "sigma")), learned
-    return evidence.BERNOULLI, False
+    return evidence.gaussian(1.0 if learned else positive(sigma, "sigma")), learned
 
 
 def images_of(x, name="x"):
@@ -173,7 +195,7 @@ def images_of(x, name="x"):
         raise UserError(f"{name} has shape {x.shape}: give (n, ...) floats in [0, 1], a row an image.")
     if len(x) < 2:
         raise UserError(f"{name} holds {len(x)} images, too few to judge by: give at least 2, better {FIRST:,}.")
-    own, found = None, []
+    own, found, x = None, [], x.astype("float32") if x.dtype == bool else x
     if x.dtype.kind == "f" and -1 - 1e-4 < x.min() < -0.99 and 0.9 < x.max() < 1 + 1e-4:
         own, x = np.clip(x, -1, 1).astype("float32"), np.clip((x + 1) / 2, 0, 1)
         found = [Finding("input-range/minus")]
@@ -191,8 +213,13 @@ def images_of(x, name="x"):
 
 def array_of_images(x, name):
     """Images of an array of any library, a Dataset, a loader of batches, (image, label) pairs, or images and labels."""
+    x = getattr(x, "x_test", x)  # as load_data's Dataset has it
+    if isinstance(x, str | bytes | dict) or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
+        raise UserError(f"{name}={in_words(x)} holds no images: give (n, ...) floats.")
     try:
-        return to_numpy(x) if hasattr(x, "shape") else to_numpy(images_in(x))
+        return to_numpy(x[:] if hasattr(x, "shape") else images_in(x))
+    except UserError:
+        raise
     except Exception as error:
         kind, reason = type(x).__name__, " ".join(str(error).split())[:150]
         raise UserError(
@@ -202,21 +229,33 @@ def array_of_images(x, name):
 
 def images_in(x):
     """The images in something that holds them one by one, in batches, or in pairs."""
-    if isinstance(x, str | bytes | dict):
-        raise TypeError("no images, nor pairs")
     is_loader = hasattr(x, "batch_size") and hasattr(x, "dataset")
     by_number = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not is_loader
-    parts = [x[i] for i in range(len(x))] if by_number else [*x]
+    parts = [x[i] for i in range(len(x))] if by_number else within_bounds(x)
     shapes = [getattr(part, "shape", ()) for part in parts]
     if len(parts) == 2 and len(shapes[0]) > 1 and shapes[1] == shapes[0][:1]:  # all images, and their labels
         return parts[0]
-    firsts = [part[0] for part in parts if is_pair(part)]
-    images = [*map(to_numpy, firsts if len(firsts) == len(parts) else parts)]
+    images = [to_numpy(image_in(part)) for part in parts]
     return np.concatenate(images) if is_loader else np.stack(images)
 
 
-def is_pair(part):
-    return isinstance(part, list | tuple) and len(part) in (1, 2, 3) and hasattr(part[0], "shape")
+def within_bounds(x):
+    """The parts of something that tells no length, in a list. Raises UserError where it may have no end."""
+    parts, room = [], MOST
+    for part in x:
+        parts.append(part)
+        room -= getattr(image_in(part), "nbytes", 0) + 1000
+        if room < 0:
+            words = f"x is a {type(x).__name__} with more than {len(parts):,} parts, which may have no end"
+            raise UserError(f"{words}: give the first ones, as a list or an array.")
+    return parts
+
+
+def image_in(part):
+    """The image, or images, of one part of a loader or Dataset: itself, the first of a pair, or by its name."""
+    if isinstance(part, list | tuple) and len(part) in (1, 2, 3) and hasattr(part[0], "shape"):
+        return part[0]
+    return next((part[name] for name in IMAGES if name in part), part) if isinstance(part, dict) else part
 
 
 def rows_of(value, name, x):

@@ -7,7 +7,9 @@ import contextlib
 import functools
 import inspect
 import math
+import random
 import sys
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,11 +19,13 @@ from seevae.images.converting import to_numpy
 from seevae.results.evidence import batches
 
 ROWS = 1000  # that a function is given at a time
+SLOW = 3e-4  # seconds a decoding, from which on fewer are made; dense networks take a tenth of it
 LARGEST_LOG_VAR, LARGEST_CODE = 60, 1e3
 MEANS = ("z_mean", "mu", "loc", "mean", "embedding", "latent_mean", "means", "z_mu")
 LOG_VARS = ("z_log_var", "log_var", "logvar", "log_covariance", "log_variance", "z_logvar", "lv")
 DEVIATIONS = ("scale", "sigma", "std", "stddev", "z_scale", "z_std")
 IMAGES = ("reconstruction", "recon_x", "recon", "x_hat", "x_recon", "sample", "probs", "mean", "logits", "output")
+KINDS = ("a NumPy array", "a tensor")
 AS_GIVEN = "a log variance"
 READINGS = {  # what z_log_var may be, and the log variance that it then means
     AS_GIVEN: lambda given: given,
@@ -43,6 +47,7 @@ class Network:
 
     shape: that of an image; in_shape: of what encode is given. meaning: what the outputs are taken for. order: which of
     encode's outputs is which. condition: rows (n, ...) that go to both functions as well, or None; `of` says which.
+    rate: seconds a decoding takes, once `time` has found it.
     """
 
     def __init__(self, encode, decode, shape, condition=None, clips=True, in_shape=None):
@@ -50,6 +55,33 @@ class Network:
         self.meaning = {"encode": "z_mean, z_log_var", "z_log_var": AS_GIVEN, "decode": "as it is", "inputs": "x"}
         self.condition, self.clips, self.latent_dim, self.in_shape = condition, clips, None, in_shape or shape
         self.order, self.inputs = (0, 1, 2), lambda rows: rows
+        self.rate = 0.0
+
+    @property
+    def slow(self):
+        return self.rate > SLOW
+
+    def time(self, rows):
+        """Find the rate, the seconds that a decoding takes: the better of two calls, as the first one may compile."""
+        z, spent = self.outputs(rows)[0], []
+        try:
+            self.decoded(z)
+        except UserError as error:
+            raise self.told_apart(error) from error
+        codes = np.resize(z, (ROWS // 4, z.shape[1]))
+        for _ in range(2):
+            start = time.perf_counter()
+            self.decoded(codes)
+            spent.append(time.perf_counter() - start)
+        self.rate = min(spent) / len(codes)
+
+    def told_apart(self, error):
+        """The error of a decoder that does not take the codes; where one array was split, that may be the reason."""
+        if not self.meaning["encode"].startswith("one array"):
+            return error
+        split = f"encode gives {self.meaning['encode']}, {self.latent_dim} columns each as z_mean and z_log_var"
+        failed = str(error).rsplit(": give", 1)[0]
+        return UserError(f"{split}, but {failed}: give both, as without a variance it is an autoencoder and no VAE.")
 
     def encode(self, rows, of=None):
         """z_mean and z_log_var of images (m, ...), (m, latent_dim) each, with z_log_var as it is meant."""
@@ -58,9 +90,10 @@ class Network:
 
     def log_var(self, given):
         z_log_var = READINGS[self.meaning["z_log_var"]](given)
-        if (largest := float(np.abs(z_log_var).max())) > LARGEST_LOG_VAR:
-            why = "the KL loss has the wrong sign, or the training diverged"
-            raise UserError(f"z_log_var reaches {largest:.3g}, which no sound q does: look whether {why}.")
+        if abs(farthest := float(max(z_log_var.max(), z_log_var.min(), key=abs))) > LARGEST_LOG_VAR:
+            why = "has the wrong sign" if farthest > 0 else "is missing"
+            why = f"look whether the KL loss {why}, or the training diverged"
+            raise UserError(f"z_log_var reaches {farthest:.3g}, which no sound q does: {why}.")
         return z_log_var
 
     def decode(self, z, of=None):
@@ -74,7 +107,7 @@ class Network:
         of = self.rows_of(of, len(rows))
         for some, which in zip(batches(rows, ROWS), batches(of, ROWS), strict=True):
             given = called(self.functions["encode"], "encode", self.inputs(some), self.conditions(which))
-            part, self.meaning["encode"], kind = codes_of(given, len(some))
+            part, self.meaning["encode"], kind = codes_of(given, len(some), self.pixels)
             if kind and self.meaning["z_log_var"] == AS_GIVEN:
                 self.meaning["z_log_var"] = kind
             self.latent_dim = self.latent_dim or part[0].shape[-1]
@@ -98,8 +131,8 @@ class Network:
             if part.shape[:1] != (len(some),) or part.size != len(some) * self.pixels or part.ndim < 2:
                 check(part, "decode's output", (len(some), *self.shape))
             check(part, "decode's output", part.shape)
-            parts.append(part.reshape(len(some), self.pixels).astype("float32"))
-        return np.concatenate(parts)
+            parts.append(part.reshape(len(some), self.pixels).astype("float32", copy=False))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def rows_of(self, of, count):
         """Which rows of the condition belong to `count` rows: those asked for, or the first ones, in their order."""
@@ -114,13 +147,16 @@ class Network:
 # -- Calling -----------------------------------------------------------------------------------------------------------
 
 
+WRONG_TYPE = TypeError | AttributeError  # what a function raises that was given arrays of another library
+
+
 def called(function, name, rows, more=()):
     """What a function gives for rows, a NumPy array of its own; a PyTorch module, or a method of one, gets a tensor.
 
-    So does another function for which the array is of the wrong type, where PyTorch is there.
+    So does another function that fails on the array, where PyTorch is there.
     """
     torch, owner = sys.modules.get("torch"), getattr(function, "__self__", function)
-    modules = torch is not None and isinstance(owner, torch.nn.Module)
+    modules, failed = torch is not None and isinstance(owner, torch.nn.Module), []
     for tensors in (True,) if modules else (False, True) if torch else (False,):
         given = [np.array(each) for each in (rows, *more)]
         if tensors:
@@ -129,12 +165,11 @@ def called(function, name, rows, more=()):
             with torch.no_grad() if torch else contextlib.nullcontext():
                 return function(*given)
         except Exception as error:
-            if torch and not tensors and isinstance(error, TypeError | AttributeError):
-                continue
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            kind = "a tensor" if tensors else "a NumPy array"
-            what = " and ".join(f"{kind} {tuple(each.shape)}" for each in given)
-            raise UserError(f"{name} fails on {what} of float32 ({reason}): give a function that takes it.") from error
+            failed.append((error, " and ".join(f"{KINDS[tensors]} {tuple(each.shape)}" for each in given)))
+    told = [pair for pair in failed if not isinstance(pair[0], WRONG_TYPE)] or failed
+    cause, what = told[-1]
+    reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
+    raise UserError(f"{name} fails on {what} of float32 ({reason}): give a function that takes it.") from cause
 
 
 def as_tensors(arrays, like=None):
@@ -187,25 +222,41 @@ def fields_of(thing):
     if hasattr(thing, "shape") or isinstance(thing, list | tuple | str | bytes | int | float | complex):
         return {}
     names = [*getattr(thing, "__dict__", {}), *(n for n in (*MEANS, *DEVIATIONS, "probs") if hasattr(type(thing), n))]
-    return {name: getattr(thing, name, None) for name in names if not name.startswith("_")}
+    values = {name: getattr(thing, name, None) for name in names if not name.startswith("_")}
+    return {name: value() if inspect.ismethod(value) else value for name, value in values.items()}  # as mean() of TFP's
 
 
-def codes_of(given, n):
+def in_words(value):
+    """An argument as it was given, or of what kind it is where that is long."""
+    return text if len(text := repr(value)) <= 60 else kind_of(value)
+
+
+def codes_of(given, n, pixels):
     """z_mean, z_log_var and perhaps z from what encode gave for n images; what it was, and the reading, if it says."""
-    if (fields := fields_of(given)) and (found := codes_in(fields)):
+    fields = fields_of(given)
+    if found := codes_in(fields):
         return found
-    if not fields and isinstance(given, list | tuple) and len(given) in (2, 3):
-        names = ("z_mean", "z_log_var", "z")[: len(given)]
-        parts = [array_of(part, f"encode's {name}") for part, name in zip(given, names, strict=True)]
+    parts = [*given] if not fields and isinstance(given, list | tuple) else []
+    codes = [part for part in parts if size_of(part) != n * pixels]
+    kind = "a forward pass: " * (1 < len(codes) < len(parts))  # the others are images
+    parts = codes if kind else parts
+    if len(parts) in (2, 3):
+        names = ("z_mean", "z_log_var", "z")[: len(parts)]
+        parts = [array_of(part, f"encode's {name}") for part, name in zip(parts, names, strict=True)]
         if parts[0].ndim != 2:
             shape = f"{parts[0].shape} and not ({n}, latent_dim)"
             raise UserError(f"encode's z_mean has shape {shape}: give it in that shape.")
-        return parts, ", ".join(names), None
+        return parts, kind + ", ".join(names), None
     shape = () if fields else getattr(given, "shape", ())
     if len(shape) == 2 and shape[0] == n and shape[1] % 2 == 0:
         array = array_of(given, "encode's output")
         return np.split(array, 2, axis=1), f"one array {array.shape}", None
     raise UserError(f"encode gives {kind_of(given)}: give z_mean, z_log_var and perhaps z, as a tuple.")
+
+
+def size_of(part):
+    """How many numbers an array holds; 0 for all else."""
+    return math.prod(getattr(part, "shape", ()) or (0,))
 
 
 def codes_in(fields):
@@ -226,11 +277,18 @@ def image_of(given, size):
         fields = dict(enumerate(given))
     if not fields:
         return array_of(given, "decode's output")
-    fits = [name for name, part in fields.items() if math.prod(getattr(part, "shape", ()) or (0,)) == size]
-    chosen = fits if len(fits) == 1 else [name for name in fits if name in IMAGES]
+    fits = [name for name, part in fields.items() if size_of(part) == size]
+    chosen = fits if len(fits) == 1 else image_named(fits, hasattr(given, "log_prob"))
     if len(chosen) != 1:
         raise UserError(f"decode gives {kind_of(given)}: give the probabilities of the pixels alone.")
     return array_of(fields[chosen[0]], "decode's output")
+
+
+def image_named(names, distribution):
+    """Those of some names that images have; of a distribution, whose numbers all say the same, one."""
+    if distribution:
+        return [name for name in ("probs", "mean") if name in names][:1]
+    return [name for name in names if name in IMAGES]
 
 
 # -- Left as it was ----------------------------------------------------------------------------------------------------
@@ -279,11 +337,15 @@ def inside(cell):
 class Kept:
     """A context that puts networks into evaluation, and leaves them as they were: modes, buffers, moving statistics.
 
-    training: kinds of layers that were in training and behave otherwise there.
+    So are the random numbers of Python, NumPy and PyTorch, which a training goes on to draw. training: kinds of layers
+    that were in training and behave otherwise there.
     """
 
     def __init__(self, *functions):
         self.parts, self.training, self.modes, self.kept = parts_behind(*functions), [], [], []
+        self.random = [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state())]
+        if torch := sys.modules.get("torch"):
+            self.random.append((torch.random.set_rng_state, torch.random.get_rng_state()))
 
     def __enter__(self):
         for part in self.parts:
@@ -304,6 +366,8 @@ class Kept:
                 now.assign(before) if hasattr(now, "assign") else now.data.copy_(before)
         for module, training in self.modes:
             module.training = training
+        for put_back, state in self.random:
+            put_back(state)
 
 
 def differs_in_training(module):

@@ -8,7 +8,6 @@ if (seen) {
   const paper = plane.getContext("2d"), size = plane.width;
   const place = (z) => [(z[0] / limit + 1) / 2 * size, (1 - z[1] / limit) / 2 * size];
 
-  paper.font = "24px system-ui, sans-serif";
   paper.textAlign = "center";
   paper.textBaseline = "middle";
 
@@ -24,14 +23,16 @@ if (seen) {
       paper.arc(size / 2, size / 2, radius / limit / 2 * size, 0, 7);
       paper.stroke();
     }
+    const font = Math.max(24, 12 * size / plane.clientWidth);  // 12 pixels on a phone
+    paper.font = `${font}px system-ui, sans-serif`;
     paper.fillStyle = "#4a4a4a";
     for (let tick = 1 - limit; tick < limit; tick += Math.ceil(limit / 6)) {
       const [x, y] = place([tick, tick]), text = String(tick).replace("-", "\u2212");
-      paper.fillText(text, x, size - 12);
-      paper.fillText(text, 24, y);
+      paper.fillText(text, x, size - font / 2);
+      paper.fillText(text, font, y);
     }
-    paper.fillText("z1", size - 30, size - 44);
-    paper.fillText("z2", 60, 28);
+    paper.fillText("z1", size - font, size - 2 * font);
+    paper.fillText("z2", 2.5 * font, font);
     points.forEach((point, i) => {
       paper.fillStyle = colours[labels[i]];
       const [x, y] = place(point);

@@ -17,11 +17,22 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from seevae.results.evidence import kl_of_latents
+
 HERE = Path(__file__).resolve().parent
 VERDICTS = {  # record["verdict"]: its colour, and its words
     "wrong": ("wrong", "Something is wrong."),
     "look": ("look", "Something to look at."),
     "nothing wrong seen": ("good", "Nothing wrong was seen."),
+}
+READ = {  # the keys of record["read_as"], in words
+    "encode": "encode gives {}",
+    "inputs": "encode is given {}",
+    "z_log_var": "z_log_var is {}",
+    "decode": "the decoder's output is taken: {}",
+    "likelihood": "the likelihood is {}",
+    "sigma": "sigma is {:.3g}",
+    "beta": "beta is {:g}",
 }
 COLUMNS = 6  # images of each kind
 NEW = 40
@@ -105,7 +116,7 @@ def tiled(images, columns):
 def picture(image, alt, scale=1, **attributes):
     """An <img> of bytes (h, w) or (h, w, 3); grey ones turn with the page's light."""
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", optimize=True)
+    Image.fromarray(image).save(file, "PNG")
     source = base64.b64encode(file.getvalue()).decode()
     kind = f"ink {attributes.pop('kind', '')}" if image.ndim == 2 else attributes.pop("kind", "")
     more = "".join(f' {name}="{value}"' for name, value in attributes.items())
@@ -124,18 +135,18 @@ def heading(record):
         for one, sentence in zip(record["finding_details"], record["findings"], strict=True)
     ]
     about = f"{record['dataset']}; {record['latent_dim']} latents, {record['latents_in_use']} of them in use"
-    read = "; ".join(f"{name}: {value}" for name, value in record["read_as"].items() if value is not None)
+    read = [words.format(record["read_as"].get(name)) for name, words in READ.items() if record["read_as"].get(name)]
     return f"""<header><h1>A VAE, examined</h1>
 <p class="soft">{escape(about)}.</p>
 <p class="verdict {kind}">{verdict}</p></header>
 <ul class="findings">{"".join(said)}</ul>
-<p class="soft">Read as: {escape(read)}.</p>"""
+<p class="soft">How it was read: {escape("; ".join(read))}.</p>"""
 
 
 def numbers(record, seen):
     """The table of losses and log p(x), with errors."""
     held_out, known = record["held_out"], record.get("evidence") or {}
-    kl = kl_of(seen).sum(axis=1)
+    kl = kl_of_latents(seen.z_mean, seen.z_log_var).sum(axis=1)
     of_images, drawing = held_out["standard_error_of_images"], held_out["standard_error"]
     rows = [
         ("ELBO", f"{held_out['elbo']:.2f} ± {of_images:.2f}", "the bound on log p(x) that training raises"),
@@ -173,11 +184,6 @@ def details(record):
     )
 
 
-def kl_of(seen):
-    """KL(q(z|x) || N(0, 1)) of each image and latent, (n, latent_dim), nats."""
-    return 0.5 * (seen.z_mean**2 + np.exp(seen.z_log_var) - 1 - seen.z_log_var)
-
-
 # -- Latents -----------------------------------------------------------------------------------------------------------
 
 
@@ -195,7 +201,7 @@ def latents(record, seen):
     z = seen.z_mean + np.exp(seen.z_log_var / 2) * rng.standard_normal(seen.z_mean.shape, "float32")
     panels = [panel(z[:, i], i + 1, kl[i]) for i in order]
     rest = f"<details><summary>The other {len(kl) - PANELS} latents</summary>{grouped(panels[PANELS:])}</details>"
-    best = f"z{order[0] + 1} has most, {kl[order[0]]:.2f} nats; z{order[-1] + 1} least, {kl[order[-1]]:.2g}"
+    best = f"z{order[0] + 1} has most, {kl[order[0]]:.2f} nats; z{order[-1] + 1} least, {kl[order[-1]]:.3g}"
     return f"""<h2>KL of each latent</h2>
 <p class="soft">{record["latents_in_use"]} of {len(kl)} are in use; {best}.</p>
 <div class="bars" role="img" aria-label="Bars: {best}">{bars}</div><div class="names" aria-hidden="true">{names}</div>
@@ -269,7 +275,7 @@ def new_images(seen):
 
 def ways(seen):
     """For each of the most used latents: the image of the middle, with this latent taken from -3 to 3."""
-    kl = kl_of(seen).mean(axis=0)
+    kl = kl_of_latents(seen.z_mean, seen.z_log_var).mean(axis=0)
     most = np.argsort(-kl, kind="stable")[:WAYS]
     middle = int(np.argsort(seen.losses, kind="stable")[len(seen.losses) // 2])
     values = np.linspace(-3, 3, STEPS)

@@ -60,7 +60,7 @@ class Item:
     dtype: np.dtype = BYTES
     read: Callable | None = None
     columns: tables.Columns | None = None
-    pages: list = ()
+    pages: list | tuple = ()
     other: tuple = (0, "", False)
     how: tuple | None = None
     reason: str = ""

@@ -3,6 +3,7 @@
 `together` stands around a run, which knows only that its plan is `agreed`. The first process prints; each one writes.
 """
 
+import base64
 import contextlib
 import importlib
 import io
@@ -36,7 +37,21 @@ def together(args):
         return
     if keras.backend.backend() != "jax" or not args.trains:
         raise UserError(f"Several processes can only train, and on JAX: set KERAS_BACKEND=jax, or unset {VARIABLES}.")
-    addresses = os.environ.get(NAMES[0], "")
+    meet(os.environ.get(NAMES[0], ""))
+    if number := rank_and_size()[0]:
+        say(f"This is process {number}: process 0 prints all there is.")
+        args.output = os.path.join(args.output or "figures", f"process-{number}")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) if number else contextlib.nullcontext():
+            yield
+    except Exception as error:
+        complain(" ".join(str(error).split())[:1000])
+        let_go(10)  # what all find, all should have the time to say
+        os._exit(2)
+
+
+def meet(addresses):
+    """Wait until all processes are there. Raises UserError where their devices are not as many."""
     os.environ.setdefault("no_grpc_proxy", ",".join(name.rpartition(":")[0] for name in addresses.split(",")))
     say(f"Waiting for the other processes ({addresses}).")
     failure = in_thread(keras.distribution.initialize, PATIENCE)
@@ -48,16 +63,6 @@ def together(args):
         why = " ".join(str(failure).split())[:200] or type(failure).__name__
         complain(f"The processes did not come together ({why}): check {VARIABLES}.")
         os._exit(2)  # JAX would wait longer, and then end without a sentence
-    if number := rank_and_size()[0]:
-        say(f"This is process {number}: process 0 prints all there is.")
-        args.output = os.path.join(args.output or "figures", f"process-{number}")
-    try:
-        with contextlib.redirect_stdout(io.StringIO()) if number else contextlib.nullcontext():
-            yield
-    except Exception as error:
-        complain(" ".join(str(error).split())[:1000])
-        let_go(10)  # what all find, all should have the time to say
-        os._exit(2)
 
 
 def let_go(patience=PATIENCE):
@@ -77,17 +82,13 @@ def agreed(plan, file=None):
     number, count = rank_and_size()
     if count == 1:
         return plan
-    first = json.loads(from_first(json.dumps(plan).encode()))
+    content = base64.b64encode(file.read_bytes() if file and file.exists() else b"").decode()
+    message = json.dumps([plan, content]).encode()
+    broadcast = importlib.import_module("jax.experimental.multihost_utils").broadcast_one_to_all
+    size = int(broadcast(np.int32(len(message))))
+    first, content = json.loads(np.asarray(broadcast(np.frombuffer(message.ljust(size)[:size], "uint8"))).tobytes())
     if other := [name for name in plan if name not in MAY_DIFFER and plan[name] != first.get(name)]:
         raise UserError(f"The processes differ in {other[0]}: start all of them with the same.")
-    content = from_first(file.read_bytes() if file and file.exists() else b" ")
-    if number and content != b" ":
-        file.write_bytes(content)
+    if number and content:
+        file.write_bytes(base64.b64decode(content))
     return first
-
-
-def from_first(content):
-    """The bytes that the first process gives, in all of them."""
-    broadcast = importlib.import_module("jax.experimental.multihost_utils").broadcast_one_to_all
-    size = int(broadcast(np.int32(len(content))))
-    return np.asarray(broadcast(np.frombuffer(content.ljust(size)[:size], "uint8"))).tobytes()

@@ -51,12 +51,18 @@ def in_batches(function, *arrays):
 # -- The ELBO ----------------------------------------------------------------------------------------------------------
 
 
-def reconstruction_loss(x: np.ndarray, x_hat: Any) -> np.ndarray:
-    """-log p(x|z) of Bernoulli pixels, x and probabilities x_hat (n, pixels): (n,) float64, nats."""
+def log_odds(x_hat):
+    """log(x_hat / (1 - x_hat)) and log(1 - x_hat) of probabilities, clipped as in the loss; new arrays."""
     x_hat = np.clip(to_numpy(x_hat), EPSILON, 1 - EPSILON)
     log_0 = np.log(1 - x_hat)  # as exact as log1p but for 2e-8, and four times as fast
-    terms = np.log(x_hat)
-    terms -= log_0
+    odds = np.log(x_hat)
+    odds -= log_0
+    return odds, log_0
+
+
+def reconstruction_loss(x: np.ndarray, x_hat: Any) -> np.ndarray:
+    """-log p(x|z) of Bernoulli pixels, x and probabilities x_hat (n, pixels): (n,) float64, nats."""
+    terms, log_0 = log_odds(x_hat)
     terms *= x
     terms += log_0
     return -terms.sum(axis=-1, dtype="float64")
@@ -130,9 +136,8 @@ def bernoulli_log_likelihood(x: np.ndarray, x_hat: Any) -> np.ndarray:
     The sum over pixels of x log x_hat + (1 - x) log(1 - x_hat), as one matrix product. Probabilities are clipped
     as in the loss, so that all estimates here and the training loss agree.
     """
-    x_hat = np.clip(to_numpy(x_hat), EPSILON, 1 - EPSILON)
-    log_0 = np.log(1 - x_hat)
-    return x @ (np.log(x_hat) - log_0).T + log_0.sum(axis=-1)
+    odds, log_0 = log_odds(x_hat)
+    return x @ odds.T + log_0.sum(axis=-1)
 
 
 class Likelihood(NamedTuple):

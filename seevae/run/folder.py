@@ -37,7 +37,7 @@ def opened(output, dataset, loaded=False, start=None, together=contextlib.nullco
     What a killed run left is settled first. A folder that was made for the run, and in which it wrote nothing, goes
     again. Raises UserError where the folder cannot be used, or a file in it cannot be replaced.
     """
-    if (year := time.localtime().tm_year) < 1980:
+    if not 1980 <= (year := time.localtime().tm_year) < 2108:
         raise UserError(f"The clock of this machine says {year}, which no archive can hold: set it.")
     folder = Path(output or "figures")
     with contextlib.ExitStack() as stack:
@@ -128,7 +128,7 @@ def is_kept(folder, dataset, loaded, start):
 def folder_name(file_name):
     """The name of the folder for a data file: its stem, or its whole name if the stem is hidden or one of ours."""
     stem = Path(file_name).stem
-    return file_name if stem in ("sample", "loaded", "notebook") or stem.startswith(".") else stem
+    return file_name if stem in ("sample", "loaded", "notebook", *FILES) or stem.startswith(".") else stem
 
 
 def holds_trained(folder, full_mnist=False):
@@ -140,10 +140,18 @@ def holds_trained(folder, full_mnist=False):
         return any((folder / name).is_file() for name in FILES)
 
 
+def record_beside(model):
+    """The record in the folder of a model file, a dict; empty where there is none that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        record = read_json(Path(model).with_name(RECORD))
+        return record if isinstance(record, dict) else {}
+    return {}
+
+
 def held_out_anew(model, dataset, seed):
     """The dataset, which says so where its held-out images are others than those of the training of a `model` file."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        record = read_json(Path(model).with_name(RECORD))
+    with contextlib.suppress(KeyError, TypeError):
+        record = record_beside(model)
         drawn = [any("drawn by the seed" in word for word in said) for said in (record["converted"], dataset.said)]
         if all(drawn) and record["model"] is None and record["dataset"] == dataset.name and record["seed"] != seed:
             words = f"{Path(model).name} has seen most of them, as it was trained with --seed {record['seed']}"

@@ -28,6 +28,9 @@ from seevae.run.files import reason, write_whole
 PACKAGE = Path(seevae.__file__).parent
 DIGESTS = ("program", "content of the data", "model at the start")  # the entries of a plan that say nothing to a reader
 REPLAY = ("moments", "z", "loss")  # what a Replay records
+LOSSES = [
+    f"{part}{name}" for part in ("", "val_") for name in ("loss", "reconstruction_loss", "kl_loss")
+]  # the history
 NO_TRAINING = types.SimpleNamespace(history={}, stopped=None, epochs=0, seconds=0.0, kept=0)  # in a Progress's place
 
 
@@ -122,8 +125,8 @@ class Progress(keras.callbacks.Callback):
             fits = state[name].dtype.kind == array.dtype.kind and state[name].shape == shapes.get(name, array.shape)
             if not fits or (array.dtype.kind == "f" and not np.isfinite(state[name]).all()):
                 raise ValueError(f"{name} is not what this training would write")
-        numbers = np.array([*history.values()], float)  # raises ValueError where they differ in length
-        if not (0 < len(history["loss"]) <= self.plan["epochs"] and np.isfinite(numbers).all()):
+        numbers = np.array([history[name] for name in LOSSES], float)  # raises ValueError where they differ in length
+        if {*history} != {*LOSSES} or not (0 < numbers.shape[1] <= self.plan["epochs"] and np.isfinite(numbers).all()):
             raise ValueError("the history is not what this training would write")
 
     def nothing_there(self):

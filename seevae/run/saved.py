@@ -7,6 +7,7 @@ own network, and Keras puts the file's numbers into it, where they fit.
 import contextlib
 import io
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -150,14 +151,26 @@ def fill(vae, weights, versions):
         file.visititems(lambda _, item: found.append(getattr(item, "nbytes", 0)))
         file.visititems_links(lambda _, link: links.append(type(link)))
     expect({*links} <= {h5py.HardLink} and sum(found) <= ARRAYS_LIMIT, "its weights are elsewhere or too large")
-    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings(action="ignore"):  # of an optimizer begun anew
-        file = Path(place, MEMBERS[-1])
-        file.write_bytes(weights)
+    with on_disk(weights) as file, warnings.catch_warnings(action="ignore"):  # of an optimizer begun anew
         try:
             vae.load_weights(file)
         except ValueError as error:
             raise NotOursError(f"its arrays are others; {versions}") from error
     expect(is_sound(vae), "its weights are not finite, or far too large")
+
+
+@contextlib.contextmanager
+def on_disk(weights):
+    """The numbers in a temporary file, which is all that Keras reads."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = Path(stack.enter_context(tempfile.TemporaryDirectory()), MEMBERS[-1])
+            file.write_bytes(weights)
+        except OSError as error:
+            size = math.ceil(len(weights) / 2**20)
+            needs = f"A model is loaded by way of a temporary file of {size} MB, which cannot be written"
+            raise UserError(f"{needs} ({reason(error)}): make room, or set TMPDIR to another folder.") from error
+        yield file
 
 
 def is_sound(vae):

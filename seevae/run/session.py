@@ -61,7 +61,8 @@ class Session:
         """Open the folder of the run, say what computes and on which images, and seed the weights; returns dataset."""
         self.dataset = dataset
         if self.args.load is not None:
-            self.replay = load_replay(self.args.load)
+            if folder.record_beside(self.args.load).get("classes") == [*dataset.classes] or not dataset.classes:
+                self.replay = load_replay(self.args.load)  # of other classes, the page would give its codes wrong names
             self.started_from = saved.start_of(self.args.load) if self.args.trains else None
             self.dataset = folder.held_out_anew(self.args.load, dataset, self.args.seed)
         self.open(self.args.output)
@@ -76,8 +77,7 @@ class Session:
         """Choose the folder of this run, and keep it for itself until the end."""
         start = self.started_from and self.started_from["sha256"]
         loaded = self.args.load is not None
-        opening = folder.opened(output, self.dataset, loaded, start, self.signals.wait)
-        self.place = self.closing.enter_context(opening)
+        self.place = self.closing.enter_context(folder.opened(output, self.dataset, loaded, start, self.signals.wait))
 
     def all_devices(self):
         """A context in which the model computes: on all devices, if it trains."""
@@ -97,10 +97,8 @@ class Session:
         plan = resume.plan_of(self.settings, args.seed, self.device, dataset, self.started_from)
         plan = processes.agreed(plan, file if args.resume else None)
         self.replay = Replay(dataset.x_test[:1000], dataset.y_test[:1000], evaluate)
-        signals = (
-            self.signals if processes.rank_and_size() == (0, 1) else None
-        )  # others could not know that this one stops
-        self.progress = resume.Progress(self.place, plan, self.replay, signals)
+        alone = processes.rank_and_size() == (0, 1)  # others could not know that this one stops
+        self.progress = resume.Progress(self.place, plan, self.replay, self.signals if alone else None)
         epochs_done = self.progress.restore(vae) if args.resume else 0
         return {"callbacks": [self.replay, self.progress], "initial_epoch": epochs_done}
 

@@ -76,10 +76,8 @@ class Signals:
     @contextlib.contextmanager
     def answered(self):
         """Answer the signals in this context; in a program that goes on, they then mean what they meant before."""
-        if threading.current_thread() is not threading.main_thread():  # only there may a program answer them
-            yield
-            return
-        before = self.listen()
+        in_main = threading.current_thread() is threading.main_thread()  # only there may a program answer them
+        before = self.listen() if in_main else {}
         try:
             yield
         finally:

@@ -44,8 +44,8 @@ class Aggregate {
   draw(context, view) {
     const { size, halfWidth, density } = this;
     const canvas = element("canvas");
-    const share = (row, column) => Math.min(1, density[row * size + column] * 2 * Math.PI); // 1 / (2 pi): the prior's top
-    drawVeil(canvas, { rows: size, columns: size }, (row, column) => 0.86 * share(row, column));
+    const share = (place) => density[place] * 2 * Math.PI; // of the prior's top, 1 / (2 pi)
+    drawVeil(canvas, { rows: size, columns: size }, (place) => 0.86 * Math.min(1, share(place)));
     const [x, y] = view.toScreen([-halfWidth, halfWidth]);
     context.drawImage(canvas, x, y, 2 * halfWidth * view.scale, 2 * halfWidth * view.scale);
   }

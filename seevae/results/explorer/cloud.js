@@ -54,8 +54,8 @@ class Cloud {
     let factor = 1;
     while (factor < FINEST && fits(factor + 1)) factor++;
     const box = refine(truth.box, factor);
-    const density = (row, column) => Math.exp(Math.min(0, box.values[row * box.columns + column] - top));
-    drawVeil(this.canvas, box, (row, column) => 0.8 * Math.sqrt(density(row, column))); // the root, to show the tails
+    // The root of the density, to show the tails.
+    drawVeil(this.canvas, box, (place) => 0.8 * Math.exp(Math.min(0, box.values[place] - top) / 2));
     this.lines = levels.map((level) => contour(box, level));
     this.box = box;
   }

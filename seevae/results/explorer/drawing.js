@@ -177,18 +177,17 @@ function drawDifference(canvas, digit, reconstruction) {
   });
 }
 
-/** A picture of the posterior's colour: a pixel for each point of a grid, the first row the lowest; opacity(row, column). */
+/** A picture of the posterior's colour: a pixel for each point of a grid, the first row the lowest; opacity(place in the grid). */
 function drawVeil(canvas, { rows, columns }, opacity) {
   [canvas.width, canvas.height] = [columns, rows];
   const context = penOf(canvas);
   const picture = context.createImageData(columns, rows);
-  const colour = themeRgb("posterior");
+  const [red, green, blue] = themeRgb("posterior");
+  const pixels = new Uint32Array(picture.data.buffer);
+  const colour = red | (green << 8) | (blue << 16); // of the bytes of a pixel the first is the lowest, on all machines of today
   for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++) {
-      const pixel = 4 * ((rows - 1 - r) * columns + c);
-      picture.data.set(colour, pixel);
-      picture.data[pixel + 3] = 255 * opacity(r, c);
-    }
+    const start = (rows - 1 - r) * columns;
+    for (let c = 0; c < columns; c++) pixels[start + c] = colour | (Math.round(255 * opacity(r * columns + c)) << 24);
   }
   context.putImageData(picture, 0, 0);
 }

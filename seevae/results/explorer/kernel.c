@@ -67,25 +67,47 @@ EXPORT(gradient)(const float *x, const float *g, float *kernel, float *bias, int
   for (int r = 0; r < rows; r++) for (int j = 0; j < n; j++) bias[j] += g[r * n + j];
 }
 
-// out (rows, m) += g (rows, n) * kernel^T where x (rows, m) is above 0: back through a dense layer, and a relu before it.
-EXPORT(back)(const float *g, const float *kernel, const float *x, float *out, int rows, int m, int n) {
-  for (int r = 0; r < rows; r++, g += n) {
-    for (int i = 0; i < m; i++) {
-      if (!(x[r * m + i] > 0)) continue;
-      const float *row = kernel + i * n;
-      vec s = all(0), t = s;
-      int j = 0;
-      for (; j + 2 * LANES <= n; j += 2 * LANES) {
-        s = add(s, mul(at(g + j), at(row + j)));
-        t = add(t, mul(at(g + j + LANES), at(row + j + LANES)));
-      }
-      s = add(s, t);
-      float sum = wasm_f32x4_extract_lane(s, 0) + wasm_f32x4_extract_lane(s, 1) + wasm_f32x4_extract_lane(s, 2) +
-                  wasm_f32x4_extract_lane(s, 3);
-      for (; j < n; j++) sum += g[j] * row[j];
-      out[r * m + i] += sum;
-    }
+static inline double sum_of(vec s) {
+  return (double)wasm_f32x4_extract_lane(s, 0) + wasm_f32x4_extract_lane(s, 1) + wasm_f32x4_extract_lane(s, 2) +
+         wasm_f32x4_extract_lane(s, 3);
+}
+
+// out[i] += g (n) * row i of a matrix (., n), for the `count` (1 or 4) places i that are used.
+static inline __attribute__((always_inline)) void dot_rows(float *out, const float *g, const float *matrix, int n,
+                                                           const int *used, int count) {
+  vec sum[4] = {all(0), all(0), all(0), all(0)};
+  int j = 0;
+  for (; j + LANES <= n; j += LANES) {
+    for (int q = 0; q < count; q++) sum[q] = add(sum[q], mul(at(g + j), at(matrix + used[q] * n + j)));
   }
+  for (int q = 0; q < count; q++) {
+    for (int k = j; k < n; k++) out[used[q]] += g[k] * matrix[used[q] * n + k];
+    out[used[q]] += sum_of(sum[q]);
+  }
+}
+
+// out (rows, m) += g (rows, n) * kernel^T where x (rows, m) is above 0: back through a dense layer, and a relu before it.
+EXPORT(back)(const float *g, const float *kernel, const float *x, float *out, int rows, int m, int n, int *used) {
+  for (int r = 0; r < rows; r++, g += n, x += m, out += m) {
+    int count = 0, q = 0;
+    for (int i = 0; i < m; i++) if (x[i] > 0) used[count++] = i;
+    for (; q + 4 <= count; q += 4) dot_rows(out, g, kernel, n, used + q, 4);
+    for (; q < count; q++) dot_rows(out, g, kernel, n, used + q, 1);
+  }
+}
+
+// Into out: each of n grey values x, n a multiple of 4, replaced by 1 with that probability, else by 0. random: four whole
+// numbers, none of them 0, from which four sequences go on (xorshift; Marsaglia, 2003).
+EXPORT(toss)(const float *x, float *out, vec *random, int n) {
+  vec s = *random;
+  for (int i = 0; i < n; i += LANES) {
+    s = wasm_v128_xor(s, wasm_i32x4_shl(s, 13));
+    s = wasm_v128_xor(s, wasm_u32x4_shr(s, 17));
+    s = wasm_v128_xor(s, wasm_i32x4_shl(s, 5));
+    vec share = mul(wasm_f32x4_convert_u32x4(wasm_u32x4_shr(s, 8)), all(0x1p-24f)); // from 0 to less than 1
+    wasm_v128_store(out + i, wasm_v128_and(all(1), wasm_f32x4_lt(share, at(x + i))));
+  }
+  *random = s;
 }
 
 // One step of Nadam for n weights, n a multiple of 4; see Learner.apply.
@@ -121,11 +143,6 @@ static inline vec exp_minus(vec t) {
 static inline double product_of(vec p) {
   return (double)wasm_f32x4_extract_lane(p, 0) * wasm_f32x4_extract_lane(p, 1) * wasm_f32x4_extract_lane(p, 2) *
          wasm_f32x4_extract_lane(p, 3);
-}
-
-static inline double sum_of(vec s) {
-  return (double)wasm_f32x4_extract_lane(s, 0) + wasm_f32x4_extract_lane(s, 1) + wasm_f32x4_extract_lane(s, 2) +
-         wasm_f32x4_extract_lane(s, 3);
 }
 
 // The reconstruction loss of n pixels x, n a multiple of 4, from their logits, in nats; error: scale * its gradient there.

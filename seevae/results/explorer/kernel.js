@@ -23,6 +23,8 @@ class KernelArithmetic {
     this.functions = functions;
     this.memory = memory;
     this.top = FIRST_FREE;
+    this.random = this.room(4, Uint32Array); // where its tosses go on
+    crypto.getRandomValues(this.random);
     this.used = this.room(PIXELS, Int32Array); // where it writes down which of some numbers are not 0
   }
 
@@ -57,11 +59,15 @@ class KernelArithmetic {
 
   back(atOutput, { kernel, bias }, x, out, rows) {
     const [outputs, inputs] = [bias.length, kernel.length / bias.length];
-    this.functions.back(...this.places(atOutput, kernel, x, out), rows, inputs, outputs);
+    this.functions.back(...this.places(atOutput, kernel, x, out), rows, inputs, outputs, this.list(inputs));
   }
 
   losses(logits, x, error, scale) {
     return this.functions.losses(...this.places(logits, x, error), x.length, LOWEST_LOGIT, HIGHEST_LOGIT, scale);
+  }
+
+  toss(x, out) {
+    this.functions.toss(...this.places(x, out, this.random), x.length);
   }
 
   nadam(weights, gradient, m, v, { ahead, now, correction }) {

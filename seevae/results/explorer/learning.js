@@ -91,6 +91,11 @@ class PlainArithmetic {
     return total;
   }
 
+  /** Into `out`: each grey value of images replaced by 1 with that probability, else 0, the noise on the input. */
+  toss(x, out) {
+    for (let i = 0; i < x.length; i++) out[i] = x[i] > 0 && Math.random() < x[i] ? 1 : 0;
+  }
+
   /** One step of Nadam for some weights; m, v: the running means of the gradient and of its square. */
   nadam(weights, gradient, m, v, { ahead, now, correction }) {
     const { beta1, beta2, epsilon } = RECIPE;
@@ -100,34 +105,6 @@ class PlainArithmetic {
       v[i] += (g * g - v[i]) * (1 - beta2);
       weights[i] -= (ahead * m[i] + now * g) / (Math.sqrt(v[i] / correction) + epsilon);
     }
-  }
-}
-
-/** Which of `length` numbers from `start` on are not 0: the first `count` of `used`, which it returns. */
-function nonZero(values, start, length, used) {
-  let count = 0;
-  for (let i = 0; i < length; i++) if (values[start + i] !== 0) used[count++] = i;
-  return count;
-}
-
-/** target += the sum of weights[start + i] * row i of a matrix, over the i that are used; four rows at a time. */
-function addRows(target, matrix, width, weights, start, used, count) {
-  let k = 0;
-  for (; k + 4 <= count; k += 4) {
-    const [i0, i1, i2, i3] = [used[k], used[k + 1], used[k + 2], used[k + 3]];
-    const w0 = weights[start + i0];
-    const w1 = weights[start + i1];
-    const w2 = weights[start + i2];
-    const w3 = weights[start + i3];
-    const [a, b, c, d] = [i0 * width, i1 * width, i2 * width, i3 * width];
-    for (let j = 0; j < width; j++) {
-      target[j] += w0 * matrix[a + j] + w1 * matrix[b + j] + w2 * matrix[c + j] + w3 * matrix[d + j];
-    }
-  }
-  for (; k < count; k++) {
-    const w = weights[start + used[k]];
-    const a = used[k] * width;
-    for (let j = 0; j < width; j++) target[j] += w * matrix[a + j];
   }
 }
 
@@ -198,13 +175,18 @@ class Learner {
     return Object.fromEntries(Object.entries(this.widths).map(([name, width]) => [name, this.rooms[name].subarray(0, rows * width)]));
   }
 
-  /** The whole network on the first `rows` of its arrays, from `input` and `epsilon` to the logits. */
-  forward({ input, epsilon, hidden, mean, logVar, z, drawn, logits }, rows) {
+  /** The encoder on the first `rows` of its arrays, from `input` to q. */
+  encode({ input, hidden, mean, logVar }, rows) {
     const { arithmetic, layers } = this;
-    const log = this.switches.sigmaForVariance ? 1 : 0.5; // so many times logVar is the logarithm of sigma
     arithmetic.dense(input, layers.encoder_h, hidden, rows, true);
     arithmetic.dense(hidden, layers.z_mean, mean, rows, false);
     arithmetic.dense(hidden, layers.z_log_var, logVar, rows, false);
+  }
+
+  /** The rest of the network, from q and `epsilon` to the logits. */
+  decode({ epsilon, mean, logVar, z, drawn, logits }, rows) {
+    const { arithmetic, layers } = this;
+    const log = this.switches.sigmaForVariance ? 1 : 0.5; // so many times logVar is the logarithm of sigma
     for (let i = 0; i < z.length; i++) z[i] = mean[i] + Math.exp(log * logVar[i]) * epsilon[i];
     arithmetic.dense(z, layers.decoder_h, drawn, rows, true);
     arithmetic.dense(drawn, layers.decoder_output, logits, rows, false);
@@ -222,7 +204,8 @@ class Learner {
     of.x.set(x);
     of.input.set(input);
     of.epsilon.set(epsilon);
-    this.forward(of, rows);
+    this.encode(of, rows);
+    this.decode(of, rows);
     const scale = 1 / (rows * (switches.meanOverPixels ? PIXELS : 1));
     const reconstruction = arithmetic.losses(of.logits, of.x, of.error, scale) / rows;
     of.atDrawn.fill(0);
@@ -269,7 +252,10 @@ class Learner {
   /** One step on images x (rows, 784). Returns { reconstruction, kl } of them, in nats, before the step. */
   step(/** @type {Float32Array} */ x) {
     const { beta, inputNoise } = this.switches;
-    const { reconstruction, kl } = this.gradient(x, inputNoise ? this.tossed(x) : x, this.epsilon(x.length / PIXELS), beta);
+    const of = this.arraysOf(x.length / PIXELS);
+    of.x.set(x);
+    if (inputNoise) this.arithmetic.toss(of.x, of.input);
+    const { reconstruction, kl } = this.gradient(of.x, inputNoise ? of.input : of.x, this.epsilon(x.length / PIXELS), beta);
     this.apply();
     return { reconstruction, kl };
   }
@@ -281,48 +267,28 @@ class Learner {
     return oneNoise ? draws.map((_, i) => draws[i % this.latentDim]) : draws;
   }
 
-  /** { reconstruction, kl } of images x (n, 784) as they are, in nats: means over them, with one draw of z each. */
-  evaluate(/** @type {Float32Array} */ x) {
-    let [reconstruction, kl] = [0, 0];
+  /**
+   * Images x (n, 784) as they are: { mean, logVar } of q, each (n, latentDim), and { reconstruction, kl }, nats, which are
+   * means over the first `judged` of them (a multiple of the batch size, or all) with one draw of z each.
+   */
+  evaluate(/** @type {Float32Array} */ x, judged = x.length / PIXELS) {
     const count = x.length / PIXELS;
-    this.inBatches(x, (of, rows) => {
-      of.epsilon.set(this.epsilon(rows));
-      this.forward(of, rows);
-      reconstruction += this.arithmetic.losses(of.logits, of.x, of.error, 1);
-      kl += klDivergence(of);
-    });
-    return { reconstruction: reconstruction / count, kl: kl / count };
-  }
-
-  /** q of images x (n, 784): { mean, logVar }, each (n, latentDim). */
-  encode(/** @type {Float32Array} */ x) {
-    const [mean, logVar] = [0, 0].map(() => new Float32Array((x.length / PIXELS) * this.latentDim));
-    this.inBatches(x, (of, rows, start) => {
-      this.arithmetic.dense(of.input, this.layers.encoder_h, of.hidden, rows, true);
-      this.arithmetic.dense(of.hidden, this.layers.z_mean, of.mean, rows, false);
-      this.arithmetic.dense(of.hidden, this.layers.z_log_var, of.logVar, rows, false);
+    const [mean, logVar] = [0, 0].map(() => new Float32Array(count * this.latentDim));
+    let [reconstruction, kl] = [0, 0];
+    for (let start = 0; start < count; start += RECIPE.batchSize) {
+      const rows = Math.min(RECIPE.batchSize, count - start);
+      const of = this.arraysOf(rows);
+      of.input.set(x.subarray(start * PIXELS, (start + rows) * PIXELS));
+      this.encode(of, rows);
       mean.set(of.mean, start * this.latentDim);
       logVar.set(of.logVar, start * this.latentDim);
-    });
-    return { mean, logVar };
-  }
-
-  /** Hands images x (n, 784) to `work`, a batch at a time, as `x` and as `input` of its arrays. */
-  inBatches(x, work) {
-    for (let start = 0; start < x.length / PIXELS; start += RECIPE.batchSize) {
-      const batch = x.subarray(start * PIXELS, (start + RECIPE.batchSize) * PIXELS);
-      const of = this.arraysOf(batch.length / PIXELS);
-      of.x.set(batch);
-      of.input.set(batch);
-      work(of, batch.length / PIXELS, start);
+      if (start >= judged) continue;
+      of.epsilon.set(this.epsilon(rows));
+      this.decode(of, rows);
+      reconstruction += this.arithmetic.losses(of.logits, of.input, of.error, 1);
+      kl += klDivergence(of);
     }
-  }
-
-  /** Each grey value of images replaced by 1 with that probability, else 0: the noise on the input. */
-  tossed(x) {
-    const result = new Float32Array(x.length);
-    for (let i = 0; i < x.length; i++) if (x[i] > 0 && Math.random() < x[i]) result[i] = 1;
-    return result;
+    return { reconstruction: reconstruction / judged, kl: kl / judged, mean, logVar };
   }
 }
 

@@ -17,6 +17,21 @@ const relu = (t) => (t > 0 ? t : 0);
 /** log(1 + exp(t)), without overflow. */
 const softplus = (t) => relu(t) + Math.log1p(Math.exp(-Math.abs(t)));
 
+/** The sum of softplus over clipped logits. Its logarithms are taken of products of a few factors: exp is what costs. */
+function sumOfSoftplus(logits) {
+  let sum = 0;
+  let product = 1;
+  for (let i = 0; i < logits.length; i++) {
+    const logit = logits[i];
+    if (logit > LOWEST_LOGIT) product *= 1 + Math.exp(Math.min(HIGHEST_LOGIT, logit));
+    if (product > 1e280) {
+      sum += Math.log(product);
+      product = 1;
+    }
+  }
+  return sum + Math.log(product);
+}
+
 /** The probability that belongs to a logit. */
 const sigmoid = (t) => 1 / (1 + Math.exp(-t));
 
@@ -38,16 +53,39 @@ function sampleLatent({ mean, logVar }, epsilon) {
   return mean.map((m, i) => m + Math.exp(logVar[i] / 2) * epsilon[i]);
 }
 
+/** Which of `length` numbers from `start` on are not 0: the first `count` of `used`, which it returns. */
+function nonZero(values, start, length, used) {
+  let count = 0;
+  for (let i = 0; i < length; i++) if (values[start + i] !== 0) used[count++] = i;
+  return count;
+}
+
+/** target += the sum of weights[start + i] * row i of a matrix, over the i that are used; four rows at a time. */
+function addRows(target, matrix, width, weights, start, used, count) {
+  let k = 0;
+  for (; k + 4 <= count; k += 4) {
+    const [i0, i1, i2, i3] = [used[k], used[k + 1], used[k + 2], used[k + 3]];
+    const w0 = weights[start + i0];
+    const w1 = weights[start + i1];
+    const w2 = weights[start + i2];
+    const w3 = weights[start + i3];
+    const [a, b, c, d] = [i0 * width, i1 * width, i2 * width, i3 * width];
+    for (let j = 0; j < width; j++) {
+      target[j] += w0 * matrix[a + j] + w1 * matrix[b + j] + w2 * matrix[c + j] + w3 * matrix[d + j];
+    }
+  }
+  for (; k < count; k++) {
+    const w = weights[start + used[k]];
+    const a = used[k] * width;
+    for (let j = 0; j < width; j++) target[j] += w * matrix[a + j];
+  }
+}
+
 /** bias + input * kernel of a dense layer; kernel is (inputs, outputs), row after row. Zero inputs cost nothing. */
 function dense(input, { kernel, bias }) {
-  const outputs = bias.length;
-  const result = Float64Array.from(bias);
-  for (let i = 0; i < input.length; i++) {
-    const value = input[i];
-    if (value === 0) continue;
-    const row = i * outputs;
-    for (let j = 0; j < outputs; j++) result[j] += value * kernel[row + j];
-  }
+  const result = new Float64Array(bias);
+  const used = new Int32Array(input.length);
+  addRows(result, kernel, bias.length, input, 0, used, nonZero(input, 0, input.length, used));
   return result;
 }
 
@@ -93,11 +131,8 @@ class Model {
   /** log p(x|z) of Bernoulli pixels: the sum of x * logit - log(1 + exp(logit)). */
   logLikelihood(x, z) {
     const logits = dense(this.decoderHidden(z), this.layers.decoder_output);
-    let sum = 0;
-    for (let i = 0; i < PIXELS; i++) {
-      const logit = clip(logits[i]);
-      sum += x[i] * logit - softplus(logit);
-    }
+    let sum = -sumOfSoftplus(logits);
+    for (let i = 0; i < PIXELS; i++) if (x[i] !== 0) sum += x[i] * clip(logits[i]);
     return sum;
   }
 

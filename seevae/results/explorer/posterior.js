@@ -41,7 +41,8 @@ class RowBends {
       const slope = kernel[j];
       const offset = bias[j] + kernel[bias.length + j] * z2;
       const bend = slope === 0 ? offset * Infinity : Math.ceil((-offset / slope - left) / step);
-      const [on, off] = slope > 0 ? [Math.max(0, bend), columns] : [0, Math.min(columns, bend)];
+      const on = slope > 0 ? Math.max(0, bend) : 0;
+      const off = slope > 0 ? columns : Math.min(columns, bend);
       if (!(on < off)) continue;
       this.add(on, j, slope * (left + on * step) + offset, slope * step);
       if (off < columns) this.add(off, j, -slope * (left + off * step) - offset, -slope * step);
@@ -51,7 +52,10 @@ class RowBends {
 
   add(column, unit, level, rise) {
     const k = this.count++;
-    [this.column[k], this.unit[k], this.level[k], this.rise[k]] = [column, unit, level, rise];
+    this.column[k] = column;
+    this.unit[k] = unit;
+    this.level[k] = level;
+    this.rise[k] = rise;
   }
 
   /** Put the bends of the row into the order of their columns. */
@@ -132,21 +136,6 @@ class KernelPartition {
     kernel.functions.partition(...ins, count, grid.size, PIXELS, ...kernel.places(logits, gain, out), LOWEST_LOGIT, HIGHEST_LOGIT);
     return out.subarray(0, grid.size);
   }
-}
-
-/** The sum of softplus over clipped logits. Its logarithms are taken of products of a few factors: exp is what costs. */
-function sumOfSoftplus(logits) {
-  let sum = 0;
-  let product = 1;
-  for (let i = 0; i < logits.length; i++) {
-    const logit = logits[i];
-    if (logit > LOWEST_LOGIT) product *= 1 + Math.exp(Math.min(HIGHEST_LOGIT, logit));
-    if (product > 1e280) {
-      sum += Math.log(product);
-      product = 1;
-    }
-  }
-  return sum + Math.log(product);
 }
 
 class Posterior {
@@ -235,16 +224,11 @@ class Posterior {
     const highest = new Float64Array(pixels.length).fill(-Infinity);
     for (const across of [0, 0.5, 1]) {
       for (const along of [0, 0.5, 1]) {
-        const hidden = this.model.decoderHidden([code(column, across, columns), code(row, along, rows)]);
-        const logits = pixels.map((i) => last.bias[i]);
-        for (let j = 0; j < hidden.length; j++) {
-          if (hidden[j] === 0) continue;
-          for (let k = 0; k < pixels.length; k++) logits[k] += hidden[j] * last.kernel[j * PIXELS + pixels[k]];
-        }
-        for (let k = 0; k < pixels.length; k++) {
-          lowest[k] = Math.min(lowest[k], logits[k]);
-          highest[k] = Math.max(highest[k], logits[k]);
-        }
+        const logits = dense(this.model.decoderHidden([code(column, across, columns), code(row, along, rows)]), last);
+        pixels.forEach((i, k) => {
+          lowest[k] = Math.min(lowest[k], logits[i]);
+          highest[k] = Math.max(highest[k], logits[i]);
+        });
       }
     }
     const free = (k) => lowest[k] > LOWEST_LOGIT + 5 && highest[k] < HIGHEST_LOGIT - 5;

@@ -4,6 +4,7 @@
 // The training is such work.
 
 const UPDATE = 200; // milliseconds between two looks at the model that trains
+const JUDGED = 500; // held-out images, for the loss that is shown while it trains
 const PATIENCE = 10_000; // milliseconds in which a worker must have begun
 
 /**
@@ -130,7 +131,7 @@ function serveTraining(post, breath) {
 /** Trains on the images that it was given, and posts now and then what the model has become. */
 class TrainingServer {
   /** images, heldOut: bytes, one image after the other; post: takes reports. */
-  constructor({ images, heldOut, layers }, /** @type {(report: any) => void} */ post = () => {}, arithmetic = undefined) {
+  constructor({ images, heldOut, layers }, /** @type {(report: any, transfer?: any[]) => void} */ post = () => {}, arithmetic = undefined) {
     this.learner = new Learner(layers, arithmetic);
     this.post = post;
     this.running = false;
@@ -142,7 +143,6 @@ class TrainingServer {
   takeImages(images, heldOut) {
     this.images = images;
     this.shown = grey(heldOut);
-    this.heldOut = this.shown.subarray(0, 500 * PIXELS); // for the curve
     this.order = new Uint32Array(images.length / PIXELS).map((_, i) => i);
     this.next = this.order.length; // the place in the order of the next image; at its end, it is drawn anew
   }
@@ -190,10 +190,10 @@ class TrainingServer {
       }
       this.next = 0;
     }
-    const x = new Float32Array(size * PIXELS);
+    const { x } = this.learner.arraysOf(size);
     for (let k = 0; k < size; k++) {
       const start = order[this.next++] * PIXELS;
-      for (let i = 0; i < PIXELS; i++) x[k * PIXELS + i] = this.images[start + i] / 255;
+      grey(this.images.subarray(start, start + PIXELS), x.subarray(k * PIXELS));
     }
     return x;
   }
@@ -202,9 +202,11 @@ class TrainingServer {
   report() {
     const { learner, turn, running, trained } = this;
     const { steps, arithmetic } = learner;
-    const held = learner.evaluate(this.heldOut);
+    const { mean, logVar, ...held } = learner.evaluate(this.shown, Math.min(JUDGED, this.shown.length / PIXELS));
     const kernel = !(arithmetic instanceof PlainArithmetic);
-    this.post({ turn, steps, running, trained, held, layers: copyOfLayers(learner.layers), kernel, ...learner.encode(this.shown) });
+    const layers = copyOfLayers(learner.layers);
+    const parts = LAYERS.flatMap((name) => PARTS.map((part) => layers[name][part].buffer));
+    this.post({ turn, steps, running, trained, held, layers, kernel, mean, logVar }, parts);
     this.reported = performance.now();
   }
 }
@@ -217,6 +219,7 @@ function startTraining(/** @type {{ images: Uint8Array, heldOut: Uint8Array, lay
 }
 
 /** Bytes as grey values from 0 to 1. */
-function grey(/** @type {Uint8Array} */ bytes) {
-  return Float32Array.from(bytes, (value) => value / 255);
+function grey(/** @type {Uint8Array} */ bytes, values = new Float32Array(bytes.length)) {
+  for (let i = 0; i < bytes.length; i++) values[i] = bytes[i] / 255;
+  return values;
 }
