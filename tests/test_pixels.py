@@ -150,12 +150,64 @@ def test_what_rounding_leaves_beyond_0_and_1_is_cut(tmp_path):
     assert (images.min(), images.max()) in ((0, 1), (0, pytest.approx(0.5, abs=0.01)))
 
 
-@pytest.mark.parametrize(("values", "sentence"), [(RAMP / 127.5 - 1, "two readings"), (RAMP * 9.5, "`x = x / ")])
-def test_a_scale_that_cannot_be_known_is_refused_for_pictures(values, sentence, tmp_path):
-    for copy in range(2):
-        Image.fromarray(values.astype("float32")).save(tmp_path / f"{copy}.tif")
-    with pytest.raises(UserError, match=sentence):
-        load_data(tmp_path)
+def write_folders(place):
+    for name, values in zip("ab", HALVES, strict=True):
+        (place / "own" / name).mkdir(parents=True)
+        Image.fromarray((values * 1530).round().astype("uint16")).save(place / "own" / name / "1.tif")
+    return place / "own"
+
+
+def write_stack(place):
+    first, *others = (Image.fromarray((values * 7.3).astype("float32")) for values in HALVES)
+    first.save(place / "own.tif", save_all=True, append_images=others)
+    return place / "own.tif"
+
+
+def write_table(place):
+    pytest.importorskip("pandas")
+    flat = (HALVES * 15).round().astype("int64").reshape(2, -1)
+    rows = [
+        ["label", *(f"pixel{k}" for k in range(784))],
+        *([name, *row] for name, row in zip("ab", flat, strict=True)),
+    ]
+    (place / "own.csv").write_text("\n".join(";".join(map(str, row)) for row in rows))
+    return place / "own.csv"
+
+
+def write_flat_colours(place):
+    pytest.importorskip("pandas")
+    rows = np.repeat((HALVES * 255).round().astype("uint8").reshape(2, -1), 3, axis=1)
+    rows[:, -1] = [0, 1]
+    np.savetxt(place / "own.csv", rows, "%d", ",", header=",".join(f"pixel{k}" for k in range(2352)), comments="")
+    return place / "own.csv"
+
+
+LINES = {"own.tif": 1}  # that are named; else two
+OWNED = {  # what writes what one has, and which line makes what was written; whether there are classes
+    "folders of pictures": (write_folders, 0, ("a", "b")),
+    "a stack of pages": (write_stack, 0, ()),
+    "a table": (write_table, 0, ("a", "b")),
+    "a table of colours": (write_flat_colours, 1, ()),
+}
+OWNED = [pytest.param(*of, id=name, marks=[pytest.mark.slow] * ("table" in name)) for name, of in OWNED.items()]
+
+
+@pytest.mark.parametrize(("write", "right", "classes"), OWNED)
+def test_the_lines_for_pictures_and_tables_run_as_they_stand(write, right, classes, tmp_path, monkeypatch):
+    own = write(tmp_path)
+    with pytest.raises(UserError, match=r"; then give mine(\.npz)?\.$") as error:
+        load_data(own)
+    monkeypatch.chdir(tmp_path)
+    lines = str(error.value).split("`")[1::2]
+    assert len(lines) == LINES.get(own.name, 2)
+    for number, line in enumerate(lines):
+        exec(line, {})
+        dataset = load_data(str(error.value).removesuffix(".").split(" give ")[-1])
+        assert dataset.classes == classes
+        images = np.concatenate([dataset.x_train[:], dataset.x_test])
+        if number == right:
+            images = images[np.argsort(-images.sum(axis=1))]
+            np.testing.assert_allclose(images, HALVES.reshape(2, -1), atol=0.04)
 
 
 def test_colours_of_one_brightness_leave_nothing_to_learn(tmp_path):

@@ -25,6 +25,7 @@ WHITE = 255
 CONTRAST = 4  # of 255: what differs by less is one grey
 ROUNDING = 0.0019  # of white, less than half a step of 255: what goes so far beyond 0 or white does not show
 DEPTHS = (WHITE, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1)  # the largest values of whole numbers
+CENTRED = {0.5: "x + 0.5", 1: "(x + 1) / 2"}  # what makes of values from -0.5 to 0.5, or -1 to 1, those from 0 to 1
 CLIPPED = {1: "x.clip(0, 1)", WHITE: "x.clip(0, 255) / 255"}
 STRONG = "PNG JPEG GIF TIFF BMP WEBP AVIF BLP DDS ICNS ICO JPEG2000 MSP PCX PPM PSD QOI SGI SUN".split()  # noqa: SIM905
 FORMATS = (*STRONG, "DIB", "IM", "SPIDER", "TGA", "XBM")  # of Pillow's formats, those that run nothing
@@ -129,13 +130,16 @@ def readings(span):
     if low >= -ROUNDING:
         full = [full for full in DEPTHS if span.whole and CONTRAST <= high <= full][:1]
         return near | {f"{of:.6g} is white": f"x / {of}" for of in (high, *full)}
-    if near:
-        return near
+    return near or signed_readings(low, high, span.dtype == np.int8)
+
+
+def signed_readings(low, high, bytewise):
+    """The readings of values that go far below 0; bytewise: whether a byte each holds them."""
     between = {f"{low:.4g} is black and {high:.4g} white": f"(x + {-float(low)}) / {float(high) - float(low)}"}
-    for reach, line in ((0.5, "x + 0.5"), (1, "(x + 1) / 2")):
+    for reach, line in CENTRED.items():
         if 0.9 * reach < -low <= reach * (1 + ROUNDING) and high <= reach * (1 + ROUNDING):
             between = {f"they go from -{reach} to {reach}": line}
-    if span.dtype == np.int8:
+    if bytewise:
         return {"they were bytes from 0 to 255": 'x.view("uint8")'} | between
     return between | {"a mean was taken off and a deviation divided out": "x * deviation + mean"}
 
@@ -281,9 +285,9 @@ def finish_pages(pages, source, said):
         said |= dict.fromkeys(words or [f"values to {span.high:.4g} taken as 0 to {full}"])
     images = np.stack([to_bytes(page.values, full if page.span else WHITE) for page in pages])
     light = (rims(images) > WHITE // 2).mean(axis=1) > 0.5
-    if light.any():
+    if n := light.sum():
         images[light] = WHITE - images[light]
-        said["dark on light inverted"] = None
+        said["dark on light inverted" + (f": {n:,} of {len(pages):,} pictures" if n < len(pages) else "")] = None
     return images
 
 
@@ -319,11 +323,15 @@ def convert_images(parts, source):
         said += [f"{height} x {width} made 28 x 28"] * ((height, width) != (SIDE, SIDE))
         return [in_blocks(lambda rows: made_small(to_bytes(rows, full)), x) for x in parts], said
     if full == 1 and parts[0].dtype.kind == "f":
-        parts = [x.astype("float32", copy=False) for x in parts]
-        return [x if x.min() >= 0 and x.max() <= 1 else x.clip(0, 1) for x in parts], said
+        return [without_rounding(x.astype("float32", copy=False)) for x in parts], said
     return [
         x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in parts
     ], said
+
+
+def without_rounding(x):
+    """Floats from 0 to 1 without what rounding left beyond them, without a copy if there is nothing."""
+    return x if x.min() >= 0 and x.max() <= 1 else x.clip(0, 1)
 
 
 def check_unit(x, what, divide="divide them by 255"):
