@@ -684,6 +684,18 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         6,
         "classes by the column label of list.csv, of which age left over",
     ),
+    "names from another computer": (
+        write_beside({"list.csv": "file,label\nC:\\\\mine\\\\{}.JPG,{}\n"}),
+        "0 1 2",
+        5,
+        "classes by the column label of list.csv",
+    ),
+    "two classes a picture": (
+        write_beside({"list.csv": "file,label\n0.png,5\n{}.png,{}\n"}),
+        "",
+        5,
+        "a table that gives more than one class to a picture, 1 times: list.csv",
+    ),
     "the only column of text": (
         write_beside({"boxes.txt": "{}.png\tkind {}\t0\t0\t62\t62\n"}),
         "kind 0 kind 1 kind 2",

@@ -39,7 +39,7 @@ FOREIGN = Path(__file__).with_name("foreign.toml")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Item:
     """One thing that was found: a file, or an array in a file of several; what it is, and what becomes of it.
 

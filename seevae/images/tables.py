@@ -194,7 +194,8 @@ def find_pixels(cut, names, row):
     for length in (len(pixels), len(pixels) - 1):
         if length >= 16 and flat_shapes(length):
             return Columns(count, cut, names, pixels, length)
-    raise ValueError(f"its first row has {count} columns, and 28 x 28 pixels are 784, or 785 with a label")
+    alike = f", of which {len(pixels):,} are named alike" if names else ""
+    raise ValueError(f"its first row has {count:,} columns{alike}, and 28 x 28 pixels are 784, or 785 with a label")
 
 
 def label_column(columns, rows):
@@ -267,23 +268,34 @@ def labels_by_file(path, names):
     """
     columns, rows = files_in(columns_in(path), names)
     splits = [of for of in columns if of[0].lower() in SPLITS]
-    label, used = class_of([of for of in columns if of not in splits], rows.values())
+    label, used = class_of([of for of in columns if of not in splits], rows)
     part = next((of for of in splits if all(role(cell).part for cell in of[1:])), None)
+    named = {}
+    double = {place for row, place in rows.items() if named.setdefault(place, (label(row), row))[0] != label(row)}
+    if double:
+        raise ValueError(f"gives more than one class to a picture, {len(double):,} times")
     told = f"classes by {path.name}"
-    if used and 0 not in rows.values():  # the first row names the columns
+    if used and 0 not in rows:  # the first row names the columns
         over = [of[0] for of in columns if of is not part and of[0] != used]
         told = f"classes by the column {used} of {path.name}" + (f", of which {some(over)} left over" if over else "")
-    return {place: (label(row), role(part[row]).part if part else "") for place, row in rows.items()}, told
+    return {place: (own, role(part[row]).part if part else "") for place, (own, row) in named.items()}, told
 
 
 def files_in(columns, names):
-    """The columns beside that of files, in which most of the names are found, and the rows of these, {place: row}."""
-    places = [[names.get(cell.removeprefix("./").replace("\\", "/")) for cell in column] for column in columns]
+    """The columns beside that of files, in which most of the names are found, and the rows of these, {row: place}."""
+    places = [[names.get(file_name(cell, names)) for cell in column] for column in columns]
     files = min(range(len(places)), key=lambda k: places[k].count(None), default=0)
-    rows = {place: row for row, place in enumerate(places[files]) if place is not None} if len(columns) > 1 else {}
+    rows = {row: place for row, place in enumerate(places[files]) if place is not None} if len(columns) > 1 else {}
     if not rows:
         raise ValueError("names no pictures that want a class")
     return columns[:files] + columns[files + 1 :], rows
+
+
+def file_name(cell, names):
+    """A cell as one of the names of files, if it can be one: without the folders or the suffix of another computer."""
+    cell = cell.replace("\\", "/").removeprefix("./")
+    bare = cell.rpartition("/")[2]
+    return next((form for form in (cell, bare, re.sub(r"\.[A-Za-z]+$", "", bare)) if form in names), cell)
 
 
 def columns_in(path):
