@@ -71,7 +71,7 @@ def test_the_mean_grey_of_a_picture_arrives_from_every_mode_and_format(mode, tmp
             if file.mode != mode and mode not in ("I", "F", "I;16"):  # what the format made of it
                 expected = np.asarray(file.convert("RGB").convert("L")).mean() / 255
         if name == "SPIDER" and mode != "F" and (np.asarray(picture.convert("F")) % 1).any():  # floats up to 255
-            with pytest.raises(UserError, match=r"not whole.* `x = x"):
+            with pytest.raises(UserError, match=r"not whole.*: if .*; then give mine"):
                 load_data(folder)
             continue
         dataset = load_data(folder)
@@ -81,7 +81,13 @@ def test_the_mean_grey_of_a_picture_arrives_from_every_mode_and_format(mode, tmp
 
 
 def test_light_ink_on_nothing_is_ink(tmp_path):
-    """White ink on a transparent ground, and black ink, show the same; a picture with an infinite value is left out."""
+    """White ink on a transparent ground, and black ink, show the same, and so does light ink on a declared grey.
+
+    A sticker, ink and its paper, keeps the paper around it; a picture with an infinite value is left out.
+    """
+    Image.fromarray(RAMP).save(tmp_path / "3.png", transparency=0)
+    sticker = np.dstack([255 - RAMP] * 3 + [np.pad(np.full((26, 26), 255, "uint8"), 1)])
+    Image.fromarray(np.where(sticker[..., 3:] > 0, sticker, [9, 9, 9, 0]).astype("uint8")).save(tmp_path / "4.png")
     for copy, ink in enumerate((255, 0, 255)):
         picture = np.full((28, 28, 4), ink, "uint8")
         picture[..., 3] = RAMP

@@ -22,6 +22,7 @@ SIDE = 28
 MOST_CLASSES = 62
 LARGEST_PICTURE = 2**26  # bytes, unpacked
 WHITE = 255
+LIGHT = 250  # of 255: ink that is lighter on the average does not show on white
 CONTRAST = 4  # of 255: what differs by less is one grey
 ROUNDING = 0.0019  # of white, less than half a step of 255: what goes so far beyond 0 or white does not show
 DEPTHS = (WHITE, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1)  # the largest values of whole numbers
@@ -241,13 +242,14 @@ def as_grey(picture):
     """A Pillow image as one of mode L, or F in its own units, and what was done to it."""
     if picture.mode[0] in "IF":
         return Image.fromarray(np.asarray(picture).astype("float32")), []
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+    keyed = "transparency" in picture.info and picture.mode != "L"  # a grey that is declared transparent stays
+    if keyed or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         picture = picture.convert("RGBA")
         alpha = picture.getchannel("A")
         if alpha.getextrema()[0] < WHITE:
             grey = picture.convert("L")
             ink = np.average(np.asarray(grey), weights=1e-9 + np.asarray(alpha))
-            paper, word = (0, "black") if ink > WHITE / 2 else (WHITE, "white")
+            paper, word = (0, "black") if ink > LIGHT else (WHITE, "white")
             return Image.composite(grey, Image.new("L", grey.size, paper), alpha), [f"transparent places made {word}"]
     if picture.mode == "LAB":
         return picture.getchannel("L"), ["colour made grey"]
@@ -287,7 +289,8 @@ def finish_pages(pages, source, said):
     light = (rims(images) > WHITE // 2).mean(axis=1) > 0.5
     if n := light.sum():
         images[light] = WHITE - images[light]
-        said["dark on light inverted" + (f": {n:,} of {len(pages):,} pictures" if n < len(pages) else "")] = None
+        some = f"{n:,} of {len(pages):,} pictures, " if n < len(pages) else ""
+        said[f"{some}dark on light inverted"] = None
     return images
 
 
@@ -317,11 +320,12 @@ def convert_images(parts, source):
         one, other = (x.shape[1:] for x in parts)
         raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
     full, said = full_scale(common_span(map(span_of, parts)), what)
-    (height, width, *colours), small = parts[0].shape[1:], parts[0].shape[1:] == (SIDE, SIDE)
-    said += ["colour made grey"] * bool(colours)
-    if not small:
-        said += [f"{height} x {width} made 28 x 28"] * ((height, width) != (SIDE, SIDE))
-        return [in_blocks(lambda rows: made_small(to_bytes(rows, full)), x) for x in parts], said
+    height, width, *colours = parts[0].shape[1:]
+    if colours or (height, width) != (SIDE, SIDE):
+        done: dict = {}
+        parts = [in_blocks(lambda rows: made_small(to_bytes(rows, full), done), x) for x in parts]
+        said += [*done, *[f"{height} x {width} made 28 x 28"] * ((height, width) != (SIDE, SIDE))]
+        return parts, said
     if full == 1 and parts[0].dtype.kind == "f":
         return [without_rounding(x.astype("float32", copy=False)) for x in parts], said
     return [
@@ -354,10 +358,11 @@ def in_blocks(function, x):
     return np.concatenate([function(rows) for rows in blocks(x)])
 
 
-def made_small(images):
-    """Images (n, height, width[, colours]), uint8, as uint8 (n, 28, 28)."""
-    greys = (as_grey(Image.fromarray(image))[0] for image in np.ascontiguousarray(images))
-    return np.stack([np.asarray(small(grey)) for grey in greys])
+def made_small(images, done):
+    """Images (n, height, width[, colours]), uint8, as uint8 (n, 28, 28); what was done to colours goes to done."""
+    greys = [as_grey(Image.fromarray(image)) for image in np.ascontiguousarray(images)]
+    done |= dict.fromkeys(word for _, words in greys for word in words)
+    return np.stack([np.asarray(small(grey)) for grey, _ in greys])
 
 
 # -- Labels ------------------------------------------------------------------------------------------------------------
