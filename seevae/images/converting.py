@@ -22,7 +22,7 @@ SIDE = 28
 MOST_CLASSES = 62
 LARGEST_PICTURE = 2**26  # bytes, unpacked
 WHITE = 255
-LIGHT = 250  # of 255: ink that is lighter on the average does not show on white
+FAINT = 32  # of 255: on white paper of so little contrast, nothing is to be seen
 CONTRAST = 4  # of 255: what differs by less is one grey
 ROUNDING = 0.0019  # of white, less than half a step of 255: what goes so far beyond 0 or white does not show
 DEPTHS = (WHITE, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1)  # the largest values of whole numbers
@@ -248,9 +248,10 @@ def as_grey(picture):
         alpha = picture.getchannel("A")
         if alpha.getextrema()[0] < WHITE:
             grey = picture.convert("L")
-            ink = np.average(np.asarray(grey), weights=1e-9 + np.asarray(alpha))
-            paper, word = (0, "black") if ink > LIGHT else (WHITE, "white")
-            return Image.composite(grey, Image.new("L", grey.size, paper), alpha), [f"transparent places made {word}"]
+            on_white, on_black = (Image.composite(grey, Image.new("L", grey.size, k), alpha) for k in (WHITE, 0))
+            if np.ptp(on_white.getextrema()) < FAINT <= np.ptp(on_black.getextrema()):
+                return on_black, ["transparent places made black"]
+            return on_white, ["transparent places made white"]
     if picture.mode == "LAB":
         return picture.getchannel("L"), ["colour made grey"]
     if picture.mode == "HSV":
@@ -287,10 +288,10 @@ def finish_pages(pages, source, said):
         said |= dict.fromkeys(words or [f"values to {span.high:.4g} taken as 0 to {full}"])
     images = np.stack([to_bytes(page.values, full if page.span else WHITE) for page in pages])
     light = (rims(images) > WHITE // 2).mean(axis=1) > 0.5
-    if n := light.sum():
+    if light.any():
         images[light] = WHITE - images[light]
-        some = f"{n:,} of {len(pages):,} pictures, " if n < len(pages) else ""
-        said[f"{some}dark on light inverted"] = None
+        which = "" if light.all() else f"{light.sum():,} of {len(light):,} pictures, "
+        said[f"{which}dark on light inverted"] = None
     return images
 
 

@@ -6,6 +6,7 @@
 
 const SIDE = 28;
 const WHITE = 255;
+const FAINT = 32; // of 255: on white paper of so little contrast, nothing is to be seen
 const MOST_CLASSES = 62;
 const LARGEST_PICTURE = 2 ** 26; // pixels
 const MOST_BYTES = 2 ** 30; // of a file, unpacked
@@ -138,16 +139,17 @@ async function readPicture(/** @type {OwnFile} */ file) {
   const grey = await greyPicture(file);
   if (!grey) return null;
   const { width, height, said } = grey;
-  let { values } = grey;
-  if (paperOf(grey) > WHITE >> 1) {
-    values = values.map((value) => WHITE - value);
+  let image = small(grey);
+  const rim = rimOf({ values: image, width: SIDE, height: SIDE });
+  if (2 * rim.filter((value) => value > WHITE >> 1).length > rim.length) {
+    image = image.map((value) => WHITE - value);
     said.push("dark on light inverted");
   }
   if (width !== SIDE || height !== SIDE) said.push("pictures of other sizes made 28 x 28");
-  return { image: small({ values, width, height }), said };
+  return { image, said };
 }
 
-/** A picture file as { values: a byte for each pixel, width, height, said }, on white paper; or null. */
+/** A picture file as { values: a byte for each pixel, width, height, said }, on white paper, or on black where nothing is to be seen on white; or null. */
 async function greyPicture(/** @type {OwnFile} */ file) {
   if (typeof createImageBitmap === "undefined" || typeof OffscreenCanvas === "undefined") {
     throw new Error("This browser reads no pictures here: use a newer one, or give an .npz file.");
@@ -160,7 +162,7 @@ async function greyPicture(/** @type {OwnFile} */ file) {
   const strip = Math.max(1, Math.min(height, Math.floor(2 ** 20 / width))); // rows at a time: a photo of 12 megapixels has 48 MB
   const context = /** @type {any} */ (new OffscreenCanvas(width, strip).getContext("2d", { willReadFrequently: true }));
   if (!context) throw new Error("The browser gives no canvas to read pictures with: give an .npz file.");
-  const values = new Uint8Array(width * height);
+  const [values, alphas] = [new Uint8Array(width * height), new Uint8Array(width * height)];
   let [coloured, clear] = [false, false];
   for (let top = 0; top < height; top += strip) {
     const rows = Math.min(strip, height - top);
@@ -168,16 +170,18 @@ async function greyPicture(/** @type {OwnFile} */ file) {
     context.drawImage(picture, 0, -top);
     const { data } = context.getImageData(0, 0, width, rows);
     for (let k = 0, i = top * width; k < data.length; k += 4, i++) {
-      const alpha = data[k + 3];
-      const over = (value) => (alpha === WHITE ? value : Math.round((value * alpha + WHITE * (WHITE - alpha)) / WHITE));
-      const [red, green, blue] = [over(data[k]), over(data[k + 1]), over(data[k + 2])];
+      const [red, green, blue, alpha] = [data[k], data[k + 1], data[k + 2], data[k + 3]];
       if (alpha !== WHITE) clear = true;
-      if (red !== green || green !== blue) coloured = true;
-      values[i] = brightness(red, green, blue);
+      if (alpha && (red !== green || green !== blue)) coloured = true;
+      [values[i], alphas[i]] = [brightness(red, green, blue), alpha];
     }
   }
   picture.close();
-  return { values, width, height, said: [...(clear ? ["transparent places made white"] : []), ...(coloured ? ["colour made grey"] : [])] };
+  const on = (paper) => values.map((value, i) => Math.round((value * alphas[i] + paper * (WHITE - alphas[i])) / WHITE));
+  const seen = (image) => image.reduce((most, value) => Math.max(most, value), 0) - image.reduce((least, value) => Math.min(least, value), WHITE) >= FAINT;
+  const black = clear && !seen(on(WHITE)) && seen(on(0));
+  const told = clear ? [`transparent places made ${black ? "black" : "white"}`] : [];
+  return { values: clear ? on(black ? 0 : WHITE) : values, width, height, said: coloured ? [...told, "colour made grey"] : told };
 }
 
 /** ITU-R 601, as Pillow rounds it. */
@@ -185,12 +189,17 @@ function brightness(red, green, blue) {
   return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
 }
 
-/** The grey value that most of the rim of an image has: the median of its four edges. */
-function paperOf({ values, width, height }) {
+/** The grey values of the four edges of an image. */
+function rimOf({ values, width, height }) {
   const rim = [];
   for (let x = 0; x < width; x++) rim.push(values[x], values[(height - 1) * width + x]);
   for (let y = 0; y < height; y++) rim.push(values[y * width], values[y * width + width - 1]);
-  rim.sort((a, b) => a - b);
+  return rim;
+}
+
+/** The grey value that most of the rim of an image has: the median of its four edges. */
+function paperOf(picture) {
+  const rim = rimOf(picture).sort((a, b) => a - b);
   return (rim[rim.length / 2 - 1] + rim[rim.length / 2]) >> 1;
 }
 
