@@ -71,7 +71,7 @@ def test_the_mean_grey_of_a_picture_arrives_from_every_mode_and_format(mode, tmp
             if file.mode != mode and mode not in ("I", "F", "I;16"):  # what the format made of it
                 expected = np.asarray(file.convert("RGB").convert("L")).mean() / 255
         if name == "SPIDER" and mode != "F" and (np.asarray(picture.convert("F")) % 1).any():  # floats up to 255
-            with pytest.raises(UserError, match=r"not whole: scale with `x = x / "):
+            with pytest.raises(UserError, match=r"not whole.*: if .*; then give mine"):
                 load_data(folder)
             continue
         dataset = load_data(folder)
@@ -81,7 +81,13 @@ def test_the_mean_grey_of_a_picture_arrives_from_every_mode_and_format(mode, tmp
 
 
 def test_light_ink_on_nothing_is_ink(tmp_path):
-    """White ink on a transparent ground, and black ink, show the same; a picture with an infinite value is left out."""
+    """White ink on a transparent ground, and black ink, show the same, and so does light ink on a declared grey.
+
+    A sticker, ink and its paper, keeps the paper around it; a picture with an infinite value is left out.
+    """
+    Image.fromarray(RAMP).save(tmp_path / "3.png", transparency=0)
+    sticker = np.dstack([255 - RAMP] * 3 + [np.pad(np.full((26, 26), 255, "uint8"), 1)])
+    Image.fromarray(np.where(sticker[..., 3:] > 0, sticker, [9, 9, 9, 0]).astype("uint8")).save(tmp_path / "4.png")
     for copy, ink in enumerate((255, 0, 255)):
         picture = np.full((28, 28, 4), ink, "uint8")
         picture[..., 3] = RAMP
@@ -105,12 +111,116 @@ def test_deep_pictures_and_arrays_are_scaled_by_one_rule(top, tmp_path):
         assert load_data(tmp_path / name).x_train[:].mean() == pytest.approx(expected, abs=1 / 255)
 
 
-@pytest.mark.parametrize(("values", "sentence"), [(RAMP / 127.5 - 1, "two readings"), (RAMP * 9.5, r"x = x / ")])
-def test_a_scale_that_cannot_be_known_is_refused_for_pictures_and_arrays(values, sentence, tmp_path):
-    (tmp_path / "pictures").mkdir()
+HALVES = np.stack([RAMP, RAMP.T // 2]) / RAMP.max()
+OPEN = {  # values whose white is not known: the two images, or pictures, and what makes the same of them as of HALVES
+    "whole, to 15": ((HALVES * 15).round(), ["x / 15", "x / 255"]),
+    "whole, to 3": ((HALVES * 3).round().astype("uint8"), ["x / 3"]),
+    "whole, to 1,530": ((HALVES * 1530).round().astype("int32"), ["x / 1530", "x / 4095"]),
+    "whole, to 1,234,567": ((HALVES * 1234567).round(), ["x / 1234567"]),
+    "an odd largest value": (HALVES * 399.1234567, ["x / 399.1234567"]),
+    "an odd largest value, float32": ((HALVES * 5.4321987).astype("float32"), ["x / 5.432198524475098"]),
+    "made smaller": (HALVES * 254.6685, ["x.clip(0, 255) / 255", "x / 254.6685"]),
+    "a little beyond 0 and 1": (HALVES * 1.07 - 0.03, ["x.clip(0, 1)"]),
+    "a little beyond 0 and 255": ((HALVES * 272).round().astype("int16") - 8, ["x.clip(0, 255) / 255"]),
+    "divided twice": (HALVES / 255, ["x / 0.00392156862745098"]),
+    "from -1 to 1": (HALVES * 2 - 1, ["(x + 1) / 2", "x * deviation + mean"]),
+    "from -0.5 to 0.5": (HALVES - 0.5, ["x + 0.5", "x * deviation + mean"]),
+    "wrapped bytes": ((HALVES * 255).round().astype("uint8").view("int8"), ['x.view("uint8")', "(x + 128.0) / 253.0"]),
+    "from -1,024 on": ((HALVES * 3000).astype("int16") - 1024, ["(x + 1024.0) / 3000.0", "x * deviation + mean"]),
+}
+
+
+@pytest.mark.parametrize(("values", "lines"), OPEN.values(), ids=OPEN)
+def test_values_of_unknown_scale_are_refused_with_lines_that_are_taken_when_run(values, lines, tmp_path):
+    """What the first line makes is what was written, and what any of them makes is taken."""
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(UserError, match="two readings" if len(lines) > 1 else "values from") as error:
+        load_data(tmp_path / "a.npy")
+    found = str(error.value).split("`")[1::2]
+    assert found == [f"x = {line}" for line in lines]
+    for line in found:
+        kept = {"x": values, "deviation": 0.31, "mean": 0.43}
+        exec(line, kept)
+        np.save(tmp_path / "b.npy", kept["x"].clip(0, 1) if "mean" in line else kept["x"])
+        dataset = load_data(tmp_path / "b.npy")
+        images = np.concatenate([dataset.x_train[:], dataset.x_test])
+        if line == found[0]:
+            images = images[np.argsort(-images.sum(axis=1))]
+            tolerance = 0.2 if values.max() == 3 else 0.04
+            np.testing.assert_allclose(images, HALVES.reshape(2, -1), atol=tolerance)
+
+
+def test_what_rounding_leaves_beyond_0_and_1_is_cut(tmp_path):
+    np.save(tmp_path / "a.npy", np.where(HALVES == 0, -1e-9, HALVES) * 1.000001)
+    images = load_data(tmp_path / "a.npy").x_train[:]
+    assert (images.min(), images.max()) in ((0, 1), (0, pytest.approx(0.5, abs=0.01)))
+
+
+def write_folders(place):
+    for name, values in zip("ab", HALVES, strict=True):
+        (place / "own" / name).mkdir(parents=True)
+        Image.fromarray((values * 1530).round().astype("uint16")).save(place / "own" / name / "1.tif")
+    return place / "own"
+
+
+def write_stack(place):
+    first, *others = (Image.fromarray((values * 7.3).astype("float32")) for values in HALVES)
+    first.save(place / "own.tif", save_all=True, append_images=others)
+    return place / "own.tif"
+
+
+def write_table(place):
+    pytest.importorskip("pandas")
+    flat = (HALVES * 15).round().astype("int64").reshape(2, -1)
+    rows = [
+        ["label", *(f"pixel{k}" for k in range(784))],
+        *([name, *row] for name, row in zip("ab", flat, strict=True)),
+    ]
+    (place / "own.csv").write_text("\n".join(";".join(map(str, row)) for row in rows))
+    return place / "own.csv"
+
+
+def write_flat_colours(place):
+    pytest.importorskip("pandas")
+    rows = np.repeat((HALVES * 255).round().astype("uint8").reshape(2, -1), 3, axis=1)
+    rows[:, -1] = [0, 1]
+    np.savetxt(place / "own.csv", rows, "%d", ",", header=",".join(f"pixel{k}" for k in range(2352)), comments="")
+    return place / "own.csv"
+
+
+LINES = {"own.tif": 1}  # that are named; else two
+OWNED = {  # what writes what one has, and which line makes what was written; whether there are classes
+    "folders of pictures": (write_folders, 0, ("a", "b")),
+    "a stack of pages": (write_stack, 0, ()),
+    "a table": (write_table, 0, ("a", "b")),
+    "a table of colours": (write_flat_colours, 1, ()),
+}
+OWNED = [pytest.param(*of, id=name, marks=[pytest.mark.slow] * ("table" in name)) for name, of in OWNED.items()]
+
+
+@pytest.mark.parametrize(("write", "right", "classes"), OWNED)
+def test_the_lines_for_pictures_and_tables_run_as_they_stand(write, right, classes, tmp_path, monkeypatch):
+    own = write(tmp_path)
+    with pytest.raises(UserError, match=r"; then give mine(\.npz)?\.$") as error:
+        load_data(own)
+    monkeypatch.chdir(tmp_path)
+    lines = str(error.value).split("`")[1::2]
+    assert len(lines) == LINES.get(own.name, 2)
+    for number, line in enumerate(lines):
+        exec(line, {})
+        dataset = load_data(str(error.value).removesuffix(".").split(" give ")[-1])
+        assert dataset.classes == classes
+        images = np.concatenate([dataset.x_train[:], dataset.x_test])
+        if number == right:
+            images = images[np.argsort(-images.sum(axis=1))]
+            np.testing.assert_allclose(images, HALVES.reshape(2, -1), atol=0.04)
+
+
+def test_colours_of_one_brightness_leave_nothing_to_learn(tmp_path):
+    """Red ink on a green ground, 76 both."""
     for copy in range(2):
-        Image.fromarray(values.astype("float32")).save(tmp_path / "pictures" / f"{copy}.tif")
-    np.save(tmp_path / "array.npy", np.stack([values, values]))
-    for name in ("pictures", "array.npy"):
-        with pytest.raises(UserError, match=sentence):
-            load_data(tmp_path / name)
+        ink = np.roll(RAMP, copy) > 99
+        picture = np.where(ink[..., None], (255, 0, 0), (0, 130, 0)).astype("uint8")
+        Image.fromarray(picture).save(tmp_path / f"{copy}.png")
+    with pytest.raises(UserError, match=r"one grey all over \(colour made grey\): there is nothing"):
+        load_data(tmp_path)

@@ -23,7 +23,11 @@ MOST_CLASSES = 62
 LARGEST_PICTURE = 2**26  # bytes, unpacked
 WHITE = 255
 FAINT = 32  # of 255: on white paper of so little contrast, nothing is to be seen
-DARK = 64  # of 255: where the largest value is less, it may be white
+CONTRAST = 4  # of 255: what differs by less is one grey
+ROUNDING = 0.0019  # of white, less than half a step of 255: what goes so far beyond 0 or white does not show
+DEPTHS = (WHITE, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1)  # the largest values of whole numbers
+CENTRED = {0.5: "x + 0.5", 1: "(x + 1) / 2"}  # what makes of values from -0.5 to 0.5, or -1 to 1, those from 0 to 1
+CLIPPED = {1: "x.clip(0, 1)", WHITE: "x.clip(0, 255) / 255"}
 STRONG = "PNG JPEG GIF TIFF BMP WEBP AVIF BLP DDS ICNS ICO JPEG2000 MSP PCX PPM PSD QOI SGI SUN".split()  # noqa: SIM905
 FORMATS = (*STRONG, "DIB", "IM", "SPIDER", "TGA", "XBM")  # of Pillow's formats, those that run nothing
 VIEWS = {"MPO": "another view of a photo", "PSD": "a layer of a picture"}  # what pages are that are no pictures
@@ -53,73 +57,107 @@ def name_order(name):
 
 
 class Span(NamedTuple):
-    """The values of all images of one kind: the smallest and the largest, and whether all are whole; see full_scale.
-
-    floats: whether they are kept as floats; deep: whether their type is that of 16-bit pictures.
-    """
+    """The values of all images of one kind: the smallest, the largest, whether all are whole, and their type."""
 
     low: float
     high: float
     whole: bool
-    floats: bool
-    deep: bool = False
+    dtype: np.dtype
 
 
 def span_of(x):
     """The Span of an array of numbers, looked at block by block."""
     low, high, floats = x.min(), x.max(), x.dtype.kind == "f"
     whole = not floats or (high > 1 and all(np.array_equal(rows, np.round(rows)) for rows in blocks(x)))
-    return Span(low, high, whole, floats, x.dtype.kind == "u" and x.dtype.itemsize == 2)
+    return Span(low, high, whole, x.dtype)
 
 
 def common_span(spans):
     """The Span of several."""
-    low, high, whole, floats, deep = zip(*spans, strict=True)
-    return Span(np.min(low), np.max(high), all(whole), any(floats), all(deep))  # NaN, if one is
+    low, high, whole, dtypes = zip(*spans, strict=True)
+    return Span(np.min(low), np.max(high), all(whole), np.result_type(*dtypes))  # NaN, if one is
 
 
 def full_scale(span, what):
-    """The value that is white, and the words that say so, a list. Raises UserError where it cannot be known.
+    """The value that is white, and the words that say so, a list. Raises UserError where it cannot be known."""
+    low, high, whole, dtype = span
+    if not (np.isfinite(low) and np.isfinite(high)):
+        advice = "`x = numpy.nan_to_num(x, posinf=0, neginf=0)` makes them 0"
+        raise UserError(f"{what} hold NaN or infinite values: {advice}.")
+    full = known_white(span)
+    if not full:
+        told = f"{what} have values from {low:.4g} to {high:.4g}{', not whole' if high > 1 and not whole else ''}"
+        (first, line), *others = readings(span).items()
+        told += ", which have two readings" if others else ""
+        also = [f"; if {when}, `x = {other}`" for when, other in others]
+        raise UserError(f"{told}: if {first}, take `x = {line}`{''.join(also)}.")
+    dark = [f"the largest value is {high:.4g} of {full:,}: they may want a scale"] if high < full / 2 else []
+    if full == 1:
+        return 1, dark if dtype.kind == "f" or is_deep(dtype) else ["0 and 1 made 0 and 255"]
+    if full == WHITE:
+        return WHITE, ["floats from 0 to 255 taken as whole grey values"] * (dtype.kind == "f") + dark
+    return full, [f"values to {high:,.0f} taken as 0 to {full:,}"]
+
+
+def is_deep(dtype):
+    """Whether a type is that of 16-bit pictures."""
+    return dtype.kind == "u" and dtype.itemsize == 2
+
+
+def known_white(span):
+    """The value that is white, or None where the values leave it open.
 
     It is 1 or 255, or of whole numbers the largest of 10, 12, 14 or 16 bits, where they reach its upper half; the type
-    of 16-bit pictures says it from the values that 12 bits do not hold.
+    of 16-bit pictures says it from the values that 12 bits do not hold. Of 255 they reach a quarter.
     """
-    check_values(span.low, span.high, what)
-    high = span.high
-    if high <= 1:
-        return 1, [] if span.floats or span.deep else ["0 and 1 made 0 and 255"]
-    if high <= WHITE and span.whole:
-        if high < DARK:
-            raise UserError(
-                f"{what} have values from {span.low:.4g} to {high:.4g}, which have two readings: if {high:.4g} is"
-                f" white, take `x = x / {high:.4g}`; if 255 is, and all are that dark, `x = x / 255`."
-            )
-        return WHITE, ["floats from 0 to 255 taken as whole grey values"] if span.floats else []
-    for full in (2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1):
-        upper = full // 2 if full < 2**16 - 1 or not span.deep else 2**12
-        if span.whole and upper < high <= full:
-            return full, [f"values to {high:,.0f} taken as 0 to {full:,}"]
-    why = "" if span.whole else ", not whole"
-    raise UserError(f"{what} have values from {span.low:.4g} to {high:.4g}{why}: scale with `x = x / x.max()`.")
+    low, high, whole, dtype = span
+    if low < -ROUNDING:
+        return None
+    if low == high <= WHITE:
+        return WHITE  # see check_contrast
+    if high <= 1 + ROUNDING:
+        return 1 if high >= CONTRAST / WHITE else None
+    for full in DEPTHS if whole else ():
+        least = WHITE // 4 if full == WHITE else 2**12 if full == DEPTHS[-1] and is_deep(dtype) else full // 2
+        if least < high <= full:
+            return full
+    return None
 
 
-def check_values(low, high, what):
-    """Raise UserError for values that can be read in more than one way, or in none."""
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise UserError(f"{what} hold NaN or infinite values: replace them by numbers from 0 to 1.")
-    if low == high:
-        raise UserError(f"{what} hold nothing but {low:.4g}: they are empty.")
-    end = max(-float(low), float(high))
-    if -0.2 < low < 0 < 0.8 < high < 1.2 or 1 < high < 1.2:
-        raise UserError(
-            f"{what} have values from {low:.4g} to {high:.8g}, a little beyond 0 and 1: `x = x.clip(0, 1)`."
-        )
-    if low < 0:
-        raise UserError(
-            f"{what} have values from {low:.4g} to {high:.4g}, which have two readings: if they go from {-end:.4g} to"
-            f" {end:.4g}, take `x = x / {2 * end:.6g} + 0.5`; if a mean was taken off and a deviation divided out,"
-            " `x = x * deviation + mean`."
-        )
+def readings(span):
+    """What values may mean whose white is not known, and what makes of x numbers from 0 to 1, in Python: {when: it}."""
+    low, high = (int(end) if end == int(end) else float(end) for end in span[:2])
+    near = {f"they go a little beyond 0 and {white}": line for white, line in CLIPPED.items() if is_near(span, white)}
+    if low >= -ROUNDING:
+        full = [full for full in DEPTHS if span.whole and CONTRAST <= high <= full][:1]
+        return near | {f"{of:.6g} is white": f"x / {of}" for of in (high, *full)}
+    return near or signed_readings(low, high, span.dtype == np.int8)
+
+
+def signed_readings(low, high, bytewise):
+    """The readings of values that go far below 0; bytewise: whether a byte each holds them."""
+    between = {f"{low:.4g} is black and {high:.4g} white": f"(x + {-float(low)}) / {float(high) - float(low)}"}
+    for reach, line in CENTRED.items():
+        if 0.9 * reach < -low <= reach * (1 + ROUNDING) and high <= reach * (1 + ROUNDING):
+            between = {f"they go from -{reach} to {reach}": line}
+    if bytewise:
+        return {"they were bytes from 0 to 255": 'x.view("uint8")'} | between
+    return between | {"a mean was taken off and a deviation divided out": "x * deviation + mean"}
+
+
+def is_near(span, white):
+    """Whether values go a little beyond 0 and white, as those of pictures do that were made larger or smaller."""
+    return -0.2 * white < span.low and 0.8 * white < span.high < 1.2 * white and not (span.whole and span.low >= 0)
+
+
+def check_contrast(parts, what, done):
+    """Raise UserError for images (n, ...) that are one grey all over; done: what was done to them, in words."""
+    white = WHITE if parts[0].dtype == np.uint8 else 1
+    low, high = min(x.min() for x in parts), max(x.max() for x in parts)
+    if float(high) - float(low) < CONTRAST * white / WHITE:
+        made = "; ".join(word for word in done if " made " in word)
+        why = f" ({made})" if made else ""
+        raise UserError(f"{what} are one grey all over{why}: there is nothing to learn from them.")
 
 
 def to_bytes(values, full):
@@ -204,7 +242,8 @@ def as_grey(picture):
     """A Pillow image as one of mode L, or F in its own units, and what was done to it."""
     if picture.mode[0] in "IF":
         return Image.fromarray(np.asarray(picture).astype("float32")), []
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+    keyed = "transparency" in picture.info and picture.mode != "L"  # a grey that is declared transparent stays
+    if keyed or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         picture = picture.convert("RGBA")
         alpha = picture.getchannel("A")
         if alpha.getextrema()[0] < WHITE:
@@ -282,16 +321,22 @@ def convert_images(parts, source):
         one, other = (x.shape[1:] for x in parts)
         raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
     full, said = full_scale(common_span(map(span_of, parts)), what)
-    (height, width, *colours), small = parts[0].shape[1:], parts[0].shape[1:] == (SIDE, SIDE)
-    said += ["colour made grey"] * bool(colours)
-    if not small:
-        said += [f"{height} x {width} made 28 x 28"] * ((height, width) != (SIDE, SIDE))
-        return [in_blocks(lambda rows: made_small(to_bytes(rows, full)), x) for x in parts], said
+    height, width, *colours = parts[0].shape[1:]
+    if colours or (height, width) != (SIDE, SIDE):
+        done: dict = {}
+        parts = [in_blocks(lambda rows: made_small(to_bytes(rows, full), done), x) for x in parts]
+        said += [*done, *[f"{height} x {width} made 28 x 28"] * ((height, width) != (SIDE, SIDE))]
+        return parts, said
     if full == 1 and parts[0].dtype.kind == "f":
-        return [x.astype("float32", copy=False) for x in parts], said
+        return [without_rounding(x.astype("float32", copy=False)) for x in parts], said
     return [
         x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in parts
     ], said
+
+
+def without_rounding(x):
+    """Floats from 0 to 1 without what rounding left beyond them, without a copy if there is nothing."""
+    return x if x.min() >= 0 and x.max() <= 1 else x.clip(0, 1)
 
 
 def check_unit(x, what, divide="divide them by 255"):
@@ -314,10 +359,11 @@ def in_blocks(function, x):
     return np.concatenate([function(rows) for rows in blocks(x)])
 
 
-def made_small(images):
-    """Images (n, height, width[, colours]), uint8, as uint8 (n, 28, 28)."""
-    greys = (as_grey(Image.fromarray(image))[0] for image in np.ascontiguousarray(images))
-    return np.stack([np.asarray(small(grey)) for grey in greys])
+def made_small(images, done):
+    """Images (n, height, width[, colours]), uint8, as uint8 (n, 28, 28); what was done to colours goes to done."""
+    greys = [as_grey(Image.fromarray(image)) for image in np.ascontiguousarray(images)]
+    done |= dict.fromkeys(word for _, words in greys for word in words)
+    return np.stack([np.asarray(small(grey)) for grey, _ in greys])
 
 
 # -- Labels ------------------------------------------------------------------------------------------------------------

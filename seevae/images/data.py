@@ -19,8 +19,9 @@ import numpy as np
 from seevae.basics import UserError, in_thread, printable, say
 from seevae.images import layouts
 from seevae.images.account import Account
-from seevae.images.converting import NoClassesError, convert_images, convert_labels
+from seevae.images.converting import NoClassesError, check_contrast, convert_images, convert_labels
 from seevae.images.reading import read_idx
+from seevae.images.sources import runnable
 
 IMAGE_SHAPE = (28, 28)
 IMAGE_DIM = math.prod(IMAGE_SHAPE)
@@ -99,6 +100,8 @@ def load_data(data: str | os.PathLike = "mnist", seed: int = 0) -> Dataset:
     images are held out, where a file has no such part.
     Returns a Dataset. Raises UserError where there are no images that can be taken.
     """
+    if isinstance(data, os.PathLike) and not os.path.lexists(data):
+        data = os.fspath(data)  # Path("mnist") is a name, where there is no such file
     if data == "sample":
         return load_sample()
     if data == "fashion_mnist":
@@ -224,7 +227,9 @@ def make_dataset(name, pairs, source="the data set", seed=0, classes=None, said=
     Without a second part, some of the images are held out. classes: the names of labels from 0 on, if they have names
     of their own. said, items: of a path, see layouts.find. Raises UserError for what cannot be taken.
     """
-    x, done = convert_images([images for images, _ in pairs], source)
+    with runnable(source, items):
+        x, done = convert_images([images for images, _ in pairs], source)
+    check_contrast(x, f"The images of {source}", [*said, *done])
     x = [images.reshape(len(images), IMAGE_DIM) for images in x]
     y, names, words = labels_of(pairs, [len(images) for images in x], source)
     account = Account(items, classes=bool(names))

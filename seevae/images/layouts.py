@@ -17,7 +17,7 @@ from seevae.images.account import some
 from seevae.images.converting import in_order
 from seevae.images.places import by_folders, by_lists, by_names, choose_parts, live
 from seevae.images.reading import require_file
-from seevae.images.sources import Item, foreign, look, refuse
+from seevae.images.sources import Item, foreign, look, refuse, runnable
 from seevae.images.taking import take_arrays, take_pictures
 from seevae.images.words import role
 
@@ -52,7 +52,8 @@ def find(path):
     else:
         by_names(path, chosen, said)
     take = take_pictures if family == "pictures" else take_arrays
-    pairs = take(path, choose_parts(chosen), said, items)
+    with runnable(path, chosen):
+        pairs = take(path, choose_parts(chosen), said, items)
     return pairs, [*said], items
 
 

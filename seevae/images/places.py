@@ -8,6 +8,7 @@ from collections import Counter
 from seevae.basics import UserError
 from seevae.images.account import some
 from seevae.images.converting import name_order, plain_label
+from seevae.images.sources import refuse
 from seevae.images.tables import labels_by_file
 from seevae.images.words import MASKED, Role, role
 
@@ -221,6 +222,9 @@ def images_among(path, items):
     images = [item for item in called or items if item.fits and item.role.kind != "labels"]
     sets = {item.role.set for item in images}
     if not images or any(not item.fits and item.role.set in sets for item in called):
+        for item in items:
+            if item.how:
+                refuse(item)
         advice = "images are numbers from 0 to 255, or from 0 to 1, in an array (n, 28, 28), such as x_train"
         raise UserError(f"{what_holds(path, items)}: {advice} (beside y_train, x_test and y_test).")
     return images

@@ -77,7 +77,7 @@ def require_file(path, what, advice):
         open_file(path).close()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", error)
-        raise UserError(f"There is no {what} {path} that can be read ({reason}): {advice}.") from error
+        raise UserError(f"There is no {what} {path!s:.300} that can be read ({reason}): {advice}.") from error
 
 
 def read_json(path, at_most=2**24):

@@ -35,6 +35,7 @@ NUMBERS = re.compile(rb"[\d\s.,;eE+-]{60}")  # as a table begins whose name does
 TEXTUAL = re.compile(rb"[\t-\r -~]*")
 TEXT = (".csv", ".tsv", ".txt", ".amat")
 BYTES = np.dtype("uint8")
+FOREIGN = Path(__file__).with_name("foreign.toml")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
 
@@ -134,7 +135,7 @@ def look(path):
             return arrays_in(path, kind)
         if kind == "table":
             return [table(path)]
-        how = lines_for(start, path.name.lower()) if kind == "foreign" else None
+        how = lines_for(start, path) if kind == "foreign" else None
         return [Item(path, kind, how=how, reason=first_match(WRONG, start))]
     except ImportError as error:
         return [Item(path, "unreadable", reason=f"{error.name} is missing: `pip install {error.name}`")]
@@ -156,7 +157,7 @@ def kind_of(start, path):
         return "mat"
     if name.endswith(ARCHIVES):
         return "archive"
-    if lines_for(start, name):
+    if lines_for(start, path) and not first_match(WRONG, start):
         return "foreign"
     if is_called_picture(path) or first_match(PIXELS, start):
         return "picture"
@@ -226,7 +227,10 @@ def arrays_in(path, kind):
     if not found:
         raise ValueError("it holds no arrays")
     unit = "files" if len(found) == 1 else "arrays"
-    return [Item(path, "array", kind, name, shape, dtype, read, unit=unit) for name, shape, dtype, read in found]
+    items = [Item(path, "array", kind, name, shape, dtype, read, unit=unit) for name, shape, dtype, read in found]
+    for item in items:
+        item.how = lines_for(b"", Path(f"{path} object")) if item.dtype.kind == "O" else None
+    return items
 
 
 def npz_arrays(path):
@@ -294,13 +298,14 @@ ARRAYS = {"npz": npz_arrays, "npy": npy_array, "idx": idx_array, "hdf5": hdf5_ar
 @cache
 def foreign():
     """The formats of foreign.toml: {form of names: (first line, second line, the file that they make)}."""
-    known = tomllib.loads(Path(__file__).with_name("foreign.toml").read_text())
+    known = tomllib.loads(FOREIGN.read_text())
     formats = [(of["names"], [*of["lines"], known["second"]], of.get("made", "mine.npz")) for of in known["format"]]
     return {names: (*lines[:2], made) for names, lines, made in formats}
 
 
-def lines_for(start, name):
+def lines_for(start, path):
     """How to convert a file of another format, as foreign() has it, or None."""
+    name = "/".join(path.parts[-2:]).lower()
     if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":
         name = f"{name} pickle"
     if start[:4] == b"PAR1":
@@ -308,15 +313,57 @@ def lines_for(start, name):
     return next((lines for names, lines in foreign().items() if re.search(names, name)), None)
 
 
+@contextlib.contextmanager
+def runnable(path, items):
+    """A context in which a UserError that names lines for an array, such as `x = x / 16`, names lines for what is here.
+
+    items: those of which some are pictures or tables; a line then writes all of them to pictures, or to an .npz file.
+    """
+    try:
+        yield
+    except UserError as error:
+        frame, made = owner_frame(Path(path), [item for item in items if item.fits and not item.out])
+        if not frame or "`x = " not in str(error):
+            raise
+        sentence = re.sub(r"`x = (.*?)`", lambda line: f"`{frame.replace('EXPRESSION', line[1])}`", str(error))
+        raise UserError(f"{sentence.removesuffix('.')}; then give {made}.") from error
+
+
+def owner_frame(path, items):
+    """The line of foreign.toml that reads pictures or tables as x and writes EXPRESSION of it, and where to; or ""."""
+    frames, kinds = tomllib.loads(FOREIGN.read_text())["frames"], {item.kind for item in items}
+    if kinds == {"picture"}:
+        suffix = next((item.path.suffix for item in items if any(page.span for page in item.pages)), "")
+        folder, names = (path, f"*{suffix}") if path.is_dir() else (path.parent, path.name)
+        return filled(frames["picture"], {"FOLDER": folder.as_posix(), "NAMES": names}), "mine"
+    pixels = items[0].columns.pixels if kinds == {"table"} else []
+    if len(pixels) < 2 or pixels != [*range(pixels[0], pixels[-1] + 1)]:
+        return "", ""
+    with opened_unpacked(items[0].path) as file:
+        cut = max(",;\t| ", key=file.readline(tables.LINE).decode("latin1").count).replace(" ", r"\s+")
+    columns, files = items[0].columns, {item.part or "train": item.path.as_posix() for item in items}
+    label = "" if columns.label is None else f', "y_" + part: table.iloc[:, {columns.label}].to_numpy().astype(str)'
+    words = {"FILES": files, "CUT": repr(cut), "HEADER": 0 if columns.names else None, "LABEL": label}
+    return filled(frames["table"], words | {"PIXELS": f"{pixels[0]}:{pixels[-1] + 1}"}), "mine.npz"
+
+
+def filled(line, words):
+    """A line of foreign.toml with something in place of each word in capitals."""
+    for word, value in words.items():
+        line = line.replace(word, str(value))
+    return line
+
+
 def refuse(item):
     """Raise UserError for an Item that holds no images that can be read here, and say what makes some of it."""
     path, what, advice = item.path, "file", "give an .npz, .npy, .csv or IDX file, or a folder of pictures"
     if item.kind == "archive":
         raise UserError(f"{path} is an archive: unpack it, and give the folder.")
-    if item.kind == "foreign":
+    if item.how:
         first, second, made = item.how
-        lines = f"`{first}` and `{second}`".replace("FILE", path.as_posix()).replace("FOLDER", path.parent.as_posix())
-        trust = ", if you trust it, as a pickle can run any program" if "pickle." in first or "torch." in first else ""
+        places = {"FILE": path, "FOLDER": path.parent, "UPPER": path.parent.parent}
+        lines = filled(f"`{first}` and `{second}`", {word: place.as_posix() for word, place in places.items()})
+        trust = ", if you trust it, as a pickle can run any program" if "pickle" in first or "torch" in first else ""
         raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give {made}.")
     if item.form == "table":
         what, advice = "table", "give one row an image"

@@ -9,7 +9,7 @@ from seevae.images.account import Account, some
 from seevae.images.converting import finish_pages
 from seevae.images.places import mostly
 from seevae.images.reading import hold_in_memory
-from seevae.images.shapes import as_images, axes_of, flat_shapes
+from seevae.images.shapes import as_images, axes_of, flat_shapes, reshape
 from seevae.images.sources import refuse
 
 COLUMNS_FIRST = re.compile(r"(?<!f)emnist|silhouettes|chardata")  # whose authors wrote the columns of an image first
@@ -103,10 +103,13 @@ def images_of(path, item, x, y, said):
     if item.form == "mat" and y is None and x.ndim == 2 and 784 not in x.shape and all(map(flat_shapes, x.shape)):
         one, other = x.shape
         holds = f"{item.path} holds {item.title} {x.shape}, which has two readings: {one:,} images of {other:,} values,"
-        raise UserError(f"{holds} or the other way round: save it as (n, height, width), or with its labels.")
+        first, second = (f"`x = x{turn}{reshape(flat_shapes(n)[0])}`" for turn, n in (("", other), (".T", one)))
+        raise UserError(f"{holds} or the other way round: {first} makes the former, {second} the latter.")
     axes = axes_of(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0))
     if axes[-1:] == "n":
         said["the last axis counts the images"] = None
+    elif axes == "nhw" and len({*x.shape}) == 1 and not item.single:
+        said["the first axis of three equal ones counts the images"] = None
     return as_images(x, axes, path)
 
 
