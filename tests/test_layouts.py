@@ -726,6 +726,12 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         5,
         "does not tell classes",
     ),
+    "a table of other classes": (
+        write_beside({"a.csv": "file,label\n{}.png,{}\n", "b.csv": "file,family\n{0}.png,{0}\n"}),
+        "0 1 2",
+        5,
+        "gives other classes than a.csv: b.csv",
+    ),
     "a table for each part": (
         write_beside({f"{p}/metadata.csv": "file_name,label\n{}.png,{}\n" for p in ("train", "test")}, HALF),
         "0 1 2",
@@ -813,6 +819,12 @@ def test_what_is_inferred_is_right_and_told(write, classes, held_out, said, arra
     written = {row.tobytes() for row in np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(-1, 784)}
     taken = (255 * np.concatenate([dataset.x_train[:], dataset.x_test])).round().astype("u1")
     assert {row.tobytes() for row in taken} <= written
+
+
+def test_two_tables_that_tell_different_classes_are_both_named(arrays, tmp_path):
+    write = write_beside({"a.csv": "file,label\n{}.png,{}\n", "b.csv": "file,label\n{0}.png,{0}\n"})
+    with pytest.raises(UserError, match=r"a\.csv and b\.csv give 27 pictures different classes, such as 3\.png"):
+        load_data(write(arrays, tmp_path))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")

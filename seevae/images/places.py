@@ -130,14 +130,17 @@ def tell_those_together(parts, said):
 def by_lists(items, lists, said):
     """The classes of pictures by the tables beside them, where their folders name none."""
     items = live(items)
-    in_folders = all(item.label for item in items)
+    in_folders, told_by = all(item.label for item in items), {}
     for table in sorted(lists, key=lambda table: role(table.path.name).part in (None, "train")):  # which name the rest
-        reason = "lies beside folders of classes" if in_folders else by_list(items, table, said)
+        reason = "lies beside folders of classes" if in_folders else by_list(items, table, said, told_by)
         table.out, table.is_labels = f"a table that {reason}" if reason else "", not reason
 
 
-def by_list(items, table, said):
-    """The classes and parts of the pictures below a table's folder, or of all. Returns why it is not used, or ""."""
+def by_list(items, table, said, told_by):
+    """The classes and parts of the pictures below a table's folder, or of all. Returns why it is not used, or "".
+
+    told_by: {picture: the table, and its column in words, that gave it its class}; the pictures of this one come to it.
+    """
     part = role(table.path.name).part or ""
     if "submission" in table.path.name.lower():  # Kaggle's, with an answer of no meaning for each
         return "is for answers"
@@ -145,6 +148,8 @@ def by_list(items, table, said):
     bare = [item for item in below if not item.label]
     bare = [item for item in bare if item.part == part] or bare
     try:
+        if not bare:
+            return told_twice([item for item in below if item in told_by], table, told_by)
         named, told = labels_by_file(table.path, file_names(bare))
     except (OSError, ValueError) as error:
         return str(error)
@@ -153,8 +158,22 @@ def by_list(items, table, said):
         return f"names {len(named):,} of {len(bare):,} pictures"
     for place, (label, own) in named.items():
         bare[place].label, bare[place].part = label, bare[place].part or own or part
+        told_by[bare[place]] = table, told.partition(" of ")[0]
     said[told] = None
     return ""
+
+
+def told_twice(items, table, told_by):
+    """Why a table is not used whose pictures have classes by another. Raises UserError where both may be meant."""
+    named, told = labels_by_file(table.path, file_names(items))
+    other = [items[place] for place, (label, _) in named.items() if label != items[place].label]
+    if not other:
+        return "gives the same classes as another"
+    first, column = told_by[other[0]]
+    if column == told.partition(" of ")[0]:
+        both = f"{first.title} and {table.title} give {len(other):,} pictures different classes"
+        raise UserError(f"{both}, such as {other[0].title}: keep the one that is right, and move the other away.")
+    return f"gives other classes than {first.title}"
 
 
 def file_names(items):
