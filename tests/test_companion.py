@@ -50,7 +50,7 @@ def changed(program, change):
 
 
 (BLOCK,) = blocks("Build your own")
-BETA, CONVOLUTIONS, CONDITION, COLOURS, WARM_UP = blocks("Build your own", "diff")
+BETA, DENOISING, CONVOLUTIONS, CONDITION, COLOURS, WARM_UP = blocks("Build your own", "diff")
 (BEGIN, KL_OF_EACH), (ANY_ARRAY,), (WALK,) = map(
     blocks, ("The KL of each latent", "Other images", "A place, and a walk")
 )
@@ -200,6 +200,33 @@ def test_block_and_its_changes(run_blocks, tmp_path):
     check_loads_here(tmp_path / "my_vae.keras", made["block"])
 
 
+RUN_DENOISING = """
+import sys
+import keras
+import numpy as np
+
+digits = np.load(sys.argv[1])
+keras.datasets.mnist.load_data = lambda: tuple((digits[f"x_{part}"], digits[f"y_{part}"]) for part in ("train", "test"))
+exec(open("denoising.py").read())
+passes = {f"pass_{i}": keras.ops.convert_to_numpy(vae(x_test, training=i > 0)) for i in range(3)}
+assert vae.losses == [] and again.get_layer("encoder").output_shape == (None, 2)
+np.savez("denoising", loss=vae.history.history["loss"], again=again.predict(x_test), new=new, **passes)
+"""
+
+
+@pytest.mark.slow
+def test_a_denoising_autoencoder_has_fresh_noise_in_training_alone(run_python, small_npz, tmp_path):
+    (tmp_path / "denoising.py").write_text(changed(BLOCK, DENOISING))
+    done = run_python("-c", RUN_DENOISING, small_npz)
+    assert done.returncode == 0, done.stderr
+    made = np.load(tmp_path / "denoising.npz")
+    assert made["loss"][-1] < 0.95 * made["loss"][0]
+    assert made["new"].shape == (10, 784)
+    np.testing.assert_allclose(made["again"], made["pass_0"], atol=1e-5)
+    first, second = (np.abs(made[f"pass_{i}"] - made[f"pass_{j}"]).max() for i, j in ((0, 1), (1, 2)))
+    assert min(first, second) > 1e-3
+
+
 @pytest.mark.slow
 def test_block_on_jax(run_blocks, tmp_path):
     pytest.importorskip("jax")
@@ -219,7 +246,7 @@ images, labels = np.broadcast_to(shades, (120, 32, 32, 3)), np.zeros(120)
 keras.datasets.cifar10.load_data = lambda: ((images[:100], labels[:100]), (images[100:], labels[100:]))
 exec(open("colours.py").read())
 x_hat = vae.predict(x_test, verbose=0)
-by_hand = -(x_test * np.log(x_hat) + (1 - x_test) * np.log(1 - x_hat)).sum(axis=1)
+by_hand = ((x_test - x_hat) ** 2).sum(axis=1) / 0.1  # of a Gaussian whose variance is 0.05, without its constant
 found = keras.ops.convert_to_numpy(reconstruction_loss(x_test, x_hat))
 losses = vae.history.history["loss"]
 np.savez("colours", new=new.reshape(-1, 32, 32, 3), by_hand=by_hand, found=found, losses=losses, x_hat=x_hat)
@@ -350,6 +377,46 @@ def test_a_picture_of_ones_own_goes_through_the_network(asked, sample, tmp_path)
         assert matplotlib.image.imread(tmp_path / "pair.png").shape == (28, 2 * 28, 4)
 
 
+def test_a_latent_moves_and_all_are_mapped(asked, sample, tmp_path):
+    """The traversal decodes the codes of one image with its first latent from -3 to 3; the map is that of PCA."""
+    exec(blocks("More latents")[0], asked)
+    z_mean = encode(asked["vae"], sample.x_test)[0]
+    np.testing.assert_allclose(asked["codes"][[0, -1]], [[-3, z_mean[0, 1]], [3, z_mean[0, 1]]], atol=1e-4)
+    variances = np.linalg.eigvalsh(np.cov(z_mean.T))[::-1]  # of the axes of PCA, falling
+    np.testing.assert_allclose(np.cov(asked["flat"].T), np.diag(variances), atol=1e-3)
+    assert matplotlib.image.imread(tmp_path / "traversal.png").shape == (28, 12 * 28, 4)
+    assert (tmp_path / "map.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_log_p_is_estimated_and_the_nearest_training_image_found(asked, sample, tmp_path):
+    (program,) = blocks(r"How do I estimate log p\(x\), and does it copy\?")
+    exec(program.replace("[:1000], samples=1000", "[:20], samples=200"), asked)
+    exact = lab.log_evidence(asked["decoder"], sample.x_test[:20], tolerance=0.01)
+    elbo = -sum(
+        part.mean(axis=0) for part in vae_mnist.elbo_terms(asked["vae"], sample.x_test[:20], samples=200)
+    ).mean()
+    assert elbo < asked["log_p"].mean() < exact.mean() + 0.1
+    to_each = np.linalg.norm(sample.x_train[:][None] - asked["new"][:3, None], axis=-1)  # (3, n)
+    np.testing.assert_array_equal(asked["nearest"][:3], sample.x_train[:][to_each.argmin(axis=1)])
+    assert matplotlib.image.imread(tmp_path / "nearest.png").shape == (2 * 28, 10 * 28, 4)
+
+
+def test_colour_pictures_of_a_folder_are_read(tmp_path, monkeypatch):
+    (tmp_path / "photos" / "july").mkdir(parents=True)
+    shades = np.random.default_rng(0).integers(0, 256, (12, 3))
+    for i, shade in enumerate(shades):
+        Image.new("RGB", (60, 40), tuple(map(int, shade))).save(tmp_path / "photos" / "july" / f"{i}.PNG")
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    monkeypatch.chdir(tmp_path)
+    made = {}
+    exec(blocks("Colour pictures of your own")[0], made)
+    assert (made["x"].shape, made["x_test"].shape, made["x"].dtype) == ((10, 32, 32, 3), (2, 32, 32, 3), "uint8")
+    read = np.concatenate([made["x"], made["x_test"]])
+    assert sorted(map(tuple, read[:, 5, 7].tolist())) == sorted(map(tuple, shades.tolist()))
+    assert (read == read[:, :1, :1]).all()
+
+
 def test_a_model_of_ones_own_is_trained_in_code(asked, sample):
     (program,) = blocks(r"How do I train it in my own code\?")
     made = {}
@@ -463,9 +530,9 @@ def test_every_section_and_panel_it_names_exists():
 
 
 def test_every_question_is_answered_and_leads_to_a_place():
-    section = re.search(r"## Questions people ask\n(.*?)\n###", PAGE, flags=re.S)[1]
-    questions = re.findall(r"^- \*\*(.*?)\*\* (.*?)(?=^- |\Z)", section, flags=re.M | re.S)
-    assert len(questions) >= 14
+    section = re.search(r"## Questions people ask\n(.*?)\n### The KL of each latent", PAGE, flags=re.S)[1]
+    questions = re.findall(r"^- \*\*(.*?)\*\* (.*?)(?=^- |^###|\Z)", section, flags=re.M | re.S)
+    assert len(questions) >= 45
     for question, answer in questions:
         assert question.endswith("?")
         assert "](" in answer or "][" in answer or "[explorer]" in answer, question
