@@ -25,6 +25,7 @@ from PIL import Image, ImageDraw
 import vae_mnist
 from seevae.images import data
 from seevae.images.converting import convert_images
+from seevae.images.shapes import as_images, axes_of
 from seevae.results import evidence, explorer
 from seevae.results.explorer import kernel
 from seevae.results.replay import Replay
@@ -849,7 +850,7 @@ ARRAYS = {
 @pytest.mark.slow
 def test_arrays_become_what_data_makes_of_them(small, form):
     x = ARRAYS[form](np.random.default_rng(0))
-    (expected,), _ = convert_images([x], "them")
+    (expected,), _ = convert_images([as_images(x, axes_of(x.shape), "them")], "them")
     expected = expected if expected.dtype == np.uint8 else (255 * expected).round().astype("uint8")
     file = io.BytesIO()
     labels = np.array(["b", "a", "c"])[np.arange(30) % 3]

@@ -108,14 +108,16 @@ def run(args):
     print("é中", sys.stdout.isatty(), flush=True)
     open(args.output, "w").close()
 vae_mnist.run = run
+def write_to(device):
+    os.dup2(device, 1)
+    sys.stdout = open(1, "w", encoding="ascii", closefd=False)
 reader, writer = os.pipe()
 os.close(reader)
-os.dup2(writer, 1)
+write_to(writer)
 print(vae_mnist.main(["--output", "pipe"]), file=sys.stderr)
-standard, sys.stdout = sys.stdout, None
+sys.stdout = None
 print(vae_mnist.main(["--output", "closed"]), file=sys.stderr)
-sys.stdout = standard
-os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+write_to(os.open("/dev/full", os.O_WRONLY))
 sys.exit(vae_mnist.main(["--output", "full"]))
 """
 
@@ -123,7 +125,7 @@ sys.exit(vae_mnist.main(["--output", "full"]))
 @pytest.mark.slow
 def test_no_output_device_stops_a_run(tmp_path, run_python):
     """`| head -1`, `>&-` and `>/dev/full`, one after the other, on a console that knows ASCII only."""
-    done = run_python("-c", RUNS, PYTHONIOENCODING="ascii")
+    done = run_python("-c", RUNS)
     assert {"pipe", "closed", "full"} < {path.name for path in tmp_path.iterdir()}
     sentence = "its lines could not all be written (No space left on device); files are not affected."
     assert done.stderr == f"0\n0\nvae_mnist: {sentence}\n"
