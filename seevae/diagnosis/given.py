@@ -22,7 +22,7 @@ SAMPLES, FEW_SAMPLES = 10, 3  # draws of z an image for the ELBO; with a slow de
 IMPORTANCE_SAMPLES, SECONDS = 100, 1  # the same for log p(x), and what this may take, about: else it is of fewer images
 MOST = 2**30  # bytes that are gathered, at most, of something that tells no length
 IMAGES = ("image", "images", "img", "pixel_values", "x")  # names in the parts of a loader
-GRID, GRID_SECONDS = 40_000, 20  # codes that the exact log p(x) takes, about, and what decoding them may take
+GRID, GRID_SECONDS = 40_000, 4  # codes that the exact log p(x) takes, about, and what decoding them may take
 
 
 class Given:
