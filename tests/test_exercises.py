@@ -58,7 +58,14 @@ def test_there_are_eight_with_a_check_and_an_answer_elsewhere():
         assert "exercises.check_" in cells[-1]
         (answer,) = re.findall(r"```python\n(.*?)```", dict(ANSWERS)[str(number)], flags=re.S)
         assert "..." not in answer
-    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in NOTEBOOK.cells)
+
+
+def test_what_it_shows_is_what_a_fresh_kernel_says_of_blanks():
+    run = [cell for cell in NOTEBOOK.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in run] == [*range(1, len(run) + 1)]
+    shown = ["".join(output["text"] for output in cell.outputs).strip() for cell in run]
+    assert {*shown} == {"", exercises.BLANK}
+    assert shown.count(exercises.BLANK) == 7
 
 
 @pytest.mark.slow

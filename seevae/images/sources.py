@@ -35,7 +35,6 @@ NUMBERS = re.compile(rb"[\d\s.,;eE+-]{60}")  # as a table begins whose name does
 TEXTUAL = re.compile(rb"[\t-\r -~]*")
 TEXT = (".csv", ".tsv", ".txt", ".amat")
 BYTES = np.dtype("uint8")
-FOREIGN = Path(__file__).with_name("foreign.toml")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
 
@@ -296,9 +295,15 @@ ARRAYS = {"npz": npz_arrays, "npy": npy_array, "idx": idx_array, "hdf5": hdf5_ar
 
 
 @cache
+def written():
+    """What foreign.toml holds, a dict."""
+    return tomllib.loads(Path(__file__).with_name("foreign.toml").read_text(encoding="utf-8"))
+
+
+@cache
 def foreign():
     """The formats of foreign.toml: {form of names: (first line, second line, the file that they make)}."""
-    known = tomllib.loads(FOREIGN.read_text())
+    known = written()
     formats = [(of["names"], [*of["lines"], known["second"]], of.get("made", "mine.npz")) for of in known["format"]]
     return {names: (*lines[:2], made) for names, lines, made in formats}
 
@@ -331,17 +336,16 @@ def runnable(path, items):
 
 def owner_frame(path, items):
     """The line of foreign.toml that reads pictures or tables as x and writes EXPRESSION of it, and where to; or ""."""
-    frames, kinds = tomllib.loads(FOREIGN.read_text())["frames"], {item.kind for item in items}
+    frames, kinds = written()["frames"], {item.kind for item in items}
     if kinds == {"picture"}:
         suffix = next((item.path.suffix for item in items if any(page.span for page in item.pages)), "")
         folder, names = (path, f"*{suffix}") if path.is_dir() else (path.parent, path.name)
         return filled(frames["picture"], {"FOLDER": folder.as_posix(), "NAMES": names}), "mine"
-    pixels = items[0].columns.pixels if kinds == {"table"} else []
+    columns = items[0].columns if kinds == {"table"} else None
+    pixels = columns.pixels if columns else []
     if len(pixels) < 2 or pixels != [*range(pixels[0], pixels[-1] + 1)]:
         return "", ""
-    with opened_unpacked(items[0].path) as file:
-        cut = max(",;\t| ", key=file.readline(tables.LINE).decode("latin1").count).replace(" ", r"\s+")
-    columns, files = items[0].columns, {item.part or "train": item.path.as_posix() for item in items}
+    cut, files = columns.cut.replace(" ", r"\s+"), {item.part or "train": item.path.as_posix() for item in items}
     label = "" if columns.label is None else f', "y_" + part: table.iloc[:, {columns.label}].to_numpy().astype(str)'
     words = {"FILES": files, "CUT": repr(cut), "HEADER": 0 if columns.names else None, "LABEL": label}
     return filled(frames["table"], words | {"PIXELS": f"{pixels[0]}:{pixels[-1] + 1}"}), "mine.npz"
