@@ -83,6 +83,7 @@ def test_every_link_leads_somewhere_and_every_picture_is_there(site, visit):
     assert seen == {"index.html", "figures/explorer.html", "notebooks/intuition.html", "notebooks/side_notes.html"}
     assert elsewhere == {
         f"https://github.com/{ADDRESS}",
+        f"https://github.com/{ADDRESS}/blob/main/docs/recipe.md",
         f"https://github.com/{ADDRESS}/blob/main/notebooks/README.md",
         "https://hsaghir.github.io/data_science/denoising-vs-variational-autoencoder/",
     }
