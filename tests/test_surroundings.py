@@ -382,11 +382,11 @@ print(signal.getsignal(signal.SIGINT) is before)
     assert run_python("-c", program).stdout == f"lives on True\n{bool(session)}\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_unwinds_a_program_whose_main_evaluates(small_npz, run_python):
     program = f"""
 import signal, vae_mnist
 from seevae.results import evidence
-vae_mnist.compile_options = lambda steps: {{"run_eagerly": True}}
 evidence.evaluate = lambda *given, **options: signal.raise_signal(signal.SIGINT)
 try:
     vae_mnist.main("--data {small_npz} --epochs 1 --hidden-dim 4 --output out".split())
