@@ -10,8 +10,7 @@ import tables
 from conftest import ROOT
 
 import vae_mnist
-from seevae.images import data
-from seevae.results import evidence, pictures
+from seevae.results import pictures
 from seevae.run import console, folder
 from seevae.training import recipes
 
@@ -250,7 +249,3 @@ def test_every_name_it_gives_of_the_code_is_there():
     calls = {*re.findall(r"\b((?:build|plot|evaluate|compile|sample)_\w+)", README)}
     assert {"build_vae", "sample_latent", "plot_manifold"} <= calls
     assert [name for name in calls if not any(hasattr(module, name) for module in (vae_mnist, pictures))] == []
-    for module in (data, evidence, folder, pictures, recipes):
-        room = module.__name__.split(".")[1]
-        for name in re.findall(rf"\b{room}\.(\w+)\(", README):
-            assert hasattr(module, name), name
