@@ -66,8 +66,10 @@ def test_floats_of_another_size_come_as_float32():
     np.testing.assert_array_equal(x, WHOLE[:50], strict=True)
 
 
-def test_held_out_images_keep_their_order():
-    batches = Batches(WHOLE, 50)
+@pytest.mark.parametrize(("size", "number"), [(50, 3), (131, 1)])
+def test_held_out_images_keep_their_order(size, number):
+    batches = Batches(WHOLE, size)
+    assert len(batches) == number
     np.testing.assert_array_equal(np.concatenate([batches[number][0] for number in range(len(batches))]), WHOLE)
 
 

@@ -176,7 +176,8 @@ def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5, names=DIG
         name = readable(names[label], 100)
         fontsize = (19 if len(name) == 1 else 13) if len(places) <= 10 else 11
         fonts = fonts_of(name)
-        weight = "bold" if len(fonts) == 1 else "normal"  # of other fonts there may be none, as matplotlib would say
+        # Other fonts may have no bold one, and matplotlib would say so.
+        weight = "bold" if len(fonts) == 1 else "normal"
         text = axes.text(*place, name, fontsize=fontsize, weight=weight, ha="center", va="center", zorder=5)
         text.set(color=ink(COLOURS[label]), parse_math=False, fontfamily=fonts)
         text.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
