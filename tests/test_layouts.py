@@ -557,10 +557,34 @@ REFUSED = {  # what writes it, and what is said
         npy(np.resize(X, (784, 600, 10))),
         r"600 x 10, of shape .*`x = x\.T\.reshape\(-1, 28, 28\)`",
     ),
+    "a part without images": (npz(x_train=X, x_test=T[:0]), r"a part without images \(its shape is \(0, 28, 28\)\)"),
+    "labels that lack one": (npz(x_train=X, y_train=Y[:-1], x_test=T, y_test=S), "39 labels for 40 images and 20 lab"),
+    "below 0": (
+        npz(x_train=X.astype(int) - 1),
+        "from -1 to 254: if they go a little beyond 0 and 255, take `x = x.clip",
+    ),
+    "beyond 255": (npz(x_train=X.astype(int) + 1), "from 1 to 256, which have two readings"),
     "sizes that differ": (
         npz(x_train=X, x_test=np.full((20, 8, 8), 9, "u1")),
         r"training images of \(28, 28\) and test images of \(8, 8\)",
     ),
+}
+
+
+ODD = {
+    "wrong shape": X.reshape(40, 14, 2, 28),
+    "too many axes": X.reshape(40, 8, 98, 1, 1),
+    "text": np.full(X.shape, "a"),
+    "complex numbers": X.astype(complex),
+    "spans of time": X.astype("m8[s]"),
+    "dates": X.astype("M8[s]"),
+    "records": X.view([("grey", "u1")]),
+    "one number": np.uint8(3),
+}
+FOUND = r"holds x_test \(20, 28, 28\) uint8, x_train .*: images are numbers from 0 to 255"
+REFUSED |= {name: (npz(x_train=x, x_test=T), FOUND) for name, x in ODD.items()}
+REFUSED |= {
+    str(start): (file("a.npz", start), "not a readable") for start in (b"", b"hello", b"PK\3\4", b"\x93NUMPY\1\0")
 }
 
 

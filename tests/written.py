@@ -48,8 +48,12 @@ def npy(array, name="a.npy"):
 
 def file(name, content):
     """What writes text or bytes."""
-    content = content.encode() if isinstance(content, str) else content
-    return lambda _, place: (place / name).write_bytes(content) and place / name
+
+    def write(_, place):
+        (place / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return place / name
+
+    return write
 
 
 def table(*rows):

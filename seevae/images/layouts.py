@@ -17,6 +17,7 @@ from seevae.images.account import COPY, some
 from seevae.images.lists import by_lists
 from seevae.images.places import by_folders, by_names, choose_parts, live
 from seevae.images.reading import require_file
+from seevae.images.shapes import is_picture
 from seevae.images.sources import Item, foreign, look, refuse, runnable
 from seevae.images.taking import take_arrays, take_pictures
 from seevae.images.words import in_order, role
@@ -135,10 +136,7 @@ def walk(folder, names, seen):
 
 
 def choose_family(path, items, said):
-    """That of "pictures" and "arrays" (or tables) to which most images belong; what is of no other use is left out.
-
-    Raises UserError where there is none, or where the other has more than a tenth.
-    """
+    """That of "pictures" and "arrays" (or tables) to which most images belong; the others are left out."""
     single_images(items, said)
     weights = Counter()
     for _, of in groupby(live(items), key=lambda item: item.path):
@@ -151,10 +149,6 @@ def choose_family(path, items, said):
     if not weights:
         say_what_is_there(path, items)
     most = max(weights, key=weights.get)
-    if 10 * (weights.total() - weights[most]) > weights.total():
-        names = {family: {item.path.name: None for item in live(items) if item.family == family} for family in weights}
-        told = " and ".join(f"{some(of, 2)} ({family})" for family, of in names.items())
-        raise UserError(f"{path} holds {told}, and it cannot be told which to take: give one, or move the others away.")
     leave_others(most, [item for item in live(items) if item.family != most])
     return most
 
@@ -182,16 +176,9 @@ def leave_others(most, items):
 
 
 def single_images(items, said):
-    """Know files that hold one image each, an array (height, width) or with colours: several, all of one shape.
-
-    It is square, or with colours, or that of more than ten files; one of flat images is longer than wide, or has 784.
-    """
+    """Know files that hold one image each, an array (height, width) or with colours: several, all of one shape."""
     alone = [item for item in items if item.kind == "array" and item.unit == "files" and len(item.shape) in (2, 3)]
-    coloured = {item.shape[2:] for item in alone} <= {(1,), (3,), (4,)}
-    for height, width, *_ in {item.shape for item in alone}:
-        near = len(alone) > 10 and max(height, width) < 2 * min(height, width) and 784 not in (height, width)
-        coloured = coloured or height == width or near
-    if len(alone) > 2 and len({item.shape for item in alone}) == 1 and coloured:
+    if len(alone) > 2 and len({item.shape for item in alone}) == 1 and is_picture(alone[0].shape, len(alone) > 10):
         said["each file holds one image"] = None
         for item in alone:
             item.single, item.shape = True, (1, *item.shape)

@@ -18,7 +18,7 @@ def by_lists(items, lists, said):
             if in_folders:
                 raise ValueError("lies beside folders of classes")
             by_list(table, items, said, told_by)
-            table.is_labels = True
+            table.out, table.is_labels = "", True
         except (OSError, ValueError) as error:
             table.out = f"a table that {error}"
 

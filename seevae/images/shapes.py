@@ -33,6 +33,13 @@ def fits(axes, shape, labels):
     return axes[0] != "h" or square or size["n"] == labels != size["h"]
 
 
+def is_picture(shape, oblong=True):
+    """Whether an array may be one picture, and no flat images: with colours, or square, or, if so allowed, oblong."""
+    height, width, *colours = shape
+    oblong = oblong and max(height, width) < 2 * min(height, width) and 784 not in (height, width)
+    return colours in ([1], [3], [4]) or (not colours and (height == width or oblong))
+
+
 def flat_shapes(length):
     """The shapes that a flat image of so many values may have: (height, width), or with colours first or last."""
     if length in FLAT:

@@ -9,7 +9,7 @@ from seevae.images.account import Account, some
 from seevae.images.converting import check_one_scale, finish_pages
 from seevae.images.places import mostly
 from seevae.images.reading import hold_in_memory
-from seevae.images.shapes import as_images, axes_of, flat_shapes, reshape
+from seevae.images.shapes import as_images, axes_of, flat_shapes, is_picture, reshape
 from seevae.images.sources import refuse
 
 COLUMNS_FIRST = re.compile(r"(?<!f)emnist|silhouettes|chardata")  # whose authors wrote the columns of an image first
@@ -117,7 +117,7 @@ def check_matrix(item, shape):
     if item.form == "mat" and len(turns) == 2:
         told = f"{shape[0]:,} images of {shape[1]:,} values, or the other way round"
         raise UserError(f"{holds} {told}: {lines[0]} makes the former, {lines[1]} the latter.")
-    if turns and max(shape) < 2 * min(shape):
+    if turns and is_picture(shape):
         told = f"one picture, or images of {turns[0][1]:,} values"
         raise UserError(f"{holds} {told}: there is nothing to learn from one; {lines[0]} makes the latter.")
 
