@@ -158,9 +158,9 @@ def main():
         return
     rows = {key(row): row for row in recorded(args.record)}
     for name in [] if args.tables else args.only:
-        command = [sys.executable, __file__, "--work", name, "--data", args.data, "--kept", args.kept, "--record", args.record]
+        command = [sys.executable, __file__, "--work", name, "--match", args.match, *["--missing"] * args.missing]
+        command += ["--data", args.data, "--kept", args.kept, "--record", args.record]
         environment = os.environ | {"KERAS_BACKEND": BACKENDS[name], "OMP_NUM_THREADS": "1"}
-        command += ["--match", args.match, *["--missing"] * args.missing]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
             row = json.loads(line)
