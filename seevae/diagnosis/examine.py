@@ -21,7 +21,7 @@ import numpy as np
 
 from seevae.basics import UserError, say
 from seevae.diagnosis import dense, findings
-from seevae.diagnosis.diagnose import STEPS, UNSEEN
+from seevae.diagnosis.diagnose import STEPS, UNSEEN, diagnose
 from seevae.diagnosis.given import Given
 from seevae.diagnosis.network import Kept
 from seevae.diagnosis.report import as_pictures
@@ -89,7 +89,7 @@ def examine(
     with opened(folder) as place, np.errstate(all="ignore"), Kept(encode, decode) as kept:
         with phase("the diagnosis"):
             network = given.network(encode, decode)
-            said, measured, came = given.diagnose(network)
+            said, measured, came = diagnose(network, given)
         record = Record({"model": EXAMINED, "dataset": f"{len(given.x):,} images of shape {given.x.shape[1:]}"})
         with phase("the ELBO and log p(x)"):
             numbers, record.each = given.numbers(network, quick=place is None)

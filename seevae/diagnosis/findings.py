@@ -26,6 +26,7 @@ BETA = (0.5, 2.0)  # times the weight that was meant; both readings, off q's wid
 HOME = (0.6, 1.8)  # times the weight that was meant, where q is read rightly; as sigma = exp(z_log_var): 0.5
 EXCHANGE = 0.1  # of the KL; sound: 4.7 and more; a decoder that ignores z: 0
 MISMATCH = 5.0  # nats a latent; sound: 3.7 after 200 steps, then below 1; without the KL loss: 72, with beta = 0.01: 24
+OFFSET = 0.25  # of the KL, that the mean of all codes makes; sound: 0.07 at most, and 0.6 nats
 SHARED = 8.0  # of the KL; sound: below 0.4, of convolutions 2.7 after 120 steps; trained with one epsilon: 25 and more
 LEARNED = 0.05  # of the average image's loss, which a code must save before slopes say anything; 150 steps do
 LOST = 0.8  # of what z_mean gains; without noise draws lose 1.0 and more, sound after 200 steps 0.5, then 0.1
@@ -190,7 +191,8 @@ def no_probabilities(x, output):
     if not np.isin(output, (0, 1)).all() or np.ptp(output) == 0:
         return []
     comes_back, squares, average = by_squares(x, output)
-    return [Finding("thresholded" if comes_back else "untrained/binary", squares=squares, average=average)]
+    key = "thresholded" if comes_back else "untrained/binary"
+    return [Finding(key, squares=squares.mean(), average=average.mean())]
 
 
 def held_in(subject, output):
@@ -204,9 +206,9 @@ def held_in(subject, output):
 
 
 def by_squares(x, output):
-    """Whether images come back by their squared error; that error, and that of their average image, means."""
+    """Whether images come back by their squared error; that error, and that of their average image, (n,) each."""
     squares, average = (np.square(x - other).sum(axis=1) for other in (output, x.mean(axis=0)))
-    return better(average, squares, 0.2 * average.mean())[0], squares.mean(), average.mean()
+    return better(average, squares, 0.2 * average.mean())[0], squares, average
 
 
 def too_sure(subject, z):
@@ -298,8 +300,8 @@ def floors(subject):
     """Findings where z_log_var or z_mean never goes below some number: relu, softplus or a clip on it."""
     found, used = [], subject.used.any()
     (low, share), (lowest, share_of_mean) = pile(subject.z_log_var), pile(subject.z_mean)
-    if share == 1 and (low == 0 or used):
-        found.append(Finding("log-var-floor/fixed", low=low))
+    if np.ptp(subject.z_log_var, axis=0).max() < SAME and (low == 0 or used):
+        found.append(Finding("log-var-floor/fixed", low=low, high=subject.z_log_var.max()))
     elif share and low > -6 and (low == 0 or used):
         found.append(Finding("log-var-floor", low=low, at=f"{share:.0%} of it are {low:.3g} exactly"))
     elif -0.01 < low < 0.05 and used:
@@ -317,16 +319,23 @@ def grey(subject):
     return subject.likelihood.loss(subject.x, np.full_like(subject.x, subject.x.mean()))
 
 
-def unknown_images(subject):
-    """The finding for images that come back no better than as the average image: what is it that fails?"""
+def unknown_images(subject, shuffled=""):
+    """The finding for images that come back no better than as the average image: what is it that fails?
+
+    shuffled: one more cause of halves that do not fit, in words.
+    """
     come_back, squares, of_average = by_squares(subject.x, subject.decode(subject.z_mean, np.arange(len(subject.x))))
+    unknown = (subject.at_mean > subject.average) & (squares > of_average)
+    if 0 < unknown.mean() <= 0.5 and better(subject.average[~unknown], subject.at_mean[~unknown])[0]:
+        cost, known = (subject.at_mean[which].mean() for which in (unknown, ~unknown))
+        return [Finding("partly-known", count=unknown.sum(), images=len(unknown), cost=cost, known=known)]
     if come_back and subject.likelihood.name == "bernoulli":
-        return [Finding("gaussian", squares=squares, average=of_average)]
+        return [Finding("gaussian", squares=squares.mean(), average=of_average.mean())]
     (worse, error), average = mean_and_error(subject.at_mean - subject.average), subject.average.mean()
     numbers = {"at_z_mean": subject.at_mean.mean(), "average": average, "worse": worse, "error": error}
     own, best = best_of_all(subject)
     if best < (1 - 2 * LEARNED) * average and own > 1.15 * best:
-        return [Finding("halves-apart", best=best, **numbers)]
+        return [Finding("halves-apart", best=best, shuffled=shuffled, **numbers)]
     return [Finding("untrained", **numbers)]
 
 
@@ -542,10 +551,13 @@ def mismatch(z_mean, z_log_var):
 
 
 def off_prior(subject):
-    """The finding about latents whose codes, of all images together, are far from the prior."""
+    """The finding about codes that, of all images together, are far from the prior."""
     nats, errors = mismatch(subject.z_mean, subject.z_log_var)
     subject.numbers.update(prior_mismatch=float(nats.max()))
     far = np.flatnonzero(nats - ERRORS * errors > MISMATCH)
+    offset, kl = 0.5 * float(np.square(subject.z_mean.mean(axis=0)).sum()), subject.kl.sum(axis=1).mean()
+    if not len(far) and offset > max(MISMATCH, OFFSET * kl):
+        return [Finding("off-prior/mean", offset=offset, kl=kl)]
     if not len(far):
         return []
     worst = far[np.argmax(nats[far])]
