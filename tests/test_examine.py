@@ -978,6 +978,17 @@ def test_the_draws_are_those_of_the_seed(sound, held_out):
     assert one["held_out"]["elbo"] != other["held_out"]["elbo"]
 
 
+def test_feature_maps_as_codes(sound, held_out):
+    """As convolutions have them: (n, 1, 2, 1) in place of (n, 2)."""
+    plain = quickly(sound.encode, sound.decode, held_out)
+    maps = quickly(
+        lambda x: [part.reshape(-1, 1, 2, 1) for part in sound.encode(x)],
+        lambda z: sound.decode(z[:, 0, :, 0]),
+        held_out,
+    )
+    assert (maps["findings"], maps["held_out"], maps["latent_dim"]) == ([], plain["held_out"], 2)
+
+
 def test_the_random_numbers_of_a_training_stay(sound, held_out):
     """An encoder that draws from the global ones, in the midst of a training."""
 

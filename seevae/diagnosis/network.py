@@ -47,15 +47,16 @@ class Network:
     """encode: images (m, ...) -> z_mean, z_log_var, and decode: z -> (m, pixels), NumPy float32, checked.
 
     shape: that of an image; in_shape: of what encode is given. meaning: what the outputs are taken for. order: which of
-    encode's outputs is which. condition: rows (n, ...) that go to both functions as well, or None; `of` says which.
-    rate: seconds a decoding takes, once `time` has found it.
+    encode's outputs is which. code_shape: (latent_dim,), or that of feature maps, which are flat here. condition: rows
+    (n, ...) that go to both functions as well, or None; `of` says which. rate: seconds a decoding takes, once `time`
+    has found it.
     """
 
     def __init__(self, encode, decode, shape, condition=None, clips=True, in_shape=None):
         self.functions, self.shape, self.pixels = {"encode": encode, "decode": decode}, shape, math.prod(shape)
         self.meaning = {"encode": "z_mean, z_log_var", "z_log_var": AS_GIVEN, "decode": "as it is", "inputs": "x"}
         self.condition, self.clips, self.latent_dim, self.in_shape = condition, clips, None, in_shape or shape
-        self.order, self.inputs = (0, 1, 2), lambda rows: rows
+        self.order, self.inputs, self.code_shape = (0, 1, 2), (lambda rows: rows), ()
         self.rate = 0.0
 
     @property
@@ -109,10 +110,11 @@ class Network:
             part, self.meaning["encode"], kind = codes_of(given, n, self.pixels)
             if kind and self.meaning["z_log_var"] == AS_GIVEN:
                 self.meaning["z_log_var"] = kind
-            self.latent_dim = self.latent_dim or part[0].shape[-1]
+            self.code_shape = self.code_shape or part[0].shape[1:]
+            self.latent_dim = math.prod(self.code_shape)
             for name, output in zip(("z_mean", "z_log_var", "z"), part, strict=False):
-                check(output, f"encode's {name}", (n, self.latent_dim))
-            parts.append(part)
+                check(output, f"encode's {name}", (n, *self.code_shape))
+            parts.append([output.reshape(n, -1) for output in part])
         joined = [np.concatenate(output).astype("float32") for output in zip(*parts, strict=True)]
         joined = [joined[i] for i in self.order if i < len(joined)]
         if (largest := float(np.abs(joined[0]).max())) > LARGEST_CODE:
@@ -122,8 +124,8 @@ class Network:
 
     def decoded(self, z, of=None):
         """What decode gives for codes z (m, latent_dim), as it gives it, (m, pixels), checked."""
-        parts = []
-        for n, given in self.calls("decode", to_numpy(z).astype("float32"), of):
+        z, parts = to_numpy(z).astype("float32"), []
+        for n, given in self.calls("decode", z.reshape(len(z), *(self.code_shape or z.shape[1:])), of):
             part = in_layout(image_of(given, n * self.pixels), self.shape)
             if part.shape[:1] != (n,) or part.size != n * self.pixels or part.ndim < 2:
                 check(part, "decode's output", (n, *self.shape))
@@ -238,7 +240,7 @@ def codes_of(given, n, pixels):
     if len(parts) in (2, 3):
         names = ("z_mean", "z_log_var", "z")[: len(parts)]
         parts = [array_of(part, f"encode's {name}") for part, name in zip(parts, names, strict=True)]
-        if parts[0].ndim != 2:
+        if parts[0].ndim not in (2, 4):  # 4: feature maps
             shape = f"{parts[0].shape} and not ({n}, latent_dim)"
             raise UserError(f"encode's z_mean has shape {shape}: give it in that shape.")
         return parts, kind + ", ".join(names), None
