@@ -297,6 +297,8 @@ most used first.</p>
 
 def plane_of(seen):
     """The plane of two latents: a square grid of decoded codes as one picture, and what the script needs."""
+    from seevae.results.pictures import COLOURS, HELD_OUT_COLOUR  # here, not above: matplotlib takes a while
+
     limit = float(max(3.0, math.ceil(1.05 * np.quantile(np.abs(seen.z_mean), 0.995))))
     middle = int(np.argsort(seen.losses, kind="stable")[len(seen.losses) // 2])
     size = max(as_bytes(seen.x[:1], seen.shape).shape[1:3])
@@ -307,16 +309,12 @@ def plane_of(seen):
     images = as_bytes(seen.decode(codes, np.full(len(codes), middle)), seen.shape)
     some = np.random.default_rng(seen.seed).permutation(len(seen.z_mean))[:POINTS]
     told = {"limit": limit, "side": side, "height": images.shape[1], "width": images.shape[2]}
-    told |= {"points": seen.z_mean[some].round(3).tolist(), "colours": list(colours(len(seen.names)))}
+    told |= {
+        "points": seen.z_mean[some].round(3).tolist(),
+        "colours": list(COLOURS[: len(seen.names)] or [HELD_OUT_COLOUR]),
+    }
     told["labels"] = seen.labels[some].tolist() if len(seen.names) else [0] * len(some)
     return {"images": images, "seen": told}
-
-
-def colours(classes):
-    """The colour of each class, or that of all images where there are none."""
-    from seevae.results import pictures
-
-    return pictures.COLOURS[:classes] if classes else [pictures.HELD_OUT_COLOUR]
 
 
 def plane_section(seen, plane):
