@@ -39,7 +39,7 @@ NEW = 40
 LARGEST = 112  # pixels of a side of an image, as it is shown
 SPRITE = 900  # pixels of a side of the plane's grid of images
 POINTS = 3000
-PANELS = 12  # latents that are shown at once
+PANELS, MOST = 12, 200  # latents that are shown at once, and in all
 WAYS, STEPS = 8, 11  # latents whose way is drawn, and its pictures
 
 
@@ -202,8 +202,9 @@ def latents(record, seen):
     order = np.argsort(-kl, kind="stable")
     rng = np.random.default_rng(seen.seed)
     z = seen.z_mean + np.exp(seen.z_log_var / 2) * rng.standard_normal(seen.z_mean.shape, "float32")
-    panels = [panel(z[:, i], i + 1, kl[i]) for i in order]
-    rest = f"<details><summary>The other {len(kl) - PANELS} latents</summary>{grouped(panels[PANELS:])}</details>"
+    panels = [panel(z[:, i], i + 1, kl[i]) for i in order[:MOST]]
+    more = f"The next {len(panels) - PANELS} of {len(kl)} latents"
+    rest = f"<details><summary>{more}</summary>{grouped(panels[PANELS:])}</details>"
     best = f"z{order[0] + 1} has most, {kl[order[0]]:.2f} nats; z{order[-1] + 1} least, {kl[order[-1]]:.3g}"
     return f"""<h2>KL of each latent</h2>
 <p class="soft">{record["latents_in_use"]} of {len(kl)} are in use; {best}.</p>
