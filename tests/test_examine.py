@@ -502,6 +502,13 @@ def test_the_worst_latent_is_named_with_its_distance_from_the_prior():
     assert "this alone makes 5.8 of the 7.1 nats" in said
 
 
+def test_outputs_that_are_cut_off_by_hand(held_out):
+    """Pixels below 0.3 become 0, at log(1e-7) a nat of ink."""
+    cut, codes = np.where(held_out < 0.3, 0, held_out), np.zeros((500, 2))
+    (said,) = findings.saturated(findings.Subject(held_out, codes, codes, lambda z, rows: cut[rows]))
+    assert said.numbers["cost"] == pytest.approx(7 * math.log(10) * held_out[held_out < 0.3].sum() / 500)
+
+
 def test_a_decoder_that_ignores_z(sound, held_out):
     average = held_out.mean(axis=0)
     record = quickly(sound.encode, lambda z: np.tile(average, (len(z), 1)), held_out)

@@ -170,7 +170,7 @@ def knows(case):
         return [Finding("kl-sign", kl=kl)]
     worse, error = mean_and_error(min(subject.at_mean, subject.at_draws, key=np.mean) - subject.average)
     few = len(subject.x) < findings.ENOUGH  # of which the average image, made of them, knows too much
-    return [] if worse < (findings.ERRORS * error if few else 0) else not_known(case)
+    return findings.saturated(subject) if worse < (findings.ERRORS * error if few else 0) else not_known(case)
 
 
 def not_known(case):
@@ -180,7 +180,7 @@ def not_known(case):
     for z in (subject.z_mean, subject.drawn(subject.epsilons[0])) if is_bernoulli else ():
         if found := findings.too_sure(subject, z):
             return found
-    if found := other_images(case.network, subject, case.inputs):
+    if found := findings.saturated(subject) or other_images(case.network, subject, case.inputs):
         return found
     if subject.used.any() and (found := findings.repeated_noise(subject)):
         return found

@@ -16,7 +16,7 @@ import numpy as np
 
 from seevae.diagnosis.network import AS_GIVEN, DECODED, READINGS
 from seevae.diagnosis.sentences import Finding
-from seevae.results.evidence import BERNOULLI, gaussian, kl_of_latents, mean_and_error
+from seevae.results.evidence import BERNOULLI, EPSILON, gaussian, kl_of_latents, mean_and_error
 
 ERRORS = 4  # standard errors
 DRAWS = 4  # of epsilon for each image
@@ -31,6 +31,7 @@ SHARED = 8.0  # of the KL; sound: below 0.4, of convolutions 2.7 after 120 steps
 LEARNED = 0.05  # of the average image's loss, which a code must save before slopes say anything; 150 steps do
 LOST = 0.8  # of what z_mean gains; without noise draws lose 1.0 and more, sound after 200 steps 0.5, then 0.1
 SAME = 1e-3  # of a standard deviation: draws that are the same but for rounding
+SATURATED = 0.3  # of the loss; sound: 0
 PILE = 0.02  # of all values, that are the lowest: 10 of 500 images
 CLIP = (0.005, 0.4)  # between these the lowest probability may be a clip's
 OUTSIDE = 1e-4  # by which a probability may leave [0, 1] in rounding
@@ -338,6 +339,16 @@ def unknown_images(subject, shuffled=""):
     if best < (1 - 2 * LEARNED) * average and own > 1.15 * best:
         return [Finding("halves-apart", best=best, shuffled=shuffled, **numbers)]
     return [Finding("untrained", **numbers)]
+
+
+def saturated(subject):
+    """The finding where outputs that are exactly 0 or 1, and are not the pixel's, make much of a Bernoulli's loss."""
+    x_hat = subject.decode(subject.z_mean, np.arange(len(subject.x)))
+    wrong = np.abs(subject.x - x_hat).sum(axis=1, where=(x_hat <= 0) | (x_hat >= 1)) * -math.log(EPSILON)
+    share = float(wrong.mean() / subject.at_mean.mean())
+    if subject.likelihood.name != "bernoulli" or share < SATURATED or not by_squares(subject.x, x_hat)[0]:
+        return []
+    return [Finding("saturated", share=share, cost=wrong.mean())]
 
 
 def best_of_all(subject, images=100):

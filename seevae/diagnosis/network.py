@@ -166,7 +166,8 @@ def called(function, name, rows, more=()):
     told = [pair for pair in failed if not isinstance(pair[0], WRONG_TYPE)] or failed
     cause, what = told[-1]
     reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
-    raise UserError(f"{name} fails on {what} of float32 ({reason}): give a function that takes it.") from cause
+    advice = "give a function that takes it" + ", or condition=, of a conditional VAE" * (" missing " in reason)
+    raise UserError(f"{name} fails on {what} of float32 ({reason}): {advice}.") from cause
 
 
 def as_tensors(arrays, like=None):
