@@ -692,13 +692,6 @@ def test_the_channels_of_a_picture_come_last():
         np.testing.assert_array_equal(as_pictures(network.decoded(np.zeros((2, 2))), shape), picture)
 
 
-def test_a_word_where_there_are_no_pictures(quick, sound, held_out, tmp_path, capsys):
-    record = examine(sound.encode, sound.decode, held_out[:20], folder=tmp_path)
-    assert record["left_out"][0].startswith("No pictures: x of shape (20, 196) is not image-shaped")
-    assert {path.name for path in tmp_path.iterdir()} == {folder.RECORD, folder.REPORT}
-    assert record["left_out"][0] in capsys.readouterr().out
-
-
 def test_the_report_names_what_looks_wrong(quick, digits, held_out, tmp_path, capsys):
     vae = Numpy(digits, 3, steps=300, beta=0)
     record = examine(vae.encode, vae.logits, held_out, folder=tmp_path)
@@ -1055,21 +1048,6 @@ def refused(tmp_path, encode, decode, x, **options):
     return sentence
 
 
-def test_images_that_are_refused(sound, tmp_path):
-    good = np.random.default_rng(0).random((10, PIXELS))
-    for x, words in (
-        (255 * good, r"values from 0\.\d+ to 25\d.*: divide them by 255\."),
-        ((255 * good).astype("uint8"), r"dtype uint8, not floats .*: if they go to 255, divide them by 255\."),
-        (2 * good - 0.5, r"values from -0\.49.* to .*: scale them \(\(x \+ 1\) / 2 if"),
-        (np.where(good > 0.9, np.nan, good), "values from nan to nan"),
-        (good[:1], "x holds 1 images, too few"),
-        (good[0], r"x has shape \(196,\)"),
-        (good[:, :0], r"x has shape \(10, 0\)"),
-        (good.astype(str), "dtype"),
-    ):
-        assert re.search(words, refused(tmp_path, sound.encode, sound.decode, x))
-
-
 def test_outputs_that_are_refused(sound, tmp_path):
     x = np.random.default_rng(0).random((10, PIXELS))
     mean, log_var = sound.encode(x)
@@ -1100,20 +1078,24 @@ def test_outputs_that_are_refused(sound, tmp_path):
         assert re.search(words, refused(tmp_path, encode or sound.encode, decode or sound.decode, x))
 
 
-def test_a_long_argument_is_told_in_short(sound, held_out):
-    with pytest.raises(UserError, match=r"^sigma=ndarray of shape \(196,\) is no number above 0: give one.$"):
-        quickly(sound.encode, sound.decode, held_out, sigma=np.ones(PIXELS))
-
-
-def test_labels_that_are_refused(sound, tmp_path):
-    x = np.random.default_rng(0).random((70, PIXELS))
-    for labels, words in (
-        (np.arange(9), "There are 9 labels for 70 images"),
-        (np.arange(70), "are 70 classes: give 62 at most"),
-        (np.linspace(0, 1, 70), "labels must be"),
-        (3, "labels must be"),
+def test_arguments_that_are_refused(sound, tmp_path):
+    good = np.random.default_rng(0).random((70, PIXELS))
+    for x, options, words in (
+        (255 * good, {}, r"values from 0\.\d+ to 25\d.*: divide them by 255\."),
+        ((255 * good).astype("uint8"), {}, r"dtype uint8, not floats .*: if they go to 255, divide them by 255\."),
+        (2 * good - 0.5, {}, r"values from -0\.4.* to .*: scale them \(\(x \+ 1\) / 2 if"),
+        (np.where(good > 0.9, np.nan, good), {}, "values from nan to nan"),
+        (good[:1], {}, "x holds 1 images, too few"),
+        (good[0], {}, r"x has shape \(196,\)"),
+        (good[:, :0], {}, r"x has shape \(70, 0\)"),
+        (good.astype(str), {}, "dtype"),
+        (good, {"labels": np.arange(9)}, "There are 9 labels for 70 images"),
+        (good, {"labels": np.arange(70)}, "are 70 classes: give 62 at most"),
+        (good, {"labels": np.linspace(0, 1, 70)}, "labels must be"),
+        (good, {"labels": 3}, "labels must be"),
+        (good, {"sigma": np.ones(PIXELS)}, r"^sigma=ndarray of shape \(196,\) is no number above 0: give one.$"),
     ):
-        assert re.search(words, refused(tmp_path, sound.encode, sound.decode, x, labels=labels))
+        assert re.search(words, refused(tmp_path, sound.encode, sound.decode, x, **options))
 
 
 def test_a_run_of_ours_is_never_replaced(quick, sound, held_out, tmp_path):
@@ -1130,11 +1112,14 @@ def test_a_run_of_ours_is_never_replaced(quick, sound, held_out, tmp_path):
         assert {path.name: path.read_bytes() for path in place.iterdir()} == before
 
 
-def test_a_second_call_replaces_the_first_and_keeps_other_files(quick, sound, held_out, tmp_path):
+def test_a_second_call_replaces_the_first_and_keeps_other_files(quick, sound, held_out, tmp_path, capsys):
+    """Of images that are no pictures, which is told."""
     encode, decode, x = coloured((8, 8))
     examine(encode, decode, x, folder=tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
-    examine(sound.encode, sound.decode, held_out, folder=tmp_path)
+    word = examine(sound.encode, sound.decode, held_out, folder=tmp_path)["left_out"][0]
+    assert word.startswith("No pictures: x of shape (500, 196) is not image-shaped")
+    assert word in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", folder.RECORD, folder.REPORT}
     (tmp_path / folder.MODEL).write_text("a model that somebody put there")
     with pytest.raises(UserError, match="give another folder"):
