@@ -31,6 +31,7 @@ SHARED = 8.0  # of the KL; sound: below 0.4, of convolutions 2.7 after 120 steps
 LEARNED = 0.05  # of the average image's loss, which a code must save before slopes say anything; 150 steps do
 LOST = 0.8  # of what z_mean gains; without noise draws lose 1.0 and more, sound after 200 steps 0.5, then 0.1
 SAME = 1e-3  # of a standard deviation: draws that are the same but for rounding
+FOREIGN = 1.5  # times its average image's loss, that an image of another kind costs
 SATURATED = 0.3  # of the loss; sound: 0
 PILE = 0.02  # of all values, that are the lowest: 10 of 500 images
 CLIP = (0.005, 0.4)  # between these the lowest probability may be a clip's
@@ -327,10 +328,11 @@ def unknown_images(subject, shuffled=""):
     shuffled: one more cause of halves that do not fit, in words.
     """
     come_back, squares, of_average = by_squares(subject.x, subject.decode(subject.z_mean, np.arange(len(subject.x))))
-    unknown = (subject.at_mean > subject.average) & (squares > of_average)
-    if 0 < unknown.mean() <= 0.5 and better(subject.average[~unknown], subject.at_mean[~unknown])[0]:
+    unknown = (subject.at_mean > FOREIGN * subject.average) & (squares > of_average)
+    if 0 < unknown.mean() <= 0.5:
         cost, known = (subject.at_mean[which].mean() for which in (unknown, ~unknown))
-        return [Finding("partly-known", count=unknown.sum(), images=len(unknown), cost=cost, known=known)]
+        if known < (1 - 2 * LEARNED) * subject.average[~unknown].mean():
+            return [Finding("partly-known", count=unknown.sum(), images=len(unknown), cost=cost, known=known)]
     if come_back and subject.likelihood.name == "bernoulli":
         return [Finding("gaussian", squares=squares.mean(), average=of_average.mean())]
     (worse, error), average = mean_and_error(subject.at_mean - subject.average), subject.average.mean()
