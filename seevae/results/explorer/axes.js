@@ -35,12 +35,6 @@ async function principalAxes(bytes, breath = breathing(8, tick)) {
   return { mean, axes };
 }
 
-function dot(a, b) {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
-  return sum;
-}
-
 /** How far an image goes along each of the axes. */
 const along = ({ mean, axes }, x) => axes.map((axis) => dot(x, axis) - dot(mean, axis));
 

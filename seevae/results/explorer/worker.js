@@ -6,6 +6,7 @@
 const UPDATE = [250, 1000]; // milliseconds between two looks at the model that trains, at least and at most;
 const SHARE = 8; // in between, so many times as long as a look takes
 const JUDGED = 500; // held-out images, for the loss that is shown while it trains
+const GREYS = Float32Array.from({ length: 256 }, (_, byte) => byte / 255);
 const PATIENCE = 10_000; // milliseconds in which a worker must have begun
 
 /**
@@ -224,6 +225,6 @@ function startTraining(/** @type {{ images: Uint8Array, heldOut: Uint8Array, lay
 
 /** Bytes as grey values from 0 to 1. */
 function grey(/** @type {Uint8Array} */ bytes, values = new Float32Array(bytes.length)) {
-  for (let i = 0; i < bytes.length; i++) values[i] = bytes[i] / 255;
+  for (let i = 0; i < bytes.length; i++) values[i] = GREYS[bytes[i]];
   return values;
 }
