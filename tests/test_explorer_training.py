@@ -302,21 +302,13 @@ CLICKS = """async ([count, seed]) => {
 
 
 @pytest.mark.slow
-def test_random_clicks_make_no_error_and_leave_no_untrue_button(visit, page_html):
+def test_ten_thousand_random_clicks_make_no_error_and_leave_no_untrue_button(visit, page_html):
     page = visit(page_html)
-    for seed in (1, 2):
-        assert page.evaluate(CLICKS, [600, seed]) == {"errors": [], "broken": []}
+    for seed in range(1, 11):
+        assert page.evaluate(CLICKS, [1000, seed]) == {"errors": [], "broken": []}
     page.evaluate("byId('train-back').click()")
     until(page, "!explorer.training.running && explorer.whose.at === 'page'")
     assert page.locator("#train-start").inner_text() == "Train"
-    assert page.said == []
-
-
-@pytest.mark.slow
-def test_ten_thousand_random_clicks(visit, page_html):
-    page = visit(page_html)
-    for seed in range(3, 13):
-        assert page.evaluate(CLICKS, [1000, seed]) == {"errors": [], "broken": []}
     assert page.said == []
 
 
