@@ -92,7 +92,8 @@ function faultsPanel(state) {
         : "";
     },
   });
-  const curves = () => seen() && drawCurves(byId("train-curves"), training.curves);
+  const charts = { "sum of both": sumOf, reconstruction: ({ reconstruction }) => reconstruction, KL: ({ kl }) => kl };
+  const curves = () => seen() && drawCurves(byId("train-curves"), training.curves, charts);
   state.panel({ place: "tab-faults", needs: ["training", "theme", "size", "tab"], draw: curves });
 }
 

@@ -51,19 +51,18 @@ class KernelArithmetic {
     return arrays.map(({ byteOffset }) => byteOffset);
   }
 
-  dense(x, { kernel, bias }, out, rows, relu) {
-    const [outputs, inputs] = [bias.length, kernel.length / bias.length];
-    this.functions.dense(...this.places(x, kernel, bias, out), rows, inputs, outputs, Number(relu), ...this.mix(inputs));
+  dense(x, layer, out, rows, relu) {
+    const [inputs, outputs] = sizesOf(layer);
+    this.functions.dense(...this.places(x, layer.kernel, layer.bias, out), rows, inputs, outputs, Number(relu), ...this.mix(inputs));
   }
 
   gradient(x, atOutput, { kernel, bias }, rows) {
-    const [outputs, inputs] = [bias.length, kernel.length / bias.length];
+    const [inputs, outputs] = sizesOf({ kernel, bias });
     this.functions.gradient(...this.places(x, atOutput, kernel, bias), rows, inputs, outputs, ...this.mix(inputs));
   }
 
-  back(atOutput, { kernel, bias }, x, out, rows) {
-    const [outputs, inputs] = [bias.length, kernel.length / bias.length];
-    this.functions.back(...this.places(atOutput, kernel, x, out), rows, inputs, outputs);
+  back(atOutput, layer, x, out, rows) {
+    this.functions.back(...this.places(atOutput, layer.kernel, x, out), rows, ...sizesOf(layer));
   }
 
   losses(logits, x, error, scale) {

@@ -18,6 +18,9 @@ const VAE = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: fals
 /** @typedef {{ kernel: Float32Array, bias: Float32Array }} Layer kernel: (inputs, outputs), row after row */
 /** @typedef {{ encoder_h: Layer, z_mean: Layer, z_log_var: Layer, decoder_h: Layer, decoder_output: Layer }} Layers */
 
+/** How many numbers go into a layer, and out. */
+const sizesOf = (/** @type {Layer} */ { kernel, bias }) => [kernel.length / bias.length, bias.length];
+
 /**
  * The arithmetic of a batch, in JavaScript. KernelArithmetic (kernel.js) does the same in WebAssembly, on arrays that its
  * own `room` gave.
@@ -30,8 +33,7 @@ class PlainArithmetic {
 
   /** out (rows, outputs) = x (rows, inputs) * kernel + bias; inputs of 0 cost nothing. relu: what is below 0 becomes 0. */
   dense(x, { kernel, bias }, out, rows, relu) {
-    const outputs = bias.length;
-    const inputs = kernel.length / outputs;
+    const [inputs, outputs] = sizesOf({ kernel, bias });
     const used = new Int32Array(inputs);
     for (let r = 0; r < rows; r++) {
       const target = out.subarray(r * outputs, (r + 1) * outputs);
@@ -44,8 +46,7 @@ class PlainArithmetic {
 
   /** Into { kernel, bias }: the gradients of a dense layer, from its input x and the gradient at its output. */
   gradient(x, atOutput, { kernel, bias }, rows) {
-    const outputs = bias.length;
-    const inputs = kernel.length / outputs;
+    const [inputs, outputs] = sizesOf({ kernel, bias });
     kernel.fill(0);
     bias.fill(0);
     for (let r = 0; r < rows; r++) for (let j = 0; j < outputs; j++) bias[j] += atOutput[r * outputs + j];
@@ -60,7 +61,7 @@ class PlainArithmetic {
 
   /** Adds to `out` the gradient at the input x of a dense layer where x is not 0: back through a relu as well. */
   back(atOutput, layer, x, out, rows) {
-    const [outputs, inputs] = [layer.bias.length, x.length / rows];
+    const [inputs, outputs] = sizesOf(layer);
     for (let r = 0; r < rows; r++) {
       const row = denseBack(atOutput.subarray(r * outputs, (r + 1) * outputs), x.subarray(r * inputs, (r + 1) * inputs), layer);
       row.forEach((value, i) => (out[r * inputs + i] += value));

@@ -607,14 +607,9 @@ function holdOut(all, name, said) {
 
 /** The numbers from 0 to count - 1 in an order that is drawn by a fixed seed. */
 function mixed(count) {
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
   let state = 1;
-  for (let i = count - 1; i > 0; i--) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    const j = Math.floor((state / 2 ** 32) * (i + 1));
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
+  const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  return shuffle(new Uint32Array(count).map((_, i) => i), random);
 }
 
 /** The images at some places, with their labels. */

@@ -124,6 +124,12 @@ class Posterior {
     this.coarse = Math.max(1, Math.round(0.1 / grid.spacing)); // every so many points show where the posterior is
   }
 
+  /** The codes along a side of a box of the grid: so many from point `first` on, `stride` points apart. */
+  codes(first, count, stride) {
+    const { spacing, halfWidth } = this.grid;
+    return Float64Array.from({ length: count }, (_, k) => (first + k * stride) * spacing - halfWidth);
+  }
+
   /** x . logits as a weighted sum of the hidden units plus a constant; kept, as one image is asked about many times. */
   linearPart(x) {
     if (this.kept?.x === x) return this.kept;
@@ -145,7 +151,7 @@ class Posterior {
    */
   logJoint(x, box, exact = true) {
     const { decoder_h: first, decoder_output: last } = this.model.layers;
-    const { halfWidth, spacing, size } = this.grid;
+    const { spacing, size } = this.grid;
     const { ink, unitWeights, biases } = this.linearPart(x);
     const clipped = (exact ? this.clippedIn(box, ink) : []).map((i) => ({
       x: x[i],
@@ -153,17 +159,16 @@ class Posterior {
       weights: unitWeights.map((_, j) => last.kernel[j * PIXELS + i]),
     }));
     const { row, column, rows, columns, stride } = box;
-    const [left, step] = [-halfWidth + column * spacing, stride * spacing];
+    const [across, along] = [this.codes(column, columns, stride), this.codes(row, rows, stride)];
     const values = new Float32Array(rows * columns);
     const line = new RowBends(unitWeights.length);
     for (let r = 0, k = 0; r < rows; r++) {
-      const gridRow = row + r * stride;
-      const z2 = -halfWidth + gridRow * spacing;
-      const sums = line.goTo(first, z2, { left, step, columns }).of(unitWeights);
+      const z2 = along[r];
+      const start = (row + r * stride) * size + column;
+      const sums = line.goTo(first, z2, { left: across[0], step: stride * spacing, columns }).of(unitWeights);
       for (let c = 0; c < columns; c++, k++) {
-        const z1 = left + c * step;
-        const partition = this.logPartition[gridRow * size + column + c * stride];
-        values[k] = sums[c] + biases - LOG_2_PI - partition - 0.5 * (z1 * z1 + z2 * z2);
+        const z1 = across[c];
+        values[k] = sums[c] + biases - LOG_2_PI - this.logPartition[start + c * stride] - 0.5 * (z1 * z1 + z2 * z2);
       }
       for (const pixel of clipped) {
         line.of(pixel.weights).forEach((sum, c) => {
@@ -177,9 +182,9 @@ class Posterior {
 
   /** Which of the pixels are clipped in places of a box, or nearly, by their logits at nine places spread over it. */
   clippedIn({ row, column, rows, columns, stride }, pixels) {
-    const { halfWidth, spacing } = this.grid;
-    const code = (first, share, count) => (first + share * (count - 1) * stride) * spacing - halfWidth;
-    const places = [0, 0.5, 1].flatMap((across) => [0, 0.5, 1].map((along) => [code(column, across, columns), code(row, along, rows)]));
+    const three = (codes) => [0, codes.length >> 1, codes.length - 1].map((k) => codes[k]);
+    const along = three(this.codes(row, rows, stride));
+    const places = three(this.codes(column, columns, stride)).flatMap((z1) => along.map((z2) => [z1, z2]));
     const logits = places.map((z) => dense(this.model.decoderHidden(z), this.model.layers.decoder_output));
     return pixels.filter((i) => logits.some((at) => at[i] < LOWEST_LOGIT + 5 || at[i] > HIGHEST_LOGIT - 5));
   }
@@ -198,18 +203,14 @@ class Posterior {
       const last = Math.min(size - 1, Math.ceil((mean + 5 * s + halfWidth) / spacing));
       return [first, Math.max(0, Math.floor((last - first) / stride)) + 1];
     };
-    const [column, columns] = range(q.mean[0], sigma[0]);
-    const [row, rows] = range(q.mean[1], sigma[1]);
+    const [[column, columns], [row, rows]] = q.mean.map((mean, i) => range(mean, sigma[i]));
     const { values } = this.logJoint(x, { row, column, rows, columns, stride });
-    const code = (first, index) => (first + index * stride) * spacing - halfWidth;
-    const density = (first, count, i) =>
-      Float64Array.from({ length: count }, (_, k) => Math.exp(-0.5 * ((code(first, k) - q.mean[i]) / sigma[i]) ** 2));
-    const across = density(column, columns, 0);
-    const along = density(row, rows, 1);
+    const [z1, z2] = [this.codes(column, columns, stride), this.codes(row, rows, stride)];
+    const [across, along] = [z1, z2].map((codes, i) => codes.map((z) => Math.exp(-0.5 * ((z - q.mean[i]) / sigma[i]) ** 2)));
     let [sum, total] = [0, 0];
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < columns; c++) {
-        const logPrior = -LOG_2_PI - 0.5 * (code(column, c) ** 2 + code(row, r) ** 2);
+        const logPrior = -LOG_2_PI - 0.5 * (z1[c] ** 2 + z2[r] ** 2);
         const weight = across[c] * along[r];
         total += weight;
         sum += weight * (values[r * columns + c] - logPrior);
@@ -234,12 +235,8 @@ class Posterior {
   /** From where to where a box has values of at least `level`: [[low, high] of z1, [low, high] of z2]. */
   extent(box, level) {
     const { left, right, top, bottom } = reach(box, level);
-    const { halfWidth, spacing } = this.grid;
-    const code = (first, index) => (first + index * box.stride) * spacing - halfWidth;
-    return [
-      [code(box.column, left), code(box.column, right)],
-      [code(box.row, top), code(box.row, bottom)],
-    ];
+    const [z1, z2] = [this.codes(box.column, box.columns, box.stride), this.codes(box.row, box.rows, box.stride)];
+    return [[z1[left], z1[right]], [z2[top], z2[bottom]]];
   }
 
   /**

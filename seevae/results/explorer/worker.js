@@ -187,10 +187,7 @@ class TrainingServer {
     const { order } = this;
     const size = Math.min(RECIPE.batchSize, order.length);
     if (this.next + size > order.length) {
-      for (let i = order.length - 1; i > 0; i--) {
-        const j = Math.floor(Math.random() * (i + 1));
-        [order[i], order[j]] = [order[j], order[i]];
-      }
+      shuffle(order, Math.random);
       this.next = 0;
     }
     const { x } = this.learner.arraysOf(size);
@@ -221,6 +218,15 @@ function startTraining(/** @type {{ images: Uint8Array, heldOut: Uint8Array, lay
   const worker = startWorker("worker", serveTraining, report, fail);
   worker.postMessage(first);
   return worker;
+}
+
+/** Bring numbers into another order, by draws from 0 to 1. */
+function shuffle(/** @type {Uint32Array} */ order, /** @type {() => number} */ random) {
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
 }
 
 /** Bytes as grey values from 0 to 1. */
