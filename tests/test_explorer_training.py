@@ -1,9 +1,11 @@
 """Training in the explorer, its faults, slow motion, and what the page bears, in a real browser."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from explorer_pages import COLOURS, number, numbers, settle, show, until
 from explorer_pages import open_page as open_page
 from explorer_pages import page_html as page_html
@@ -103,6 +105,10 @@ def test_beta_goes_to_100_on_a_logarithmic_slider(visit, page_html):
 @pytest.mark.slow
 def test_each_fault_is_one_click_and_the_text_is_of_what_trains(visit, page_html):
     page = visit(page_html)
+    sentences = (ROOT / "seevae" / "diagnosis" / "sentences.toml").read_text(encoding="utf-8")
+    for name, words in page.evaluate("FINDINGS").items():
+        assert re.search(rf'^"?{name}[/"\w-]* = ', sentences, re.MULTILINE), name
+        assert words in " ".join(sentences.split()), "what examine says is not made up"
     show(page, "faults")
     page.evaluate("explorer.training.set({ beta: 0, sampleNoise: false })")
     settle(page)

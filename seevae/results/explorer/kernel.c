@@ -1,7 +1,5 @@
 // The arithmetic of a training step, and of the evidence, for WebAssembly with SIMD. kernel_bytes.js holds what kernel.py
-// makes of it, kernel.js calls it; learning.js and posterior.js have the same in JavaScript.
-//
-// A matrix is float32, row after row. What is slow is not the sums but the way of the numbers from the memory to them.
+// makes of it, kernel.js calls it; learning.js has the same in JavaScript. A matrix is float32, row after row.
 
 #include <wasm_simd128.h>
 
@@ -53,6 +51,7 @@ static void add_rows(const struct mix *mix, const float *start, const float *mat
     for (int r = 0, k = 0; r < rows; r++) {
       vec sum[TILE / LANES];
       for (int q = 0; q < TILE / LANES; q++) sum[q] = at(first + LANES * q);
+#pragma clang loop unroll_count(2)
       for (; k < mix->end[r]; k++) {
         const float *row = mix->tile + mix->place[k] * TILE;
         vec share = all(mix->share[k]);
@@ -102,6 +101,7 @@ EXPORT(back)(const float *g, const float *kernel, const float *x, float *out, in
       for (int q = 0; q < count; q += LANES) {
         vec sum[LANES] = {all(0), all(0), all(0), all(0)};
         int j = 0;
+#pragma clang loop unroll_count(2)
         for (; j + LANES <= n; j += LANES) {
           for (int k = 0; k < LANES; k++) sum[k] = add(sum[k], mul(at(own + j), at(kernel + used[q + k] * n + j)));
         }
