@@ -884,12 +884,19 @@ def arrays(**named):
     return file.getvalue()
 
 
+SHADES = np.tile(np.arange(28, dtype="uint8"), (9, 28, 1))
 REFUSALS = {
     "a folder of text": ({"notes/a.txt": b"a", "notes/b.md": b"b"}, "holds no picture"),
     "a broken picture": ({"photo.jpg": b"broken"}, "is no picture that this browser can read"),
     "a broken archive": ({"mine.zip": b"PK\3\4 and no more"}, "is damaged"),
     "a cut file": ({"mine.npz": arrays(x=np.ones((9, 28, 28)))[:5000]}, "is damaged"),
-    "NaN": ({"mine.npz": arrays(x=np.full((9, 28, 28), np.nan))}, "NaN"),
+    "NaN": (
+        {"mine.npz": arrays(x=np.where(np.arange(9)[:, None, None] > 6, np.nan, np.ones((9, 28, 28))))},
+        "first x[7]",
+    ),
+    "two scales": ({"mine.npz": arrays(x_train=np.eye(784).reshape(-1, 28, 28), x_test=SHADES)}, "give all one scale"),
+    "one picture": ({"mine.npz": arrays(image=np.ones((60, 80, 3)))}, "holds image (60, 80, 3)"),
+    "a broken fifth": ({f"{k}.png": b"" if k == 4 else picture(SHADES[0]) for k in range(5)}, "than a tenth of"),
     "standardised": ({"mine.npz": arrays(x=np.linspace(-1, 1, 7056).reshape(9, 28, 28))}, "two readings"),
     "two sets": ({"mine.npz": arrays(red_images=np.ones((9, 28, 28)), blue_images=np.ones((9, 28, 28)))}, "which of"),
     "no images": ({"mine.npz": arrays(weights=np.ones(9))}, "holds weights (9)"),

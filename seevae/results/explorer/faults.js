@@ -90,7 +90,7 @@ function faultsPanel(state) {
       for (const [name, button] of buttons) button.ariaPressed = String(name === chosen?.name);
       const untold = state.whose.at === "page" && chosen?.name !== "VAE" ? "Set for the next training; the page shows weights that were not trained so. " : "";
       byId("train-what").textContent = worded(untold + (chosen?.seen ?? "A setting of your own."));
-      byId("train-examine").textContent = chosen ? `seevae.examine finds in such a network ${chosen.found}.` : "";
+      byId("train-examine").textContent = chosen ? `In such a network seevae.examine finds ${chosen.found}.` : "";
     },
   });
   state.panel({
