@@ -17,8 +17,14 @@ class View {
 
   resize() {
     const { clientWidth, clientHeight } = this.canvases[0];
+    const density = window.devicePixelRatio || 1;
     if (!clientWidth || !clientHeight) return; // it is not shown now
     [this.width, this.height] = [clientWidth, clientHeight];
+    for (const canvas of this.canvases) {
+      canvas.width = Math.round(clientWidth * density);
+      canvas.height = Math.round(clientHeight * density);
+      penOf(canvas).setTransform(density, 0, 0, density, 0, 0);
+    }
     this.changed();
   }
 
@@ -46,7 +52,9 @@ class View {
 
   /** An empty canvas to draw on, with coordinates in pixels of the page. */
   clear(index) {
-    return emptied(this.canvases[index])?.[0] ?? penOf(this.canvases[index]);
+    const context = penOf(this.canvases[index]);
+    context.clearRect(0, 0, this.width, this.height);
+    return context;
   }
 
   pan(dx, dy) {
