@@ -58,6 +58,9 @@ function onKeys(place, acts) {
 /** An act for each arrow key: move(to the right, down, event). */
 const onArrows = (move) => Object.fromEntries(Object.entries(ARROWS).map(([key, [x, y]]) => [key, (event) => move(x, y, event)]));
 
+/** Whether the page is laid out for a small screen, by the limit that style.css has. */
+const narrow = () => matchMedia("(max-width: 1199px)").matches;
+
 /** What draws on a canvas. Some browsers refuse it, for all or for many canvases. */
 function penOf(canvas, settings) {
   const context = canvas.getContext("2d", settings);

@@ -565,8 +565,8 @@ function greyLevels(/** @type {{ key: string, array: OwnArray }[]} */ parts, nam
   const [low, high] = [Math.min(...ranges.map((one) => one.low)), Math.max(...ranges.map((one) => one.high))];
   const whole = ranges.every((one) => one.whole);
   const range = `The images of “${name}” have values from ${low.toPrecision(4)} to ${high.toPrecision(4)}`;
-  const narrow = ranges.find((one) => one.high <= 1 && one.low < one.high);
-  if (narrow && high > 1) throw new Error(`${range}, and those of ${narrow.key} from ${narrow.low.toPrecision(4)} to ${narrow.high.toPrecision(4)}: give all one scale.`);
+  const little = ranges.find((one) => one.high <= 1 && one.low < one.high);
+  if (little && high > 1) throw new Error(`${range}, and those of ${little.key} from ${little.low.toPrecision(4)} to ${little.high.toPrecision(4)}: give all one scale.`);
   if (low < 0) throw new Error(`${range}, which have two readings: if they go from -1 to 1, take x = (x + 1) / 2; if a mean was taken off and a deviation divided out, x = x * deviation + mean.`);
   if (high === 0) throw new Error(`The images of “${name}” hold nothing but 0: they are empty.`);
   if (high > 255 || (high > 1 && !whole)) throw new Error(`${range}: scale them with x = x / ${high.toPrecision(6)}.`);

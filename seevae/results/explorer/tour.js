@@ -115,7 +115,7 @@ class Tour {
     const last = number + 1 === steps.length;
     byId("tour-next").textContent = last ? "End the tour" : "Next";
     byId("tour-leave").hidden = last;
-    const place = (matchMedia("(max-width: 1199px)").matches && next.small) || next.place;
+    const place = (narrow() && next.small) || next.place;
     byId(place).classList.add("on-tour");
     byId("tour-next").focus({ preventScroll: true });
     if (next.tab) state.tab = next.tab;
