@@ -91,8 +91,7 @@ function dense(input, { kernel, bias }) {
 
 /** The sum of a * b; four sums at a time, as each addition would wait for the one before. */
 function dot(a, b) {
-  let [s0, s1, s2, s3] = [0, 0, 0, 0];
-  let i = 0;
+  let s0 = 0, s1 = 0, s2 = 0, s3 = 0, i = 0;
   for (; i + 4 <= a.length; i += 4) {
     s0 += a[i] * b[i];
     s1 += a[i + 1] * b[i + 1];
