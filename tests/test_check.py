@@ -66,7 +66,13 @@ def kl_of_latents(mean, log_var):
     return 0.5 * (ops.square(mean) + ops.exp(log_var) - log_var - 1)
 
 
-def model_that_adds(kl):
+def kl_of_draws(mean, log_var, seeds=keras.random.SeedGenerator(0)):  # noqa: B008
+    """Estimated from one draw of z an image: log q(z|x) - log p(z)."""
+    z = vae_mnist.sample_latent((mean, log_var), seeds)
+    return 0.5 * ops.mean(ops.sum(ops.square(z) - ops.square(z - mean) / ops.exp(log_var) - log_var, axis=-1))
+
+
+def model_that_adds(kl, **price):
     """A VAE of three latents, untrained, in which a layer adds kl(z_mean, z_log_var) to the loss."""
 
     class Adds(keras.layers.Layer):
@@ -78,7 +84,7 @@ def model_that_adds(kl):
     encoder, decoder = vae_mnist.build_encoder(3, 8), vae_mnist.build_decoder(3, 8)
     x = keras.Input((784,))
     q = Adds()(encoder(x))
-    return {"vae": keras.Model(x, decoder(q[0])), "encoder": encoder}
+    return {"vae": keras.Model(x, decoder(keras.layers.Dense(3, **price)(q[0]))), "encoder": encoder}
 
 
 @pytest.mark.parametrize(
@@ -91,11 +97,30 @@ def model_that_adds(kl):
         (lambda *q: ops.mean(ops.sum(kl_of_latents(*q), axis=0)), "over the images, axis 0, and not over the latents"),
         (lambda *q: -ops.mean(vae_mnist.kl_divergence(*q)), "its sign is wrong"),
         (lambda *q: 4 * ops.mean(vae_mnist.kl_divergence(*q)), "would be right"),
+        (kl_of_draws, None),
+        (lambda *q: kl_of_draws(*q) / 3, "the mean over the 3 latents"),
     ],
 )
 def test_a_kl_that_a_layer_adds_is_held_against_the_closed_form(kl, said, sample):
-    found = check.check_kl(model_that_adds(kl), sample.x_test[:40])
+    found = check.check_kl(model_that_adds(kl, kernel_regularizer="l2"), sample.x_test[:40])
     assert found is None if said is None else said in found
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        (lambda *q: ops.mean(vae_mnist.kl_divergence(*q)) / 3, "the model adds another: it is the mean over the 3 lat"),
+        (lambda *q: 100 + ops.mean(vae_mnist.kl_divergence(*q)), None),  # its whole loss, perhaps
+    ],
+)
+def test_what_a_model_adds_beside_a_right_kl_is_wrong_only_where_the_mistake_is_known(added, said, sample):
+    found = check.check_kl(kl_of() | model_that_adds(added), sample.x_test[:40])
+    assert found is None if said is None else said in found
+
+
+def test_an_encoder_that_gives_one_array_is_told_so():
+    with pytest.raises(UserError, match=r"gives one array, \(5, 4\): give a pair"):
+        check.q_of(lambda x: np.zeros((len(x), 4)), np.zeros((5, 784)))
 
 
 @pytest.mark.parametrize(
@@ -131,12 +156,7 @@ def even(seed):
         (lambda q, seed: q[0], "all images get the same epsilon, or none"),
         (lambda q, seed: q[0] + keras.random.normal((1, 2), seed=seed), "all images get the same epsilon"),
         (lambda q, seed: q[0] + ops.exp(q[1] / 2) * keras.random.normal((20_000, 1), seed=seed), "all latents get"),
-        (
-            lambda q, seed: (
-                q[0] + ops.exp(q[1] / 2) * (keras.random.uniform((20_000, 2), -(3**0.5), 3**0.5, seed=seed))
-            ),
-            "Gau",
-        ),
+        (lambda q, seed: q[0] + ops.exp(q[1] / 2) * even(seed), "not drawn from a Gaussian"),
         (lambda q, seed: ops.exp(q[1] / 2) * keras.random.normal(ops.shape(q[0]), seed=seed), "around z_mean"),
         (lambda q, seed: q[0] + 0.01 * (vae_mnist.sample_latent(q, seed) - q[0]), "would be right"),
         (lambda q, seed: vae_mnist.sample_latent(q, seed)[:, 0], "gives shape"),
