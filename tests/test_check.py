@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 
 import keras
 import numpy as np
@@ -183,9 +184,9 @@ AVERAGED = "kl_loss = lambda mean, log_var: vae_mnist.kl_divergence(mean, log_va
 COMMAND = "import sys; from seevae import check; sys.exit(check.main(sys.argv[1:]))"
 
 
-def judged(run_python, tmp_path, text, name="my_vae.py"):
+def judged(run_python, tmp_path, text):
     (tmp_path / "my_vae.py").write_text(text)
-    return run_python("-c", COMMAND, name)
+    return run_python("-c", COMMAND, "my_vae.py")
 
 
 def test_it_is_a_command(run_python):
@@ -216,32 +217,27 @@ def test_a_kl_averaged_over_latents_fails(run_python, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "said"),
+    ("text", "name", "status", "said"),
     [
-        ("", "other.py", "There is no file other.py"),
-        ("encoder = 1", "my_vae.py", "my_vae.py has no decoder: give your two networks these names."),
-        ("x = 1\n1 / 0\n", "my_vae.py", "my_vae.py, line 2 ends in ZeroDivisionError: division by zero"),
-        ("import argparse; argparse.ArgumentParser().parse_args()", "my_vae.py", "my_vae.py has no encoder"),
+        (None, "my_vae.py", 2, "There is no file my_vae.py"),
+        ("{}", "my_vae.ipynb", 2, "is a notebook: write it as a file first, `jupyter nbconvert --to script"),
+        ("encoder = 1", "my_vae.py", 2, "my_vae.py has no decoder: give your two networks these names."),
+        ("x = 1\n1 / 0\n", "my_vae.py", 2, "my_vae.py, line 2 ends in ZeroDivisionError: division by zero"),
+        ("import argparse; argparse.ArgumentParser().parse_args()", "my_vae.py", 2, "my_vae.py has no encoder"),
+        ("raise KeyboardInterrupt", "my_vae.py", 130, "Stopped: my_vae.py is not judged."),
     ],
 )
-def test_what_cannot_be_judged_is_told_in_a_sentence(run_python, tmp_path, text, name, said):
-    done = judged(run_python, tmp_path, text, name)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_notebook_is_told_from_a_file(tmp_path):
-    (tmp_path / "mine.ipynb").write_text("{}")
-    with pytest.raises(UserError, match=r"is a notebook: .*nbconvert"):
-        check.run_file(tmp_path / "mine.ipynb")
-
-
-def test_who_stops_it_is_told_so(run_python, tmp_path):
-    done = judged(run_python, tmp_path, "raise KeyboardInterrupt")
-    assert (done.returncode, done.stdout) == (130, "")
-    assert "Stopped: my_vae.py is not judged." in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_cannot_be_judged_is_told_in_a_sentence(text, name, status, said, tmp_path, monkeypatch, capsys):
+    if text:
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert check.main([name]) == status
+    printed, told = capsys.readouterr()
+    assert printed == ""
+    assert said in told
+    assert "Traceback" not in told
 
 
 def test_what_is_missing_is_said(sample):

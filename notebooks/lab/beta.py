@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
-from lab.drawing import BLUE, GREY, ORANGE, RED, class_legend, mean_error, number, plot_plane, recorded, table
+from lab.drawing import BLUE, GREY, ORANGE, RED, class_legend, mean_error, plot_plane, recorded, seed_table, table
 from lab.measures import encode, standard_error
 from seevae.results import evidence, pictures
 
@@ -58,11 +58,8 @@ def prior_table():
     normal, mixture = (
         np.array([run["elbo"] for run in runs if run["components"] == components]) for components in (0, 10)
     )
-    rows = [["N(0, I)", *map(number, normal), mean_error(normal)]]
-    rows += [["a mixture of ten Gaussians, trained", *map(number, mixture), mean_error(mixture)]]
-    rows += [["what it wins", *map(number, mixture - normal), mean_error(mixture - normal)]]
-    seeds = [f"seed {run['seed']}" for run in runs if not run["components"]]
-    table(["ELBO with the prior", *seeds, "mean ± standard error"], rows)
+    rows = {"N(0, I)": normal, "a mixture of ten Gaussians, trained": mixture, "what it wins": mixture - normal}
+    seed_table("ELBO with the prior", rows)
 
 
 def plot_rate_distortion():

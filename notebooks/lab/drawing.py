@@ -78,6 +78,13 @@ def recorded_means(experiment, values, heading="three seeds", digits=2):
     table([heading, "mean ± standard error over seeds"], rows)
 
 
+def seed_table(heading, rows):
+    """Show {name: values, one for each seed from 0 on}, with the mean of each row and its standard error."""
+    seeds = [f"seed {seed}" for seed in range(len(next(iter(rows.values()))))]
+    lines = [[name, *map(number, values), mean_error(values)] for name, values in rows.items()]
+    table([heading, *seeds, "mean ± standard error"], lines)
+
+
 def cell(runs, key, digits):
     """The mean of a value over runs, and its error (see over_seeds); digits: a number, or {key: number}, else 1."""
     values = [difference(run, key) for run in runs]
