@@ -55,6 +55,18 @@ def recorded(experiment):
     return json.loads((ROOT / "benchmarks" / "claims.json").read_text())[experiment]["runs"]
 
 
+def by_case(experiment, case, value, **only):
+    """A value of an experiment of benchmarks/claims.py for each case, {value of that key: (seeds,)} (see look_up).
+
+    only: keys and their values, of the runs that count.
+    """
+    found = {}
+    for run in recorded(experiment):
+        if only.items() <= run.items():
+            found.setdefault(run[case], []).append(look_up(run, value))
+    return {name: np.array(values) for name, values in found.items()}
+
+
 def recorded_table(experiment, by, columns, digits=1):
     """Show an experiment of benchmarks/claims.py: one row for each combination of the keys of `by`.
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 import vae_mnist
-from lab.drawing import BLUE, RED, recorded, seed_table
+from lab.drawing import BLUE, RED, by_case, seed_table
 from lab.measures import encode
 from lab.models import AUTHOR, fit, train_vae, variant
 from seevae.results import pictures
@@ -39,8 +39,6 @@ def change_table():
     rows = {}
     for key, name in (("log_p", "log p(x) from N(0, I)"), ("log_p_own_codes", "log p(x) from its own codes")):
         for part, digits in (("train", "training"), ("test", "held out")):
-            both = {}
-            for run in recorded("kl_term"):
-                both.setdefault(run["loss"], []).append(run[key][part])
-            rows[f"{name}, {digits}"] = np.subtract(both["without"], both["with the KL term"])
+            both = by_case("kl_term", "loss", f"{key}.{part}")
+            rows[f"{name}, {digits}"] = both["without"] - both["with the KL term"]
     seed_table("without the KL term, less with it; nats", rows)
