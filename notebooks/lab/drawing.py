@@ -175,14 +175,14 @@ def plot_plane(axes, model, dataset, scale=1, cells=7, limit=3.5):
     right.set(xticks=[], yticks=[])
 
 
-def draw_posterior(axes, decoder, image, joint, gaussians, equal=True, points=241):
+def draw_posterior(axes, decoder, image, joint, gaussians, equal=True, axis=AXIS, points=241):
     """The truth as two filled regions, with 86 % and 39 % of p(z|x), and Gaussians as ellipses of 2 and 1 sigma.
 
-    joint (k, k): log p(x, z) of the image (pixels,) on the grid over AXIS, to find the place; it is drawn on a finer
+    joint (k, k): log p(x, z) of the image (pixels,) on the grid over `axis`, to find the place; it is drawn on a finer
     grid of its own. gaussians: [(z_mean, z_log_var, colour)]. `equal`: one scale for both axes.
     """
     mass = masses(joint)
-    corners = [AXIS[np.argwhere(mass >= level_that_holds(mass, TWO_SIGMA))[:, ::-1]]]
+    corners = [axis[np.argwhere(mass >= level_that_holds(mass, TWO_SIGMA))[:, ::-1]]]
     for z_mean, z_log_var, colour in gaussians:
         sigma = np.exp(np.asarray(z_log_var) / 2)
         for size in (2 * sigma, 4 * sigma):  # the diameters of 1 and 2 sigma
