@@ -347,7 +347,7 @@ def test_posterior_is_drawn_where_it_is(decoder, digits):
     figure = lab.drawing.pictures.new_figure(3, 3, "one")
     axes = figure.add_subplot()
     joint, z_mean, z_log_var = digits.joints[0], digits.q[0][0], digits.q[1][0]
-    lab.draw_posterior(axes, decoder, digits.x[0], joint, [(z_mean, z_log_var, "blue")])
+    lab.draw_posterior(axes, decoder, digits.x[0], joint, [(z_mean, z_log_var, "blue")], points=61)
     ellipses = [(patch.center, patch.width, patch.height) for patch in axes.patches]
     sigma = np.exp(z_log_var / 2)
     for (centre, width, height), radius in zip(ellipses, (1, 2), strict=True):
