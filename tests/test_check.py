@@ -3,6 +3,7 @@
 import itertools
 import re
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from conftest import ROOT
 from keras import ops
 
+import seevae
 import vae_mnist
 from seevae import UserError, check
+from seevae.diagnosis.sentences import Finding
 
 RIGHT = {"reconstruction_loss": vae_mnist.reconstruction_loss, "sample_latent": vae_mnist.sample_latent}
 
@@ -256,6 +259,12 @@ def test_a_function_that_fails_is_wrong_and_the_others_are_still_judged(sample):
     assert "with two arrays (50, 784), it ends in ZeroDivisionError: division by zero" in found["reconstruction loss"]
     assert found["KL loss"] is None
     assert "a keras.random.SeedGenerator, it ends in AttributeError" in found["draw of z"]
+
+
+def test_a_relu_on_a_head_is_wrong_and_a_fixed_sigma_is_not(monkeypatch):
+    relu, fixed = Finding("mean-floor", share=0.5), Finding("log-var-floor/fixed", low=0)
+    monkeypatch.setattr(seevae, "examine", lambda *given, **how: SimpleNamespace(wrong=["x"], look=[fixed, relu]))
+    assert check.check_trained({"encoder": None, "decoder": None}, None) == ["x", relu]
 
 
 def test_a_network_that_cannot_be_examined_is_wrong(sample):
