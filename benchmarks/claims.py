@@ -398,7 +398,6 @@ def default_model(dataset):
         information, apart = betas.kl_in_two(vae, dataset.x_test)
         trained = gradients.draws_of(vae, digits.x)
         untrained = gradients.draws_of(gradients.untrained_vae(seed + 1), digits.x)
-        beyond = gradients.beyond_two_sigma(trained)
         several = directions.count_islands(digits) > 1
 
         def gap_with(other, digits=digits, decoder=decoder):
@@ -423,7 +422,6 @@ def default_model(dataset):
             "gap_of_islands": float((parts["its best q"] * several).mean()),
             "ratio": ratios(trained),
             "ratio_untrained": ratios(untrained),
-            "beyond": {"plain": beyond[0][0], "baseline": beyond[1][0]},
         }
 
 

@@ -70,12 +70,11 @@ def ratios(turns, rival_turns):
 
 def race_tables(results):
     """The tables of benchmarks/README.md, as Markdown lines."""
-    rows, fit = [], "Keras fit as it comes"
+    rows, fit = [], results["speed"]["Keras fit as it comes"]
     for name, turns in results["speed"].items():
         loss = "" if turns[0]["train_loss"] is None else f"{statistics.median(t['train_loss'] for t in turns):.1f}"
-        seconds = f"{statistics.median(t['epoch'] for t in turns):.2f}"
-        rows.append([name, seconds, ratios(turns, results["speed"][fit]), loss])
-    lines = table(["contestant", "seconds an epoch", f"of {fit}", "loss after 5 epochs"], rows)
+        rows.append([name, f"{statistics.median(t['epoch'] for t in turns):.2f}", ratios(turns, fit), loss])
+    lines = table(["contestant", "seconds an epoch", "of Keras fit as it comes", "loss after 5 epochs"], rows)
     rows = [
         [name, *(f"{statistics.median(t[key] for t in turns):{form}}" for key, form in TARGET_COLUMNS.items())]
         for name, turns in results["to_target"].items()

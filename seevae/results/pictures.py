@@ -17,7 +17,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from seevae.basics import printable
-from seevae.images.converting import MOST_CLASSES
+from seevae.images.classes import MOST_CLASSES
 from seevae.images.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE, Dataset
 from seevae.results.evidence import in_batches
 
