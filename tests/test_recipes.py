@@ -86,7 +86,7 @@ def test_optimizers_forget_gradients_as_fast_as_the_recipe_says():
         assert make_optimizer(recipe._replace(beta_2=0.5), steps=10).get_config()["beta_2"] == 0.5
 
 
-def test_a_step_of_the_heads_is_shorter(sample, eagerly):
+def test_a_step_of_the_heads_is_shorter(sample):
     recipe = RECIPES["default"]._replace(epochs=1, batch_size=500, learning_rate=1e-3, linear_decay=False)
     vae = build(recipe, 500)
     before = {weight.path: ops.convert_to_numpy(weight) for weight in vae.trainable_weights}
