@@ -59,7 +59,7 @@ def refuse_second(table, items, told_by):
         raise ValueError("gives the same classes as another")
     first, used = told_by[other[0]]
     if column == used:
-        both = f"{first.title} and {table.title} give {len(other):,} pictures different classes"
+        both = f"{first.path} and {table.path} give {len(other):,} pictures different classes"
         raise UserError(f"{both}, such as {other[0].title}: keep the one that is right, and move the other away.")
     raise ValueError(f"gives other classes than {first.title}")
 
