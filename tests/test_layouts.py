@@ -329,6 +329,16 @@ def write_excel(path):
     pandas.DataFrame(X.reshape(-1, 784)).assign(label=Y).to_excel(path, index=False)
 
 
+def write_arff(path):
+    head = [
+        "@RELATION mnist",
+        *(f"@ATTRIBUTE pixel{k} REAL" for k in range(784)),
+        "@ATTRIBUTE class {0,1,2,3,4,5,6,7,8,9}",
+    ]
+    rows = [",".join(map(str, [*x.flat, y])) for x, y in zip(X, Y, strict=True)]
+    path.write_text("\n".join([*head, "@DATA", *rows]))
+
+
 def write_cifar(path):
     for k, name in enumerate(("data_batch_1", "data_batch_2", "test_batch")):
         rows = {b"data": WIDE[k * 10 :][:20], b"labels": Y[k * 10 :][:20].tolist()}
@@ -348,6 +358,7 @@ CONVERTED = {  # files as public data sets have them: what writes each; what tha
     "mine.tfrecord": (write_tfrecord, "tensorflow", 40),
     "train-00000-of-00001.parquet": (write_parquet, "pyarrow", 49),
     "mine.xlsx": (write_excel, "openpyxl", 40),
+    "mnist_784.arff": (write_arff, "", 40),
     "mine.json": (lambda path: path.write_text(json.dumps({"x": X.tolist(), "y": Y.tolist()})), "", 40),
 }
 
@@ -457,6 +468,12 @@ def hdf5(name, **arrays):
     return write
 
 
+def cells(items):
+    made = np.empty(len(items), object)
+    made[:] = [*items]
+    return made
+
+
 FLAT, TURNED, HOT = X.reshape(-1, 784), X.transpose(0, 2, 1).reshape(-1, 784), np.eye(10)[Y]
 LETTERS = {part: {"images": TURNED, "labels": Y[:, None], "writers": Y[:, None]} for part in ("train", "test")}
 READ = {  # .mat and .h5 files, written as the best-known ones are: how many images arrive
@@ -465,6 +482,9 @@ READ = {  # .mat and .h5 files, written as the best-known ones are: how many ima
     "SVHN": (mat("svhn.mat", X=np.moveaxis(colour(X), 0, -1), y=Y[:, None]), 40),
     "chardata": (mat("chardata.mat", data=TURNED.T, target=HOT.T, testdata=TURNED.T, testtarget=HOT.T), 80),
     "USPS": (hdf5("usps.h5", train_data=FLAT / 255, train_target=Y, test_data=FLAT / 255, test_target=Y), 80),
+    "Yale": (mat("Yale_28x28.mat", fea=FLAT, gnd=Y[:, None] + 1), 40),
+    "AffNIST": (mat("1.mat", affNISTdata={"image": FLAT.T, "label_int": Y[None], "id": np.arange(40)[None]}), 40),
+    "MATLAB's cells": (mat("c.mat", images=cells(X), labels=cells(Y.astype(str))), 40),
     "one's own": (hdf5("mine.h5", images=X, labels=Y), 40),
 }
 
@@ -472,7 +492,7 @@ READ = {  # .mat and .h5 files, written as the best-known ones are: how many ima
 @pytest.mark.parametrize(("write", "count"), READ.values(), ids=READ)
 def test_matlabs_and_hdf5_files_are_read_as_they_are_published(write, count, tmp_path):
     dataset = load_data(write(tmp_path))
-    assert (len(dataset.x_train) + len(dataset.x_test), dataset.classes) == (count, DIGITS)
+    assert (len(dataset.x_train) + len(dataset.x_test), len(dataset.classes)) == (count, 10)
     taken = (255 * np.concatenate([dataset.x_train[:], dataset.x_test])).round().astype("u1")
     assert {row.tobytes() for row in FLAT} == {row.tobytes() for row in taken}
 
@@ -532,6 +552,7 @@ REFUSED = {  # what writes it, and what is said
     "images without pixels": (npy(np.zeros((5, 0, 28))), r"its shape is \(5, 0"),
     "a table of flowers": (file("a.csv", "5.1,3.5,1.4,0.2,setosa\n"), "has 5 columns"),
     "a table of names alone": (table(["label", *("p" * 784)]), "no rows below"),
+    "commas at the end": (table(["1"] * 785 + [""] * 3, ["2"] * 785 + [""] * 3), "its first row has 788 columns"),
     "a row too short": (table("0" * 785, "0" * 700), "row 2 has 700 columns, and the first has 785"),
     "a word among numbers": (table("1" * 785, "1" + "2" * 782 + "x2"), "row 2 has 'x', which is no number"),
     "a row without an end": (file("a.csv", b"1," * 2**20), "million characters"),
@@ -708,12 +729,7 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         6,
         "labels by the column label of metadata.csv",
     ),
-    "labels of one part": (
-        beside(LABELS, "val.csv", expand("{0-8}.png")),
-        "012",
-        1,
-        "column label of val.csv",
-    ),
+    "labels of one part": (beside(LABELS, "val.csv", expand("{0-8}.png")), "012", 1, "column label of val.csv"),
     "answers of no meaning": (beside("id,label\n{},0", "submission.csv"), "", 5, "a table that is for answers"),
     "masks of classes": (
         write_paths("{images,gt}/{a,b}/{0-8}.png"),
@@ -727,12 +743,7 @@ INFERRED = {  # what was found so in public data sets: what writes it; the class
         6,
         "masks, or the like, beside the images: 3, such as ground_truth/0.png",
     ),
-    "a lone part with folders": (
-        write_paths("train/{a,b}/{0-8}.png more/{0-1}.png"),
-        "ab",
-        3,
-        "the parts: 2,",
-    ),
+    "a lone part with folders": (write_paths("train/{a,b}/{0-8}.png more/{0-1}.png"), "ab", 3, "the parts: 2,"),
     "unlabelled beside labelled": (
         write_paths("{labeled/a,labeled/b,unlabeled}/{0-8}.png"),
         "ab",
