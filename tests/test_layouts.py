@@ -822,12 +822,12 @@ def test_a_name_says_what_an_array_is(name, expected):
 
 
 @pytest.mark.slow
-def test_a_home_is_found_and_each_conversion_is_said_and_recorded(arrays, run_python, tmp_path):
+def test_a_home_is_found_and_each_conversion_is_said_and_recorded(run_python, tmp_path):
     """Letters in colour, of 32 x 32, in a folder below the home: as a user sees it."""
     for number, letter in enumerate("ABCDEFGHIJKLM"):
         (tmp_path / "letters" / letter).mkdir(parents=True)
         for copy in range(4):
-            picture = Image.fromarray(colour(arrays["x_train"][number])).resize((32, 32))
+            picture = Image.fromarray(colour(np.roll(X[number], copy))).resize((32, 32))
             picture.save(tmp_path / "letters" / letter / f"{copy}.png")
     options = ("--epochs", "1", "--hidden-dim", "8", "--evidence-images", "0")
     done = run_python(vae_mnist.__file__, "--data", "~/letters", *options, HOME=str(tmp_path))

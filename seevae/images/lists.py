@@ -73,7 +73,7 @@ def read_list(path, items):
     part, splits = split_column(columns)
     label, column = class_of([of for of in columns if of not in splits], rows)
     told = {row: (label(row), (role(part[row]).part or "other") if part else "") for row in rows}
-    named: dict = {}
+    named = {}
     for row, item in rows.items():
         named.setdefault(item, told[row])
     if double := {item for row, item in rows.items() if named[item][0] != told[row][0]}:
