@@ -339,6 +339,11 @@ def write_arff(path):
     path.write_text("\n".join([*head, "@DATA", *rows]))
 
 
+def write_pickle(path):
+    path.write_bytes(gzip.compress(pickle.dumps(((X, Y),) * 3)))
+    path.with_name("about.json").write_text("{}")
+
+
 def write_cifar(path):
     for k, name in enumerate(("data_batch_1", "data_batch_2", "test_batch")):
         rows = {b"data": WIDE[k * 10 :][:20], b"labels": Y[k * 10 :][:20].tolist()}
@@ -352,7 +357,7 @@ def write_cifar_100(path):
 CIFAR = (write_cifar, write_cifar_100)
 WIDE = np.repeat(X.reshape(-1, 784), 4, axis=1)[:, :3072]
 CONVERTED = {  # files as public data sets have them: what writes each; what that needs; how many images arrive
-    "mnist.pkl.gz": (lambda path: path.write_bytes(gzip.compress(pickle.dumps(((X, Y),) * 3))), "", 80),
+    "mnist.pkl.gz": (write_pickle, "", 80),
     "data_batch_1": (write_cifar, "", 60),
     "train": (write_cifar_100, "", 40),
     "mine.tfrecord": (write_tfrecord, "tensorflow", 40),
