@@ -11,25 +11,7 @@ RAMP = (np.add.outer(np.arange(28), np.arange(28)) * 4).astype("uint8")  # dark 
 RAMP[0] = RAMP[:, 0] = RAMP[-1] = RAMP[:, -1] = 0
 GREY = RAMP.mean() / 255
 
-LOSSLESS = [
-    "BMP",
-    "DIB",
-    "GIF",
-    "ICO",
-    "IM",
-    "PCX",
-    "PNG",
-    "PPM",
-    "QOI",
-    "SGI",
-    "SPIDER",
-    "TGA",
-    "TIFF",
-    "WEBP",
-    "JPEG2000",
-    "DDS",
-    "ICNS",
-]
+LOSSLESS = "BMP DIB GIF ICO IM PCX PNG PPM QOI SGI SPIDER TGA TIFF WEBP JPEG2000 DDS ICNS".split()  # noqa: SIM905
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "I", "F"]
 SUFFIXES = {"JPEG2000": "jp2", "SPIDER": "spi", "TIFF": "tif"}
 

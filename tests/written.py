@@ -1,7 +1,9 @@
 """Data sets of strokes, written in the ways in which people keep images; two files of tests read them."""
 
 import gzip
+import re
 import struct
+from itertools import product
 
 import numpy as np
 from PIL import Image
@@ -167,8 +169,22 @@ WHOLE = {  # how each writes the four arrays, and what is said of it
 }
 
 
+def expand(patterns):
+    """Paths in the short form of a shell: "{a,b}/{1-3}.png" are six."""
+    paths = []
+    for pattern in patterns.split():
+        choices = []
+        for number, piece in enumerate(re.split("[{}]", pattern)):
+            first, dash, last = piece.partition("-") if number % 2 else ("", "", "")
+            counted = [*map(str, range(int(first), int(last) + 1))] if dash else piece.split(",")
+            choices.append(counted if number % 2 else [piece])
+        paths += map("".join, product(*choices))
+    return paths
+
+
 def write_paths(paths):
-    """What writes a picture to each of some paths."""
+    """What writes a picture to each of some paths, a list or what expand takes."""
+    paths = expand(paths) if isinstance(paths, str) else paths
 
     def write(a, place):
         for number, path in enumerate(paths):
@@ -183,7 +199,7 @@ def write_list(text):
     """What writes thirty pictures, and beside them a table with a row for each; text: its rows, the last for a file."""
 
     def write(a, place):
-        write_paths([f"images/{number}.png" for number in range(30)])(a, place)
+        write_paths("images/{0-29}.png")(a, place)
         *head, row = text.splitlines(keepends=True)
         rows = [row.format(n, ("cat", "dog")[n % 2]) for n in range(30)]
         (place / "labels.csv").write_text("".join([*head, *rows]))
@@ -240,59 +256,28 @@ def write_tables_apart(a, place):
     return place
 
 
-PATHS = {  # relative paths: the parts, the classes, and how many are left out
-    "subfolders inside a class": (
-        [f"{c}/{sub}{i}.png" for c in "ab" for sub in ("", "old/") for i in range(3)],
-        "a b",
-        0,
-    ),
-    "pictures beside a subfolder": ([*(f"{i}.png" for i in range(9)), "old/9.png", "old/10.png"], "", 0),
-    "a stray picture": ([*(f"{c}/{i}.png" for c in "ab" for i in range(9)), "sample.png"], "a b", 1),
-    "Omniglot": (
-        [f"images_background/{a}/character0{c}/{i}.png" for a in ("Greek", "Latin") for c in "12" for i in "12"],
-        "Greek Latin",
-        0,
-    ),
+PATHS = {  # the parts, the classes, and how many are left out
+    "subfolders inside a class": ("{a,b}/{,old/}{0-2}.png", "a b", 0),
+    "pictures beside a subfolder": ("{0-8}.png old/{9-10}.png", "", 0),
+    "a stray picture": ("{a,b}/{0-8}.png sample.png", "a b", 1),
+    "Omniglot": ("images_background/{Greek,Latin}/character0{1-2}/{1-2}.png", "Greek Latin", 0),
     "Omniglot, both parts": (
-        [
-            f"images_{p}/{a}/character0{c}/{i}-{'test' * (p == 'evaluation')}.png"
-            for p in ("background", "evaluation")
-            for a in ("Greek", "Latin")
-            for c, i in ("12", "21")
-        ],
+        "images_background/{Greek,Latin}/{1/2,2/1}.png images_evaluation/{Greek,Latin}/{1/2,2/1}-test.png",
         "Greek Latin",
         0,
     ),
-    "Tiny ImageNet": (
-        [
-            *(f"train/{c}/images/{i}.png" for c in ("n01", "n02") for i in range(9)),
-            *(f"val/images/{i}.png" for i in range(4)),
-        ],
-        "n01 n02",
-        4,
-    ),
-    "a logo beside the folder": (["logo.png", *(f"data/imgs/{i}.png" for i in range(19))], "", 0),
-    "Intel's scenes": (
-        [f"seg_{p}/seg_{p}/{c}/{i}.png" for p in ("train", "test") for c in ("sea", "street") for i in "12"],
-        "sea street",
-        0,
-    ),
-    "Kaggle's words": ([f"{p}/{c}/{i}.png" for p in ("trainingSet", "testSet") for c in "01" for i in "12"], "0 1", 0),
-    "Train and training": (
-        [f"{p}/{c}/{i}.png" for p in ("Train", "training", "test") for c in "ab" for i in "12"],
-        "a b",
-        0,
-    ),
-    "test pictures without classes": (
-        [*(f"train/{c}/{i}.png" for c in "ab" for i in range(9)), "test/1.png"],
-        "a b",
-        1,
-    ),
-    "a class named train": ([f"{c}/{i}.png" for c in ("bus", "car", "train") for i in "123"], "bus car train", 0),
-    "masks": ([f"{kind}/{i}.png" for kind in ("images", "masks") for i in range(9)], "", 9),
-    "an archive's own folder": ([f"data/data/{c}/{i}.png" for c in "ab" for i in "123"], "a b", 0),
-    "classes above parts": ([f"{c}/{p}/{i}.png" for c in "ab" for p in ("train", "test") for i in "123"], "a b", 0),
+    "Tiny ImageNet": ("train/{n01,n02}/images/{0-8}.png val/images/{0-3}.png", "n01 n02", 4),
+    "a logo beside the folder": ("logo.png data/imgs/{0-18}.png", "", 0),
+    "Intel's scenes": ("{seg_train/seg_train,seg_test/seg_test}/{sea,street}/{1-2}.png", "sea street", 0),
+    "Kaggle's words": ("{trainingSet,testSet}/{0-1}/{1-2}.png", "0 1", 0),
+    "Train and training": ("{Train,training,test}/{a,b}/{1-2}.png", "a b", 0),
+    "test pictures without classes": ("train/{a,b}/{0-8}.png test/1.png", "a b", 1),
+    "a class named train": ("{bus,car,train}/{1-3}.png", "bus car train", 0),
+    "masks": ("{images,masks}/{0-8}.png", "", 9),
+    "an archive's own folder": ("data/data/{a,b}/{1-3}.png", "a b", 0),
+    "classes above parts": ("{a,b}/{train,test}/{1-3}.png", "a b", 0),
 }
+PATHS = {name: (expand(pattern), classes, out) for name, (pattern, classes, out) in PATHS.items()}
 
 LISTS = {
     "label": "file_name,label\n{}.png,{}\n",

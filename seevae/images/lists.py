@@ -59,7 +59,7 @@ def refuse_second(table, items, told_by):
         raise ValueError("gives the same classes as another")
     first, used = told_by[other[0]]
     if column == used:
-        both = f"{first.title} and {table.title} give {len(other):,} pictures different classes"
+        both = f"{first.path} and {table.path} give {len(other):,} pictures different classes"
         raise UserError(f"{both}, such as {other[0].title}: keep the one that is right, and move the other away.")
     raise ValueError(f"gives other classes than {first.title}")
 
@@ -70,21 +70,28 @@ def read_list(path, items):
     Raises ValueError, with the reason, for a table that does not tell their classes.
     """
     columns, rows = files_in(columns_in(path), file_names(items))
-    splits = [of for of in columns if of[0].lower() in SPLITS]
+    part, splits = split_column(columns)
     label, column = class_of([of for of in columns if of not in splits], rows)
-    part = next((of for of in splits if any(role(cell).part for cell in of[1:])), None)
-    named, double = {}, set()
+    told = {row: (label(row), (role(part[row]).part or "other") if part else "") for row in rows}
+    named = {}
     for row, item in rows.items():
-        own = (role(part[row]).part or "other") if part else ""
-        if named.setdefault(item, (label(row), own))[0] != label(row):
-            double.add(item)
-    if double:
+        named.setdefault(item, told[row])
+    if double := {item for row, item in rows.items() if named[item][0] != told[row][0]}:
         raise ValueError(f"gives more than one class to a picture, {len(double):,} times")
     if not column or 0 in rows:  # the first row does not name the columns
         return named, column, f"labels by {path.name}"
-    over = [of[0] for of in columns if of is not part and of[0] != column]
-    left = f", of which {some(over)} left over" if over else ""
-    return named, column, f"labels by the column {column} of {path.name}{left}"
+    over = some(of[0] for of in columns if of is not part and of[0] != column)
+    return (
+        named,
+        column,
+        f"labels by the column {column} of {path.name}" + (f", of which {over} left over" if over else ""),
+    )
+
+
+def split_column(columns):
+    """The column whose words tell parts, or None, and all that are called so, which are no classes."""
+    splits = [of for of in columns if of[0].lower() in SPLITS]
+    return next((of for of in splits if any(role(cell).part for cell in of[1:])), None), splits
 
 
 def files_in(columns, names):
@@ -122,11 +129,14 @@ def class_of(columns, rows):
     """
     titles = {of[0].lower() for of in columns}
     called = [of for of in columns if names_class(of[0], titles)]
-    text = [of for of in columns if not any(is_number(of[k]) for k in rows)]
+    cells = {row: [of[row] for of in columns] for row in rows}
+    text = [
+        of for of, own in zip(columns, zip(*cells.values(), strict=True), strict=True) if not any(map(is_number, own))
+    ]
     if found := next((of[0] for of in (called[:1], columns, text) if len(of) == 1), None):
         return found.__getitem__, found[0]
-    if columns and all(is_one_hot([of[k] for of in columns]) for k in rows):
-        return lambda k: next(of[0] for of in columns if float(of[k])), ""
+    if columns and all(map(is_one_hot, cells.values())):
+        return lambda row: next(of[0] for of in columns if float(of[row])), ""
     told = f"which of {some(of[0] for of in columns)} is the class: name it label" if columns else "classes"
     raise ValueError(f"does not tell {told}")
 

@@ -3,6 +3,7 @@
 Each function writes into the Items what it finds: part, label, labels, and out for what is not taken.
 """
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -94,8 +95,8 @@ def what_level(inside, deeper, holds, said):
     if len({*parts.values()}) > 1 or len(parts) == len(roles) or (parts and {*parts} == deeper):
         only_set({name: roles[name].set for name in parts}, f"{holds} {some(roles)}")
         tell_those_together(parts, said)
-        out = dict.fromkeys({*roles} - {*parts}, "beside the parts")
-        out |= dict.fromkeys(second & {*out} if share_names(second & {*out}, inside) else (), MASKS)
+        masks = share_names(second - {*parts}, inside)
+        out = {name: MASKS if masks and name in second else "beside the parts" for name in {*roles} - {*parts}}
         return {name: (parts.get(name, ""), out.get(name, "")) for name in roles}
     if are_masks(second, roles, inside, holds):
         return {name: ("", MASKS * (name in second)) for name in roles}
@@ -211,7 +212,10 @@ def what_holds(path, items):
 def labels_for(images, labels):
     """Those of some arrays of labels that belong to an array of images, as many if there are such, or None."""
     n = images.shape[axes_of(images.shape).index("n")]
-    same = [item for item in labels if item.part == images.part and item.role.set in (images.role.set, "")]
+    mine = [item for item in labels if item.part == images.part]
+    same = [item for item in mine if item.role.set in (images.role.set, "")] or [
+        of for of in mine if n == math.prod(of.shape)
+    ]
     best = [(n in item.shape, item.role.set == images.role.set, item.kind == "array") for item in same]
     return same[best.index(max(best))] if same else None
 

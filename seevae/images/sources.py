@@ -116,10 +116,6 @@ class Item:
             if self.out:
                 return [(len(self.pages) + self.other[0], self.out)]
             return [of for of in ((len(self.pages), ""), self.other) if of[0]]
-        if self.out and self.kind == "table":
-            with contextlib.suppress(Exception):  # a damaged file fails in many ways
-                return [(tables.count_rows(self.path), self.out)]
-            return []
         return [(self.shape[axes_of(self.shape).index("n")], self.out)]
 
 
@@ -208,13 +204,12 @@ def picture(path, file, start):
 def table(path):
     """A table as an Item: of images, or a list of something else."""
     try:
-        columns = tables.columns_of(path)
+        columns, count = tables.look_at_table(path)
     except ValueError as error:
         read = partial(tables.read_labels, path)
         return Item(path, "list", "table", dtype=np.dtype("U"), read=read, reason=str(error))
-    about = 1 + path.stat().st_size // 2000  # rows
     read = partial(tables.read_table, path)
-    return Item(path, "table", "table", shape=(about, columns.length), read=read, columns=columns)
+    return Item(path, "table", "table", shape=(count, columns.length), read=read, columns=columns)
 
 
 # -- Arrays ------------------------------------------------------------------------------------------------------------
@@ -285,6 +280,8 @@ def mat_arrays(path):
         if isinstance(value, dict):
             stack += [(f"{name}/{key}", inner) for key, inner in value.items()]
         elif isinstance(value, np.ndarray):
+            if value.dtype.kind == "O" and len({np.shape(cell) for cell in value.flat}) == 1:  # cells of one kind
+                value = np.stack([*value.flat])
             yield name, value.shape, value.dtype, lambda value=value: value
 
 

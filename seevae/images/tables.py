@@ -104,17 +104,12 @@ def is_number(text):
 # -- Tables of images --------------------------------------------------------------------------------------------------
 
 
-def columns_of(path):
-    """The Columns of a table. Raises OSError, or ValueError where its rows are no images."""
-    with opened_unpacked(path) as file:
-        return begin_table(lines_of(file))[0]
-
-
-def count_rows(path):
-    """How many rows a table of images has below the names of its columns."""
+def look_at_table(path):
+    """The Columns of a table, and how many images it has. Raises OSError, or ValueError where its rows are none."""
     with opened_unpacked(path) as file:
         lines = lines_of(file)
-        return len(begin_table(lines)[1]) + sum(1 for _ in lines)
+        columns, block = begin_table(lines)
+        return columns, len(block) + sum(1 for _ in lines)
 
 
 def read_table(path):
@@ -178,7 +173,7 @@ def titled(rows):
     if not rows:
         return False
     numbers = [cell for cell in rows[0] if is_number(cell)]
-    text = len(rows[0]) - len(numbers)
+    text = len(rows[0]) - len(numbers) - rows[0].count("")
     if text > 1 or (text == len(rows[0]) == 1):
         return True
     counted = [*map(str, range(len(numbers)))] == numbers

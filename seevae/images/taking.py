@@ -87,7 +87,6 @@ def read_part(path, items, said):
         x, y = read(item) if item.kind == "table" else (read(item), None)
         y = read(item.labels) if item.labels else y
         rows.append(images_of(path, item, x, y, said))
-        item.shape = (len(rows[-1]), *item.shape[1:]) if item.kind == "table" else item.shape  # now it is known
     check_one_scale(rows, path)
     if y is not None and y.ndim == 2 and len(y) != len(rows[0]) == y.shape[1] > 1 < len(y):
         y = y.T
@@ -102,6 +101,8 @@ def images_of(path, item, x, y, said):
     if y is None and x.ndim == 2 and 784 not in x.shape:
         check_matrix(item, x.shape)
     axes = axes_of(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0))
+    if "v" in axes and item.form == "mat":
+        said["flat images of a .mat file read row by row"] = None
     if axes[-1:] == "n":
         said["the last axis counts the images"] = None
     elif axes == "nhw" and len({*x.shape}) == 1 and not item.single:
