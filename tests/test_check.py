@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 from conftest import ROOT
 from keras import ops
 
+import seevae
 import vae_mnist
 from seevae import UserError, check
+from seevae.diagnosis.sentences import Finding
 
 RIGHT = {"reconstruction_loss": vae_mnist.reconstruction_loss, "sample_latent": vae_mnist.sample_latent}
 
@@ -66,7 +70,13 @@ def kl_of_latents(mean, log_var):
     return 0.5 * (ops.square(mean) + ops.exp(log_var) - log_var - 1)
 
 
-def model_that_adds(kl):
+def kl_of_draws(mean, log_var, seeds=keras.random.SeedGenerator(0)):  # noqa: B008
+    """Estimated from one draw of z an image: log q(z|x) - log p(z)."""
+    z = vae_mnist.sample_latent((mean, log_var), seeds)
+    return 0.5 * ops.mean(ops.sum(ops.square(z) - ops.square(z - mean) / ops.exp(log_var) - log_var, axis=-1))
+
+
+def model_that_adds(kl, **price):
     """A VAE of three latents, untrained, in which a layer adds kl(z_mean, z_log_var) to the loss."""
 
     class Adds(keras.layers.Layer):
@@ -78,7 +88,7 @@ def model_that_adds(kl):
     encoder, decoder = vae_mnist.build_encoder(3, 8), vae_mnist.build_decoder(3, 8)
     x = keras.Input((784,))
     q = Adds()(encoder(x))
-    return {"vae": keras.Model(x, decoder(q[0])), "encoder": encoder}
+    return {"vae": keras.Model(x, decoder(keras.layers.Dense(3, **price)(q[0]))), "encoder": encoder}
 
 
 @pytest.mark.parametrize(
@@ -91,11 +101,30 @@ def model_that_adds(kl):
         (lambda *q: ops.mean(ops.sum(kl_of_latents(*q), axis=0)), "over the images, axis 0, and not over the latents"),
         (lambda *q: -ops.mean(vae_mnist.kl_divergence(*q)), "its sign is wrong"),
         (lambda *q: 4 * ops.mean(vae_mnist.kl_divergence(*q)), "would be right"),
+        (kl_of_draws, None),
+        (lambda *q: kl_of_draws(*q) / 3, "the mean over the 3 latents"),
     ],
 )
 def test_a_kl_that_a_layer_adds_is_held_against_the_closed_form(kl, said, sample):
-    found = check.check_kl(model_that_adds(kl), sample.x_test[:40])
+    found = check.check_kl(model_that_adds(kl, kernel_regularizer="l2"), sample.x_test[:40])
     assert found is None if said is None else said in found
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        (lambda *q: ops.mean(vae_mnist.kl_divergence(*q)) / 3, "the model adds another: it is the mean over the 3 lat"),
+        (lambda *q: 100 + ops.mean(vae_mnist.kl_divergence(*q)), None),  # its whole loss, perhaps
+    ],
+)
+def test_what_a_model_adds_beside_a_right_kl_is_wrong_only_where_the_mistake_is_known(added, said, sample):
+    found = check.check_kl(kl_of() | model_that_adds(added), sample.x_test[:40])
+    assert found is None if said is None else said in found
+
+
+def test_an_encoder_that_gives_one_array_is_told_so():
+    with pytest.raises(UserError, match=r"gives one array, \(5, 4\): give a pair"):
+        check.q_of(lambda x: np.zeros((len(x), 4)), np.zeros((5, 784)))
 
 
 @pytest.mark.parametrize(
@@ -131,12 +160,7 @@ def even(seed):
         (lambda q, seed: q[0], "all images get the same epsilon, or none"),
         (lambda q, seed: q[0] + keras.random.normal((1, 2), seed=seed), "all images get the same epsilon"),
         (lambda q, seed: q[0] + ops.exp(q[1] / 2) * keras.random.normal((20_000, 1), seed=seed), "all latents get"),
-        (
-            lambda q, seed: (
-                q[0] + ops.exp(q[1] / 2) * (keras.random.uniform((20_000, 2), -(3**0.5), 3**0.5, seed=seed))
-            ),
-            "Gau",
-        ),
+        (lambda q, seed: q[0] + ops.exp(q[1] / 2) * even(seed), "not drawn from a Gaussian"),
         (lambda q, seed: ops.exp(q[1] / 2) * keras.random.normal(ops.shape(q[0]), seed=seed), "around z_mean"),
         (lambda q, seed: q[0] + 0.01 * (vae_mnist.sample_latent(q, seed) - q[0]), "would be right"),
         (lambda q, seed: vae_mnist.sample_latent(q, seed)[:, 0], "gives shape"),
@@ -163,9 +187,9 @@ AVERAGED = "kl_loss = lambda mean, log_var: vae_mnist.kl_divergence(mean, log_va
 COMMAND = "import sys; from seevae import check; sys.exit(check.main(sys.argv[1:]))"
 
 
-def judged(run_python, tmp_path, text, name="my_vae.py"):
+def judged(run_python, tmp_path, text):
     (tmp_path / "my_vae.py").write_text(text)
-    return run_python("-c", COMMAND, name)
+    return run_python("-c", COMMAND, "my_vae.py")
 
 
 def test_it_is_a_command(run_python):
@@ -196,32 +220,27 @@ def test_a_kl_averaged_over_latents_fails(run_python, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "said"),
+    ("text", "name", "status", "said"),
     [
-        ("", "other.py", "There is no file other.py"),
-        ("encoder = 1", "my_vae.py", "my_vae.py has no decoder: give your two networks these names."),
-        ("x = 1\n1 / 0\n", "my_vae.py", "my_vae.py, line 2 ends in ZeroDivisionError: division by zero"),
-        ("import argparse; argparse.ArgumentParser().parse_args()", "my_vae.py", "my_vae.py has no encoder"),
+        (None, "my_vae.py", 2, "There is no file my_vae.py"),
+        ("{}", "my_vae.ipynb", 2, "is a notebook: write it as a file first, `jupyter nbconvert --to script"),
+        ("encoder = 1", "my_vae.py", 2, "my_vae.py has no decoder: give your two networks these names."),
+        ("x = 1\n1 / 0\n", "my_vae.py", 2, "my_vae.py, line 2 ends in ZeroDivisionError: division by zero"),
+        ("import argparse; argparse.ArgumentParser().parse_args()", "my_vae.py", 2, "my_vae.py has no encoder"),
+        ("raise KeyboardInterrupt", "my_vae.py", 130, "Stopped: my_vae.py is not judged."),
     ],
 )
-def test_what_cannot_be_judged_is_told_in_a_sentence(run_python, tmp_path, text, name, said):
-    done = judged(run_python, tmp_path, text, name)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_notebook_is_told_from_a_file(tmp_path):
-    (tmp_path / "mine.ipynb").write_text("{}")
-    with pytest.raises(UserError, match=r"is a notebook: .*nbconvert"):
-        check.run_file(tmp_path / "mine.ipynb")
-
-
-def test_who_stops_it_is_told_so(run_python, tmp_path):
-    done = judged(run_python, tmp_path, "raise KeyboardInterrupt")
-    assert (done.returncode, done.stdout) == (130, "")
-    assert "Stopped: my_vae.py is not judged." in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_cannot_be_judged_is_told_in_a_sentence(text, name, status, said, tmp_path, monkeypatch, capsys):
+    if text:
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert check.main([name]) == status
+    printed, told = capsys.readouterr()
+    assert printed == ""
+    assert said in told
+    assert "Traceback" not in told
 
 
 def test_what_is_missing_is_said(sample):
@@ -240,6 +259,12 @@ def test_a_function_that_fails_is_wrong_and_the_others_are_still_judged(sample):
     assert "with two arrays (50, 784), it ends in ZeroDivisionError: division by zero" in found["reconstruction loss"]
     assert found["KL loss"] is None
     assert "a keras.random.SeedGenerator, it ends in AttributeError" in found["draw of z"]
+
+
+def test_a_relu_on_a_head_is_wrong_and_a_fixed_sigma_is_not(monkeypatch):
+    relu, fixed = Finding("mean-floor", share=0.5), Finding("log-var-floor/fixed", low=0)
+    monkeypatch.setattr(seevae, "examine", lambda *given, **how: SimpleNamespace(wrong=["x"], look=[fixed, relu]))
+    assert check.check_trained({"encoder": None, "decoder": None}, None) == ["x", relu]
 
 
 def test_a_network_that_cannot_be_examined_is_wrong(sample):

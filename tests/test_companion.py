@@ -60,38 +60,40 @@ BETA, DENOISING, CONVOLUTIONS, CONDITION, COLOURS, WARM_UP = blocks("Build your 
 # Build your own
 # ---------------------------------------------------------------------------------------------------------------
 
-# Runs {name}.py for each name, with digits of a file as MNIST, and leaves what it made in {name}.npz.
+# Runs {name}.py for each name, with the images of a file as Keras's own, and leaves what it `found` in {name}.npz.
 RUN = """
 import sys
 import keras
 import numpy as np
 
-digits, first = np.load(sys.argv[1]), None
-parts = tuple((digits[f"x_{part}"], digits[f"y_{part}"]) for part in ("train", "test"))
-keras.datasets.mnist.load_data = lambda: parts
+given = np.load(sys.argv[1])
+parts = tuple((given[f"x_{part}"], given[f"y_{part}"]) for part in ("train", "test"))
+keras.datasets.mnist.load_data = keras.datasets.cifar10.load_data = lambda: parts
 for name in sys.argv[2:]:
     keras.utils.set_random_seed(0)
-    made = {}
+    made = {"np": np}
     exec(open(f"{name}.py").read(), made)
-    vae, again, x_test = made["vae"], made["again"], made["x_test"]
-    x = keras.ops.convert_to_numpy(made.get("told_test", x_test))  # with the label, where it is a condition
-    found = {"x": x_test, "loss": vae.history.history["loss"], "new": made["new"]}
-    for key, model in (("x_hat", vae), ("x_hat_again", again)):
-        z_mean, z_log_var = model.get_layer("encoder").predict(x, verbose=0)
-        z = np.concatenate([z_mean, x[:, 784:]], axis=1)
-        found |= {"z_mean": z_mean, "z_log_var": z_log_var, key: model.get_layer("decoder").predict(z, verbose=0)}
-    reconstruction = made["reconstruction_loss"](x_test, found["x_hat"])
-    found["reconstruction"] = keras.ops.convert_to_numpy(reconstruction)
-    vae(x)
-    found["kl"] = [float(loss) for loss in vae.losses]
-    if x.shape[1] > 784:
-        codes = np.concatenate([np.zeros((10, 2)), np.eye(10)], axis=1)
-        found["told"] = again.get_layer("decoder").predict(codes, verbose=0)
-    if name in ("beta", "block"):  # both with the same weights, and, just loaded, with the same noise
-        first = first or again.get_weights()
-        again.set_weights(first)
-        found["evaluated"] = again.evaluate(x, x_test, batch_size=len(x), verbose=0)
-    np.savez(name, **found)
+    np.savez(name, loss=made["vae"].history.history["loss"], new=made["new"], **made["found"])
+"""
+FOUND = """
+given = ops.convert_to_numpy(globals().get("told_test", x_test))  # with the label, where it is a condition
+found = {"x": x_test}
+for key, model in (("x_hat", vae), ("x_hat_again", again)):
+    z_mean, z_log_var = model.get_layer("encoder").predict(given, verbose=0)
+    codes = np.concatenate([z_mean, given[:, 784:]], axis=1)
+    found |= {"z_mean": z_mean, "z_log_var": z_log_var, key: model.get_layer("decoder").predict(codes, verbose=0)}
+found["reconstruction"] = ops.convert_to_numpy(reconstruction_loss(x_test, found["x_hat"]))
+vae(given)
+found["kl"] = [float(loss) for loss in vae.losses]
+"""
+TOLD = """
+codes = np.concatenate([np.zeros((10, 2)), np.eye(10)], axis=1)
+found["told"] = again.get_layer("decoder").predict(codes, verbose=0)
+"""
+EVALUATED = """
+rng = np.random.default_rng(0)  # the same weights in both programs, and, just loaded, the same noise
+again.set_weights([rng.normal(0, 0.1, weight.shape) for weight in again.get_weights()])
+found["evaluated"] = again.evaluate(x_test, x_test, batch_size=len(x_test), verbose=0)
 """
 
 
@@ -99,10 +101,10 @@ for name in sys.argv[2:]:
 def run_blocks(run_python, small_npz, tmp_path):
     """Run programs, {name: text}, in one other process; returns what each made, {name: arrays}."""
 
-    def run(programs, **how):
+    def run(programs, images=small_npz, **how):
         for name, text in {"run": RUN, **programs}.items():
             (tmp_path / f"{name}.py").write_text(text)
-        done = run_python("run.py", small_npz, *programs, **how)
+        done = run_python("run.py", images, *programs, **how)
         assert done.returncode == 0, done.stderr
         return {name: dict(np.load(tmp_path / f"{name}.npz")) for name in programs}
 
@@ -168,7 +170,7 @@ def check_condition(told):
 
 @pytest.mark.slow
 def test_block(run_blocks, tmp_path):
-    made = run_blocks({"block": BLOCK})["block"]
+    made = run_blocks({"block": BLOCK + FOUND})["block"]
     check(made)
     check_loads_here(tmp_path / "my_vae.keras", made)
 
@@ -178,7 +180,7 @@ def test_block(run_blocks, tmp_path):
 def test_warm_up_and_free_bits(backend, run_blocks):
     """At the end the weight is 1, and each latent costs its KL, but what is free at least: 0.1 nats, or 50 here."""
     pytest.importorskip(backend)
-    text = changed(BLOCK, WARM_UP)
+    text = changed(BLOCK, WARM_UP) + FOUND
     made = run_blocks({"warm": text, "free": text.replace("(kl, 0.1)", "(kl, 50.0)")}, KERAS_BACKEND=backend)
     for name, free in (("warm", 0.1), ("free", 50)):
         each = kl_of_each(made[name])
@@ -187,10 +189,14 @@ def test_warm_up_and_free_bits(backend, run_blocks):
 
 @pytest.mark.slow
 def test_block_and_its_changes(run_blocks, tmp_path):
-    programs = {"unscaled": BLOCK.replace(" / 255", "")}
-    for name, change in (("convolutions", CONVOLUTIONS), ("condition", CONDITION), ("beta", BETA)):
-        programs[name] = changed(BLOCK, change)
-    made = run_blocks({**programs, "block": BLOCK})
+    programs = {
+        "unscaled": BLOCK.replace(" / 255", "") + FOUND,
+        "convolutions": changed(BLOCK, CONVOLUTIONS) + FOUND,
+        "condition": changed(BLOCK, CONDITION) + FOUND + TOLD,
+        "beta": changed(BLOCK, BETA) + FOUND + EVALUATED,
+        "block": BLOCK + FOUND + EVALUATED,
+    }
+    made = run_blocks(programs)
     assert "pixels up to 255 do that in the first epoch" in ONE_LINE
     assert np.isnan(made.pop("unscaled")["loss"]).all()
     for name in made:
@@ -200,26 +206,16 @@ def test_block_and_its_changes(run_blocks, tmp_path):
     check_loads_here(tmp_path / "my_vae.keras", made["block"])
 
 
-RUN_DENOISING = """
-import sys
-import keras
-import numpy as np
-
-digits = np.load(sys.argv[1])
-keras.datasets.mnist.load_data = lambda: tuple((digits[f"x_{part}"], digits[f"y_{part}"]) for part in ("train", "test"))
-exec(open("denoising.py").read())
-passes = {f"pass_{i}": keras.ops.convert_to_numpy(vae(x_test, training=i > 0)) for i in range(3)}
+DENOISED = """
 assert vae.losses == [] and again.get_layer("encoder").output_shape == (None, 2)
-np.savez("denoising", loss=vae.history.history["loss"], again=again.predict(x_test), new=new, **passes)
+found = {f"pass_{i}": ops.convert_to_numpy(vae(x_test, training=i > 0)) for i in range(3)}
+found["again"] = again.predict(x_test)
 """
 
 
 @pytest.mark.slow
-def test_a_denoising_autoencoder_has_fresh_noise_in_training_alone(run_python, small_npz, tmp_path):
-    (tmp_path / "denoising.py").write_text(changed(BLOCK, DENOISING))
-    done = run_python("-c", RUN_DENOISING, small_npz)
-    assert done.returncode == 0, done.stderr
-    made = np.load(tmp_path / "denoising.npz")
+def test_a_denoising_autoencoder_has_fresh_noise_in_training_alone(run_blocks):
+    made = run_blocks({"denoising": changed(BLOCK, DENOISING) + DENOISED})["denoising"]
     assert made["loss"][-1] < 0.95 * made["loss"][0]
     assert made["new"].shape == (10, 784)
     np.testing.assert_allclose(made["again"], made["pass_0"], atol=1e-5)
@@ -230,38 +226,28 @@ def test_a_denoising_autoencoder_has_fresh_noise_in_training_alone(run_python, s
 @pytest.mark.slow
 def test_block_on_jax(run_blocks, tmp_path):
     pytest.importorskip("jax")
-    made = run_blocks({"block": BLOCK}, own_process=True, KERAS_BACKEND="jax")["block"]
+    made = run_blocks({"block": BLOCK + FOUND}, own_process=True, KERAS_BACKEND="jax")["block"]
     check(made)
     check_loads_here(tmp_path / "my_vae.keras", made)
 
 
-RUN_COLOURS = """
-import keras
-import numpy as np
-
-keras.utils.set_random_seed(0)
-draws = np.random.default_rng(0)
-shades = draws.integers(0, 256, (120, 1, 1, 3)).astype("uint8")  # 120 images of one colour each
-images, labels = np.broadcast_to(shades, (120, 32, 32, 3)), np.zeros(120)
-keras.datasets.cifar10.load_data = lambda: ((images[:100], labels[:100]), (images[100:], labels[100:]))
-exec(open("colours.py").read())
+COLOURED = """
 x_hat = vae.predict(x_test, verbose=0)
 by_hand = ((x_test - x_hat) ** 2).sum(axis=1) / 0.1  # of a Gaussian whose variance is 0.05, without its constant
-found = keras.ops.convert_to_numpy(reconstruction_loss(x_test, x_hat))
-losses = vae.history.history["loss"]
-np.savez("colours", new=new.reshape(-1, 32, 32, 3), by_hand=by_hand, found=found, losses=losses, x_hat=x_hat)
+found = {"x_hat": x_hat, "by_hand": by_hand, "found": ops.convert_to_numpy(reconstruction_loss(x_test, x_hat))}
 """
 
 
 @pytest.mark.slow
-def test_colours_of_another_size_on_random_data(run_python, tmp_path):
-    (tmp_path / "colours.py").write_text(changed(BLOCK, COLOURS))
-    done = run_python("-c", RUN_COLOURS)
-    assert done.returncode == 0, done.stderr
-    made = np.load(tmp_path / "colours.npz")
-    assert (made["x_hat"].shape, made["new"].shape) == ((20, 3072), (10, 32, 32, 3))
+def test_colours_of_another_size(run_blocks, tmp_path):
+    """120 images of one colour each."""
+    shades = np.random.default_rng(0).integers(0, 256, (120, 1, 1, 3)).astype("uint8")
+    x = np.broadcast_to(shades, (120, 32, 32, 3))
+    np.savez(tmp_path / "shades", x_train=x[:100], x_test=x[100:], y_train=np.zeros(100), y_test=np.zeros(20))
+    made = run_blocks({"colours": changed(BLOCK, COLOURS) + COLOURED}, tmp_path / "shades.npz")["colours"]
+    assert (made["x_hat"].shape, made["new"].shape) == ((20, 3072), (10, 3072))
     np.testing.assert_allclose(made["found"], made["by_hand"], rtol=1e-4)
-    assert made["losses"][-1] < made["losses"][0] < 3072
+    assert made["loss"][-1] < made["loss"][0] < 3072
 
 
 def test_block_is_short_and_needs_keras_alone():
@@ -421,7 +407,8 @@ def test_colour_pictures_of_a_folder_are_read(tmp_path, monkeypatch):
     assert (read == read[:, :1, :1]).all()
 
 
-def test_a_model_of_ones_own_is_trained_in_code(asked, sample):
+def test_a_model_of_ones_own_is_trained_in_code(sample, monkeypatch):
+    monkeypatch.setattr(data, "load_data", lambda: sample._replace(x_train=sample.x_train[:300]))
     (program,) = blocks(r"How do I train it in my own code\?")
     made = {}
     exec(
@@ -431,7 +418,7 @@ def test_a_model_of_ones_own_is_trained_in_code(asked, sample):
         ),
         made,
     )
-    assert made["images"].shape == sample.x_train.shape
+    assert made["images"].shape == (300, 784)
     assert (len(made["history"]["loss"]), made["vae"].get_layer("encoder").output_shape[0]) == (1, (None, 2))
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
-from lab.drawing import BLUE, GREY, ORANGE, RED, class_legend, mean_error, number, plot_plane, recorded, table
+from lab.drawing import BLUE, GREY, ORANGE, RED, by_case, class_legend, mean_error, plot_plane, seed_table, table
 from lab.measures import encode, standard_error
 from seevae.results import evidence, pictures
 
@@ -32,8 +32,7 @@ def kl_in_two(model, x, seed=0):
 
 def by_beta(key):
     """A value of the recorded experiment "beta", for each of BETAS and each seed: (betas, seeds)."""
-    runs = recorded("beta")
-    return np.array([[run[key] for run in runs if run["beta"] == beta] for beta in BETAS])
+    return np.stack([*by_case("beta", "beta", key).values()])
 
 
 def mean_and_error(values):
@@ -54,15 +53,9 @@ def price_table():
 
 def prior_table():
     """Show what a prior wins that is trained with the network, a mixture of ten Gaussians: of the record, in pairs."""
-    runs = recorded("mixture_prior")
-    normal, mixture = (
-        np.array([run["elbo"] for run in runs if run["components"] == components]) for components in (0, 10)
-    )
-    rows = [["N(0, I)", *map(number, normal), mean_error(normal)]]
-    rows += [["a mixture of ten Gaussians, trained", *map(number, mixture), mean_error(mixture)]]
-    rows += [["what it wins", *map(number, mixture - normal), mean_error(mixture - normal)]]
-    seeds = [f"seed {run['seed']}" for run in runs if not run["components"]]
-    table(["ELBO with the prior", *seeds, "mean ± standard error"], rows)
+    normal, mixture = by_case("mixture_prior", "components", "elbo").values()
+    rows = {"N(0, I)": normal, "a mixture of ten Gaussians, trained": mixture, "what it wins": mixture - normal}
+    seed_table("ELBO with the prior", rows)
 
 
 def plot_rate_distortion():

@@ -8,7 +8,7 @@ from keras import ops
 
 import vae_mnist
 from lab.drawing import BLUE, GREY, plot_plane
-from lab.measures import encode, kl_of
+from lab.measures import encode, terms_of_loss
 from lab.models import DEFAULT, fit, variant
 from seevae.results import pictures
 
@@ -92,17 +92,9 @@ def rate_bug(bug, model, x, draws=3):
     Returns {"elbo", "reconstruction", "kl"}, means in nats per image, and "sigma", the median of q's.
     """
     z_mean, second = encode(model, bug.scale * x)
-    q = [ops.convert_to_tensor(part.astype("float32")) for part in (z_mean, bug.log_var(second))]
-    drawn = [vae_mnist.sample_latent(q, keras.random.SeedGenerator(draw)) for draw in range(draws)]
-    costs = [vae_mnist.reconstruction_loss(x, model.get_layer("decoder")(z)) for z in drawn]
-    cost = float(np.mean([ops.convert_to_numpy(each).mean() for each in costs]))
-    kl = float(kl_of(*q).mean())
-    return {
-        "elbo": -cost - kl,
-        "reconstruction": cost,
-        "kl": kl,
-        "sigma": float(np.median(np.exp(ops.convert_to_numpy(q[1]) / 2))),
-    }
+    log_var = bug.log_var(second)
+    cost, kl = terms_of_loss(model.get_layer("decoder"), x, (z_mean, log_var), draws=draws)
+    return {"elbo": -cost - kl, "reconstruction": cost, "kl": kl, "sigma": float(np.median(np.exp(log_var / 2)))}
 
 
 def plot_losses(models):

@@ -55,6 +55,18 @@ def recorded(experiment):
     return json.loads((ROOT / "benchmarks" / "claims.json").read_text())[experiment]["runs"]
 
 
+def by_case(experiment, case, value, **only):
+    """A value of an experiment of benchmarks/claims.py for each case, {value of that key: (seeds,)} (see look_up).
+
+    only: keys and their values, of the runs that count.
+    """
+    found = {}
+    for run in recorded(experiment):
+        if only.items() <= run.items():
+            found.setdefault(run[case], []).append(look_up(run, value))
+    return {name: np.array(values) for name, values in found.items()}
+
+
 def recorded_table(experiment, by, columns, digits=1):
     """Show an experiment of benchmarks/claims.py: one row for each combination of the keys of `by`.
 
@@ -76,6 +88,13 @@ def recorded_means(experiment, values, heading="three seeds", digits=2):
     runs = recorded(experiment)
     rows = [[name, cell(runs, key, digits)] for key, name in values.items()]
     table([heading, "mean ± standard error over seeds"], rows)
+
+
+def seed_table(heading, rows):
+    """Show {name: values, one for each seed from 0 on}, with the mean of each row and its standard error."""
+    seeds = [f"seed {seed}" for seed in range(len(next(iter(rows.values()))))]
+    lines = [[name, *map(number, values), mean_error(values)] for name, values in rows.items()]
+    table([heading, *seeds, "mean ± standard error"], lines)
 
 
 def cell(runs, key, digits):
@@ -156,14 +175,14 @@ def plot_plane(axes, model, dataset, scale=1, cells=7, limit=3.5):
     right.set(xticks=[], yticks=[])
 
 
-def draw_posterior(axes, decoder, image, joint, gaussians, equal=True, points=241):
+def draw_posterior(axes, decoder, image, joint, gaussians, equal=True, axis=AXIS, points=241):
     """The truth as two filled regions, with 86 % and 39 % of p(z|x), and Gaussians as ellipses of 2 and 1 sigma.
 
-    joint (k, k): log p(x, z) of the image (pixels,) on the grid over AXIS, to find the place; it is drawn on a finer
+    joint (k, k): log p(x, z) of the image (pixels,) on the grid over `axis`, to find the place; it is drawn on a finer
     grid of its own. gaussians: [(z_mean, z_log_var, colour)]. `equal`: one scale for both axes.
     """
     mass = masses(joint)
-    corners = [AXIS[np.argwhere(mass >= level_that_holds(mass, TWO_SIGMA))[:, ::-1]]]
+    corners = [axis[np.argwhere(mass >= level_that_holds(mass, TWO_SIGMA))[:, ::-1]]]
     for z_mean, z_log_var, colour in gaussians:
         sigma = np.exp(np.asarray(z_log_var) / 2)
         for size in (2 * sigma, 4 * sigma):  # the diameters of 1 and 2 sigma

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lab.drawing import BLUE, GREY, ORANGE, RED, number, recorded, table
+from lab.drawing import BLUE, GREY, ORANGE, RED, by_case, number, table
 from lab.measures import AXIS, encode, log_evidence, log_gaussian, masses, measure, standard_error
 from lab.models import few
 from seevae.results import evidence, pictures
@@ -74,8 +74,7 @@ def plot_moments():
 
 def by_moment(recipe, key):
     """A value of the recorded experiment "gap" by a recipe, for each of the MOMENTS and each seed: (moments, seeds)."""
-    runs = [run for run in recorded("gap") if run["recipe"] == recipe]
-    return np.array([[run[key] for run in runs if run["steps"] == step] for step in MOMENTS])
+    return np.stack([*by_case("gap", "steps", key, recipe=recipe).values()])
 
 
 def divergences(joint, axis, z_mean, z_log_var):

@@ -46,7 +46,7 @@ def gradient_draws(decoder, x, z_mean, z_log_var, draws, loss=vae_mnist.reconstr
 
     x (n, 784), z_mean and z_log_var (n, 2); loss (x, x_hat) -> (batch,) is -log p(x|z). Float64 arrays:
     "pathwise" (n, draws, 4), the derivative through z = z_mean + exp(z_log_var / 2) * epsilon; "score" (n, draws, 4),
-    the derivative of log q(z|x) with z held fixed; "value" (n, draws), log p(x|z); "radius" (n, draws), |epsilon|.
+    the derivative of log q(z|x) with z held fixed; "value" (n, draws), log p(x|z).
     """
     rng, results = np.random.default_rng(seed), []
     for image, mean, log_var in zip(x, z_mean.astype("float64"), z_log_var.astype("float64"), strict=True):
@@ -57,7 +57,7 @@ def gradient_draws(decoder, x, z_mean, z_log_var, draws, loss=vae_mnist.reconstr
         value = -ops.convert_to_numpy(loss(images, decoder(z))).astype("float64")
         pathwise = np.concatenate([through_z, through_z * sigma * epsilon / 2], axis=-1)
         score = np.concatenate([epsilon / sigma, (epsilon**2 - 1) / 2], axis=-1)
-        results.append({"pathwise": pathwise, "score": score, "value": value, "radius": np.hypot(*epsilon.T)})
+        results.append({"pathwise": pathwise, "score": score, "value": value})
     return {name: np.stack([result[name] for result in results]) for name in results[0]}
 
 
@@ -95,20 +95,6 @@ def variance_ratios(drawn, estimator, group=10):
         estimates(drawn, name, group)[..., :2].var(axis=1, ddof=1).sum(axis=-1) for name in (estimator, ESTIMATORS[2])
     )
     return own / path
-
-
-def beyond_two_sigma(drawn):
-    """The share of the score function's variance by z_mean that draws beyond two sigma carry, over all images.
-
-    Returns it without and with a baseline (the mean of log p(x|z) over the draws), each as (share, standard error).
-    """
-    far, shares = drawn["radius"] > 2, []
-    for baseline in (0.0, drawn["value"].mean(axis=1, keepdims=True)):
-        terms = (drawn["value"] - baseline)[..., None] * drawn["score"][..., :2]
-        square = ((terms - terms.mean(axis=1, keepdims=True)) ** 2).sum(axis=-1)
-        by_image = (square * far).sum(axis=1) / square.sum(axis=1)
-        shares.append((by_image.mean(), by_image.std(ddof=1) / math.sqrt(len(by_image))))
-    return shares
 
 
 def plot_gradients(drawn):

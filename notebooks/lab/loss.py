@@ -8,20 +8,9 @@ from keras import ops
 
 import vae_mnist
 from lab.drawing import BLUE, ORANGE, number, table
-from lab.measures import decode, encode, kl_of
+from lab.measures import decode, encode, kl_of, terms_of_loss
 from lab.models import PLAIN, few, variant
 from seevae.results import pictures
-
-
-def terms_around(vae, x, scale=1.0, pull=1.0, draws=4):
-    """Mean reconstruction and KL loss of images x when q's sigma is multiplied by `scale` and its mean by `pull`."""
-    z_mean, z_log_var = encode(vae, x)
-    moved = (pull * z_mean, z_log_var + 2 * np.log(scale))
-    q = [ops.convert_to_tensor(part.astype("float32")) for part in moved]
-    seed = keras.random.SeedGenerator(0)  # the same noise for all
-    drawn = [decode(vae, ops.convert_to_numpy(vae_mnist.sample_latent(q, seed))) for _ in range(draws)]
-    cost = np.mean([ops.convert_to_numpy(vae_mnist.reconstruction_loss(x, x_hat)).mean() for x_hat in drawn])
-    return float(cost), float(kl_of(*q).mean())
 
 
 def two_forms(vae, x, draws=100):
@@ -48,15 +37,16 @@ def two_forms(vae, x, draws=100):
 
 def plot_pulls(vae, x):
     """Both terms of the loss of images x when q is made wider or narrower, or its mean is pulled to zero."""
+    (z_mean, z_log_var), decoder = encode(vae, x), vae.get_layer("decoder")
     scales, pulls = np.geomspace(0.1, 10, few(17, 3)), np.linspace(0.0, 1.5, few(16, 4))
     figure = pictures.new_figure(11, 4.2, "What the two terms want", "held-out digits; dotted: as trained")
     panels = figure.subplots(1, 2)
     changes = (
-        (scales, [{"scale": s} for s in scales], "q's sigma, times"),
-        (pulls, [{"pull": p} for p in pulls], "q's mean, times"),
+        (scales, [(z_mean, z_log_var + 2 * np.log(scale)) for scale in scales], "q's sigma, times"),
+        (pulls, [(pull * z_mean, z_log_var) for pull in pulls], "q's mean, times"),
     )
-    for axes, (values, settings, label) in zip(panels, changes, strict=True):
-        terms = np.array([terms_around(vae, x, **setting) for setting in settings])
+    for axes, (values, qs, label) in zip(panels, changes, strict=True):
+        terms = np.array([terms_of_loss(decoder, x, q, draws=4) for q in qs])
         loss = terms.sum(axis=1)
         axes.plot(values, loss - loss.min(), color="black", linewidth=2.5, label="loss")
         for part, colour, style, name in ((0, ORANGE, "--", "reconstruction loss"), (1, BLUE, "-.", "KL loss")):

@@ -75,13 +75,19 @@ def classes_from_codes(model, dataset, neighbours=15):
     return float(judge.score(encode(model, dataset.x_test)[0], dataset.y_test))
 
 
-def own_elbo(model, x, loss, samples=5, seed=0):
+def terms_of_loss(decoder, x, q, loss=vae_mnist.reconstruction_loss, draws=5):
+    """The reconstruction loss by `loss` and the KL loss of images x (n, 784) whose codes are drawn from their q.
+
+    q: z_mean and z_log_var, each (n, latent_dim). Means over images and draws, which are the same at each call.
+    """
+    q, seed = [ops.convert_to_tensor(np.asarray(part, "float32")) for part in q], keras.random.SeedGenerator(0)
+    costs = [loss(x, decoder(vae_mnist.sample_latent(q, seed))) for _ in range(draws)]
+    return float(np.mean([ops.convert_to_numpy(cost).mean() for cost in costs])), float(kl_of(*q).mean())
+
+
+def own_elbo(model, x, loss):
     """The ELBO of images x (n, 784) when the likelihood is that of `loss`; the mean, nats per image."""
-    q = [ops.convert_to_tensor(part) for part in encode(model, x)]
-    epsilon_seed = keras.random.SeedGenerator(seed)
-    draws = [decode(model, ops.convert_to_numpy(vae_mnist.sample_latent(q, epsilon_seed))) for _ in range(samples)]
-    cost = np.mean([ops.convert_to_numpy(loss(x, x_hat)).mean() for x_hat in draws])
-    return -float(cost + kl_of(*q).mean())
+    return -sum(terms_of_loss(model.get_layer("decoder"), x, encode(model, x), loss))
 
 
 ONE_SIGMA, TWO_SIGMA = 1 - math.exp(-0.5), 1 - math.exp(-2)  # 39 % and 86 %: what one and two sigma hold of a Gaussian
@@ -97,13 +103,6 @@ class Digits(NamedTuple):
     log_p: np.ndarray  # (n,), nats
     elbo: np.ndarray  # (n,), nats; a mean over 100 draws of z
     joints: np.ndarray | None = None  # log p(x, z) on the grid over AXIS: (n, k, k)
-
-    def first(self, number):
-        """The first so many of them."""
-        x, labels, q, log_p, elbo, joints = self
-        return Digits(
-            x[:number], labels[:number], [part[:number] for part in q], log_p[:number], elbo[:number], joints[:number]
-        )
 
     @property
     def gap(self):

@@ -71,9 +71,9 @@ def plot_words(vae, image):
     middle.annotate("this digit's q(z|x)", z_mean, (-2.9, 2.9), color=BLUE, fontsize=11, arrowprops={"arrowstyle": "-"})
     middle.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4))
     middle.set_title("2  encoder: q(z|x), and the prior", fontsize=13)
-    decoder = vae.get_layer("decoder")
-    joint = log_joint(decoder, image[None], AXIS, AXIS)[0]
-    draw_posterior(near, decoder, image, joint, [(z_mean, z_log_var, BLUE)])
+    decoder, axis = vae.get_layer("decoder"), AXIS[::4]  # enough to find the place
+    joint = log_joint(decoder, image[None], axis, axis)[0]
+    draw_posterior(near, decoder, image, joint, [(z_mean, z_log_var, BLUE)], axis=axis)
     near.plot(*z, "o", color=ORANGE, zorder=4)
     near.annotate("one draw z", z, xytext=(8, -14), textcoords="offset points", color="black", fontsize=11)
     near.set_title("3  closer: true posterior, q, a draw", fontsize=13)

@@ -7,7 +7,7 @@ from IPython.display import IFrame
 from matplotlib.colors import to_rgba_array
 
 from lab import ROOT
-from lab.drawing import class_legend, mean_error, number, recorded, strip, table
+from lab.drawing import by_case, class_legend, mean_error, number, strip, table
 from lab.measures import decode, encode
 from seevae.results import pictures
 
@@ -81,11 +81,11 @@ def drawn_table(labels):
     """Show which digits are drawn from the prior, in percent, of the recorded "samples"; and those of labels (n,)."""
     real = [number(100 * np.mean(labels == digit), 0) for digit in range(10)]
     rows = [["held-out digits", *real, "–"]]
+    shares = [by_case("samples", "latents", f"shares.network.{digit}") for digit in range(10)]
+    shares.append(by_case("samples", "latents", "unsure"))
     for latents in (2, 20):
-        runs = [run for run in recorded("samples") if run["latents"] == latents]
-        shares = [[100 * run["shares"]["network"][digit] for run in runs] for digit in range(10)]
-        shares.append([100 * run["unsure"] for run in runs])
-        rows.append([f"draws, {latents} latents", *(mean_error(share, 0) for share in shares)])
+        cells = [mean_error(100 * share[latents], 0) for share in shares]
+        rows.append([f"draws, {latents} latents", *cells])
     table(["class, %", *range(10), "unsure"], rows)
 
 
@@ -93,9 +93,8 @@ def between_table():
     """Show what lies half way between the codes of two digits, of the recorded experiment "samples"."""
     rows, places = [], {"end": "a digit's code", "line": "middle, straight line", "sphere": "middle, sphere"}
     for latents in (2, 20):
-        runs = [run["between"] for run in recorded("samples") if run["latents"] == latents]
         for way, name in places.items():
-            values = [[run[way][key] for run in runs] for key in ("radius", "entropy", "sure")]
-            cells = [mean_error(each, digits) for each, digits in zip(values, (2, 1, 2), strict=True)]
+            values = [by_case("samples", "latents", f"between.{way}.{key}") for key in ("radius", "entropy", "sure")]
+            cells = [mean_error(each[latents], digits) for each, digits in zip(values, (2, 1, 2), strict=True)]
             rows.append([f"{name}, {latents} latents", *cells])
     table(["where", "distance from 0", "blur: entropy of the pixels, nats", "how sure the classifier is"], rows)

@@ -3,7 +3,7 @@
 import numpy as np
 
 import vae_mnist
-from lab.drawing import BLUE, RED, mean_error, number, recorded, table
+from lab.drawing import BLUE, RED, by_case, seed_table
 from lab.measures import encode
 from lab.models import AUTHOR, fit, train_vae, variant
 from seevae.results import pictures
@@ -36,14 +36,9 @@ def plot_widths(widths):
 
 def change_table():
     """Show what leaving out the KL term changes, seed by seed, of the recorded experiment "kl_term"."""
-    runs, rows = recorded("kl_term"), []
-    names = {"log_p": "log p(x) from N(0, I)", "log_p_own_codes": "log p(x) from its own codes"}
-    for key, name in names.items():
+    rows = {}
+    for key, name in (("log_p", "log p(x) from N(0, I)"), ("log_p_own_codes", "log p(x) from its own codes")):
         for part, digits in (("train", "training"), ("test", "held out")):
-            with_kl, without = (
-                np.array([run[key][part] for run in runs if run["loss"] == loss])
-                for loss in ("with the KL term", "without")
-            )
-            rows.append([f"{name}, {digits}", *(number(change) for change in without - with_kl)])
-            rows[-1].append(mean_error(without - with_kl))
-    table(["without the KL term, less with it; nats", "seed 0", "seed 1", "seed 2", "mean ± standard error"], rows)
+            both = by_case("kl_term", "loss", f"{key}.{part}")
+            rows[f"{name}, {digits}"] = both["without"] - both["with the KL term"]
+    seed_table("without the KL term, less with it; nats", rows)

@@ -14,7 +14,8 @@ from seevae.diagnosis.findings import ENOUGH, SILENT, better
 from seevae.diagnosis.network import DECODED, Network, in_words, size_of
 from seevae.diagnosis.report import Seen
 from seevae.diagnosis.sentences import Finding
-from seevae.images.converting import check_unit, convert_labels, to_numpy
+from seevae.images.classes import convert_labels
+from seevae.images.converting import check_unit, to_numpy
 from seevae.results import evidence
 
 FIRST = 1000  # images of which log p(x) is computed
