@@ -317,11 +317,6 @@ def floors(subject):
 # -- Does it know the images? ------------------------------------------------------------------------------------------
 
 
-def grey(subject):
-    """What one even grey, the mean of all pixels, would cost: (n,)."""
-    return subject.likelihood.loss(subject.x, np.full_like(subject.x, subject.x.mean()))
-
-
 def unknown_images(subject, shuffled=""):
     """The finding for images that come back no better than as the average image: what is it that fails?
 
