@@ -874,7 +874,8 @@ def test_images_in_other_things(sound, held_out):
     named = [{"label": 1, "image": image} for image in held_out]
     labelled, uneven = ([(part, np.zeros(len(part))) for part in evidence.batches(held_out, n)] for n in (100, 64))
     rounded = held_out - np.float32(1e-5) * (held_out == 0)
-    for x in (dataset, named, iter(named), labelled, iter(uneven), [part for part, _ in uneven], rounded):
+    dicts = [{"label": labels, "image": part} for part, labels in labelled]
+    for x in (dataset, named, iter(named), labelled, dicts, iter(uneven), [part for part, _ in uneven], rounded):
         assert quickly(sound.encode, sound.decode, x)["held_out"] == plain
     with pytest.raises(UserError, match=r"more than [\d,]+ parts, which may have no end: give the first ones"):
         quickly(sound.encode, sound.decode, (held_out for _ in iter(int, 1)))
