@@ -224,7 +224,13 @@ FAULTS = [
         says="invert|1 - x|other images",
     ),
     Fault("trained on transposed images", {"other-images", "untrained"}, {"images": flipped}, trace=()),
-    Fault("trained on one class", {"other-images", "untrained"}, {"images": only_ones}, says="other images", trace=()),
+    Fault(
+        "trained on one class",
+        {"other-images", "untrained", "partly-known"},
+        {"images": only_ones},
+        says="other images",
+        trace=(),
+    ),
     Fault(
         "decode transposes",
         {"halves-apart", "transposed"},

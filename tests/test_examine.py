@@ -441,7 +441,7 @@ def test_a_weight_is_wrong_where_both_readings_say_so(monkeypatch):
     sound = [(1.0, 0.1), (1.9, 0.01), (-2.7, 0.2), (0.6, 0.01)]
     wrong = {"sum the reconstruction": [(101, 8)], "a beta of 2.5 stands": [(2.5, 0.1)]}
     wrong["add the KL"] = [(0.2, 0.01), (0.0, 0.01), (-0.02, 0.001)]
-    monkeypatch.setattr(findings, "squared_error", lambda subject: None)
+    monkeypatch.setattr(findings, "squared_error", lambda subject: (None, False))
     row = np.zeros((1, 784), "float32")
     subject = findings.Subject(row, row[:, :2], row[:, :2], None)
     said = lambda *readings: " ".join(findings.two_scales(*readings, subject))  # noqa: E731
@@ -874,7 +874,8 @@ def test_images_in_other_things(sound, held_out):
     named = [{"label": 1, "image": image} for image in held_out]
     labelled, uneven = ([(part, np.zeros(len(part))) for part in evidence.batches(held_out, n)] for n in (100, 64))
     rounded = held_out - np.float32(1e-5) * (held_out == 0)
-    for x in (dataset, named, iter(named), labelled, iter(uneven), [part for part, _ in uneven], rounded):
+    dicts = [{"label": labels, "image": part} for part, labels in labelled]
+    for x in (dataset, named, iter(named), labelled, dicts, iter(uneven), [part for part, _ in uneven], rounded):
         assert quickly(sound.encode, sound.decode, x)["held_out"] == plain
     with pytest.raises(UserError, match=r"more than [\d,]+ parts, which may have no end: give the first ones"):
         quickly(sound.encode, sound.decode, (held_out for _ in iter(int, 1)))
@@ -883,22 +884,26 @@ def test_images_in_other_things(sound, held_out):
             quickly(sound.encode, sound.decode, nothing)
 
 
-def test_a_learned_sigma_that_was_fixed_in_the_training():
-    """A linear decoder with the posterior of sigma = 0.71 in closed form, while pixels are left 0.1 apart."""
+@pytest.mark.parametrize(
+    ("sigma", "severity", "words"),
+    [(math.sqrt(0.5), "note", "a Gaussian decoder of sigma = 0.7"), (0.3, "look", "or sigma was 0.3 in the training")],
+)
+def test_a_learned_sigma_that_was_fixed_in_the_training(sigma, severity, words):
+    """A linear decoder with the posterior of a sigma in closed form, while pixels are left 0.1 apart."""
     rng = np.random.default_rng(0)
     directions = np.where(rng.random((2, PIXELS)) < 0.5, 0.1, -0.1)
     x = np.clip(0.5 + rng.standard_normal((500, 2)) @ directions + 0.1 * rng.standard_normal((500, PIXELS)), 0, 1)
-    precision = directions @ directions.T / 0.5 + np.eye(2)
+    precision = directions @ directions.T / sigma**2 + np.eye(2)
 
     def encode(rows):
-        z_mean = (rows - 0.5) @ directions.T / 0.5 @ np.linalg.inv(precision)
+        z_mean = (rows - 0.5) @ directions.T / sigma**2 @ np.linalg.inv(precision)
         return z_mean, -np.log(np.diag(precision)) + 0.01 * rows[:, :2]
 
     learned = quickly(encode, lambda z: 0.5 + z @ directions, x, likelihood="gaussian", sigma="learned")
     (said,) = [finding for finding in learned.findings if finding.name.startswith("kl-weight")]
-    assert said.severity == "note"
-    assert "a Gaussian decoder of sigma = 0.7" in said
-    known = quickly(encode, lambda z: 0.5 + z @ directions, x, likelihood="gaussian", sigma=0.71)
+    assert said.severity == severity
+    assert words in said
+    known = quickly(encode, lambda z: 0.5 + z @ directions, x, likelihood="gaussian", sigma=sigma)
     assert not [name for name in known["finding_names"] if name.startswith("kl-weight")]
 
 

@@ -317,11 +317,6 @@ def floors(subject):
 # -- Does it know the images? ------------------------------------------------------------------------------------------
 
 
-def grey(subject):
-    """What one even grey, the mean of all pixels, would cost: (n,)."""
-    return subject.likelihood.loss(subject.x, np.full_like(subject.x, subject.x.mean()))
-
-
 def unknown_images(subject, shuffled=""):
     """The finding for images that come back no better than as the average image: what is it that fails?
 
@@ -532,26 +527,30 @@ def two_scales(wide, stretched, subject):
     else:
         return []
     numbers = {"beta": value, "times": value / meant, "error": error / meant, "stretched": stretched[0] / meant}
-    if key != "kl-weight-low/sigma" and (sigma := squared_error(subject)) is not None:
+    (sigma, sure), other = squared_error(subject), ""
+    if key != "kl-weight-low/sigma" and sure:
         key, numbers = key.split("/")[0] + "/gaussian", numbers | {"sigma": sigma}
+    elif sigma is not None:
+        other = f", or the training had a squared error (say likelihood='gaussian', sigma={sigma:.2g})"
+    elif subject.likelihood.name == "gaussian" and value > 0:
+        other = f", or sigma was {subject.likelihood.sigma * math.sqrt(value / meant):.2g} in the training"
     words = f" and beta = {meant:g}" if meant != 1 else ""
-    return [Finding(key, meant=words, pixels=subject.x.shape[1], **numbers)]
+    return [Finding(key, meant=words, pixels=subject.x.shape[1], other=other, **numbers)]
 
 
 def squared_error(subject):
-    """The sigma of a Gaussian decoder with which the KL loss would weigh what it should, where one is likely, or None.
+    """The sigma of a Gaussian decoder with which the KL loss would weigh what it should, or None, and whether both
+    readings of the weight say so.
 
     Likely is what loss functions of squared errors have (1, or 0.71 without the half), or about what is left over where
     that was not said.
     """
     wide, stretched = (beta / subject.beta for beta, _ in weights_of(replace(subject, likelihood=gaussian(1.0))))
-    if min(wide, stretched) <= 0 or max(wide, stretched) > 2 * min(wide, stretched):
-        return None
-    sigma = math.sqrt(wide)
+    sigma = math.sqrt(max(wide, 0))
     left = math.sqrt(np.mean((subject.x - subject.decode(subject.z_mean, np.arange(len(subject.x)))) ** 2))
     usual = any(abs(sigma / one - 1) < 0.15 for one in (1.0, math.sqrt(0.5)))
     fits = subject.likelihood.name == "bernoulli" and 0.5 < sigma / left < 1.5
-    return sigma if usual or fits else None
+    return (sigma, 0.5 * wide < stretched < 2 * wide) if usual or fits else (None, False)
 
 
 def mismatch(z_mean, z_log_var):

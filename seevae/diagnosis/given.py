@@ -263,9 +263,9 @@ def images_in(x):
 
 def are_batches(parts, images):
     """Whether the images in some parts are batches: of 4 axes, with as many labels, or with a shorter one last."""
-    shape, (*lengths, last) = images[0].shape, map(len, images)
-    labels = parts[0][1] if isinstance(parts[0], list | tuple) and len(parts[0]) > 1 else ()
-    labelled = len(shape) > 1 and np.shape(labels) == shape[:1]
+    part, shape, (*lengths, last) = parts[0], images[0].shape, map(len, images)
+    beside = () if image_in(part) is part else part.values() if isinstance(part, dict) else part
+    labelled = len(shape) > 1 and any(np.shape(other) == shape[:1] for other in beside)
     rest = math.prod(shape[1:]) > shape[0] and len({*lengths}) == 1 and last < lengths[0]  # no image that is less high
     return len(shape) > 3 or labelled or rest
 
