@@ -1,7 +1,7 @@
 // needs: learning, kernel_bytes
 "use strict";
 // The arithmetic in WebAssembly: kernel.c, built to kernel_bytes.js (see kernel.py). Where a browser or a policy refuses
-// it, the JavaScript of learning.js and posterior.js does the same, about ten times slower.
+// it, the JavaScript of PlainArithmetic (learning.js) does the same, about ten times slower.
 
 const FIRST_FREE = 2 ** 16; // bytes at the start of the memory, which are the compiler's
 
