@@ -2,7 +2,7 @@
 "use strict";
 // "Faults": what each part of the loss is for, shown by what happens without it; and learners' usual mistakes.
 
-// What `seevae.examine` finds in such networks: its names, and words of its sentences (seevae/diagnosis/sentences.toml).
+// What `seevae.examine` finds in such networks (benchmarks/zoo.json): names, and words of seevae/diagnosis/sentences.toml.
 const FINDINGS = {
   "off-prior": "The codes leave the prior",
   collapse: "Posterior collapse: no latent is used",
@@ -15,53 +15,55 @@ const FINDINGS = {
 
 // name: [switches, what one sees, what is found]
 const PRESETS = {
-  VAE: [{}, "The VAE. The KL draws the dots into the circles of the prior: draws from it are digits.", ""],
+  VAE: [{}, "The VAE. The KL draws the dots into the circles of the prior: draws from it are digits.", []],
   Autoencoder: [
     { beta: 0, sampleNoise: false },
     "A plain autoencoder: no noise on z, no KL, and nothing ties the codes to the prior. From Keras’s default weights the dots run far apart within 100 steps; “new weights” begin near the prior, and the dots stay nearer to it.",
-    "no-noise",
+    ["no-noise", "off-prior"],
   ],
   "KL too strong": [
     { beta: 4 },
     "The KL weighs four times as much. Watch its curve fall and the reconstruction rise: a code tells less of its digit.",
-    "kl-weight-high",
+    ["kl-weight-high"],
   ],
   Collapse: [
     { beta: 100 },
     "The KL weighs 100 times as much: no code is worth its cost. All dots fall on the middle, q is the prior for every digit, and each draw is the same blurred mean digit.",
-    "collapse",
+    ["collapse"],
   ],
 };
 const MISTAKES = {
   "no KL": [
     { beta: 0 },
     "The KL is forgotten. The clouds shrink to points, σ falls below 0.01 within 400 steps, as width has no use any more; and nothing holds the dots near the middle: draws from the prior fall between them.",
-    "kl-weight-low",
+    ["kl-weight-low"],
   ],
   "mean over pixels": [
     { meanOverPixels: true },
     "The reconstruction loss is a mean over the 784 pixels, not their sum: as if beta were 784. The dots fall on the middle, and all draws look alike.",
-    "collapse",
+    ["collapse"],
   ],
   "no noise": [
     { sampleNoise: false },
     "z is z_mean: the noise is forgotten. The KL still makes q as wide as the prior, as width costs nothing now; but the decoder never saw a draw of it, and its draws are not your digit.",
-    "no-noise",
+    ["no-noise"],
   ],
   "one noise for all": [
     { oneNoise: true },
     "One epsilon for all images of a batch, another for the next. Each step follows a single draw. The loss hardly shows it, in a few hundred steps: a mistake that hides.",
-    "repeated-noise",
+    ["repeated-noise"],
   ],
   "sigma for variance": [
     { sigmaForVariance: true },
     "exp(z_log_var) is taken for sigma: it is the variance, sigma is exp(z_log_var / 2). For q narrower than 1, which most are, it learns with less noise than the KL speaks of, and the KL comes out too small.",
-    "sigma-exp",
+    ["sigma-exp"],
   ],
 };
 const ALL_SETTINGS = Object.entries({ ...PRESETS, ...MISTAKES }).map(([name, setting]) => {
   const [own, seen, found] = /** @type {any[]} */ (setting);
-  return { name, switches: { ...VAE, ...own }, seen, found: found ? `“${found}”: “… ${FINDINGS[found]} …”` : "nothing wrong" };
+  const words = found.map((finding) => `“${finding}”: “… ${FINDINGS[finding]} …”`).join(", or ");
+  const examined = words ? `Of networks trained so for 1,000 steps seevae.examine said ${words}. Sooner it may find nothing.` : "seevae.examine finds nothing wrong in such networks.";
+  return { name, switches: { ...VAE, ...own }, seen, examined };
 });
 
 function faultsPanel(state) {
@@ -90,7 +92,7 @@ function faultsPanel(state) {
       for (const [name, button] of buttons) button.ariaPressed = String(name === chosen?.name);
       const untold = state.whose.at === "page" && chosen?.name !== "VAE" ? "Set for the next training; the page shows weights that were not trained so. " : "";
       byId("train-what").textContent = worded(untold + (chosen?.seen ?? "A setting of your own."));
-      byId("train-examine").textContent = chosen ? `In such a network seevae.examine finds ${chosen.found}.` : "";
+      byId("train-examine").textContent = chosen?.examined ?? "";
     },
   });
   state.panel({

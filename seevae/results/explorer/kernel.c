@@ -1,11 +1,12 @@
 // The arithmetic of a training step, and of the evidence, for WebAssembly with SIMD. kernel_bytes.js holds what kernel.py
-// makes of it, kernel.js calls it; learning.js has the same in JavaScript. A matrix is float32, row after row.
+// makes of it, kernel.js calls it; learning.js has the same in JavaScript.
+//
+// A matrix is float32, row after row. `used` is room for as many whole numbers as a row or a column has.
 
 #include <wasm_simd128.h>
 
 #define EXPORT(name) __attribute__((export_name(#name))) void name
 #define LANES 4
-#define TILE 32 // columns of a matrix, whose sums fit into the registers
 #define NEAR 64 // rows of a kernel
 
 typedef v128_t vec;
@@ -17,68 +18,50 @@ static inline vec all(float x) { return wasm_f32x4_splat(x); }
 static inline vec add(vec a, vec b) { return wasm_f32x4_add(a, b); }
 static inline vec mul(vec a, vec b) { return wasm_f32x4_mul(a, b); }
 
-// Rows of a matrix, weighed: row r takes those at place[k], share[k] of each, for the k from the end of the row before to
-// end[r]. tile: room for TILE columns of the matrix.
-struct mix { int *end, *place; float *share, *tile; };
-
-// What is not 0 in each of `count` lines of `length` numbers: the lines `next` apart, the numbers in them `step`.
-static void list_used(const struct mix *mix, const float *x, int count, int next, int length, int step) {
-  int k = 0;
-  for (int r = 0; r < count; r++) {
-    for (int i = 0; i < length; i++) {
-      float share = x[r * next + i * step];
-      mix->place[k] = i, mix->share[k] = share;
-      k += share != 0;
-    }
-    mix->end[r] = k;
-  }
-}
-
-static inline void copy(float *to, const float *from, int count) {
+// target (width) += the sum of weights[used * step] * row `used` of a matrix, for the `count` (1 or 4) rows that are used.
+static inline __attribute__((always_inline)) void add_few(float *target, const float *matrix, int width,
+                                                          const float *weights, int step, const int *used, int count) {
+  const float *row[LANES];
+  vec weight[LANES];
+  for (int k = 0; k < count; k++) row[k] = matrix + used[k] * width, weight[k] = all(weights[used[k] * step]);
   int j = 0;
-  for (; j + LANES <= count; j += LANES) wasm_v128_store(to + j, at(from + j));
-  for (; j < count; j++) to[j] = from[j];
+#pragma clang loop unroll_count(2)
+  for (; j + LANES <= width; j += LANES) {
+    vec sum = mul(weight[0], at(row[0] + j));
+    for (int k = 1; k < count; k++) sum = add(sum, mul(weight[k], at(row[k] + j)));
+    wasm_v128_store(target + j, add(at(target + j), sum));
+  }
+  for (; j < width; j++) for (int k = 0; k < count; k++) target[j] += weights[used[k] * step] * row[k][j];
 }
 
-// out (rows, n) = start (n) + the weighed rows of a matrix (m, n). A tile of all its rows stays near while it is used, and
-// so do the sums.
-static void add_rows(const struct mix *mix, const float *start, const float *matrix, int m, float *out, int rows, int n) {
-  for (int left = 0; left < n; left += TILE) {
-    int wide = n - left < TILE ? n - left : TILE;
-    for (int i = 0; i < m; i++) copy(mix->tile + i * TILE, matrix + i * n + left, wide);
-    float first[TILE] = {0}, last[TILE];
-    if (start) copy(first, start + left, wide);
-    for (int r = 0, k = 0; r < rows; r++) {
-      vec sum[TILE / LANES];
-      for (int q = 0; q < TILE / LANES; q++) sum[q] = at(first + LANES * q);
-#pragma clang loop unroll_count(2)
-      for (; k < mix->end[r]; k++) {
-        const float *row = mix->tile + mix->place[k] * TILE;
-        vec share = all(mix->share[k]);
-        for (int q = 0; q < TILE / LANES; q++) sum[q] = add(sum[q], mul(share, at(row + LANES * q)));
-      }
-      float *to = wide == TILE ? out + r * n + left : last;
-      for (int q = 0; q < TILE / LANES; q++) wasm_v128_store(to + LANES * q, sum[q]);
-      if (to == last) copy(out + r * n + left, last, wide);
-    }
-  }
+// The same for any number of rows.
+static void add_rows(float *target, const float *matrix, int width, const float *weights, int step, const int *used,
+                     int count) {
+  int q = 0;
+  for (; q + LANES <= count; q += LANES) add_few(target, matrix, width, weights, step, used + q, LANES);
+  for (; q < count; q++) add_few(target, matrix, width, weights, step, used + q, 1);
 }
 
 // out (rows, n) = x (rows, m) * kernel (m, n) + bias; with relu, what is below 0 becomes 0.
 EXPORT(dense)(const float *x, const float *kernel, const float *bias, float *out, int rows, int m, int n, int relu,
-              int *end, int *place, float *share, float *tile) {
-  struct mix mix = {end, place, share, tile};
-  list_used(&mix, x, rows, m, m, 1);
-  add_rows(&mix, bias, kernel, m, out, rows, n);
-  if (relu) for (int i = 0; i < rows * n; i++) out[i] = out[i] > 0 ? out[i] : 0;
+              int *used) {
+  for (int r = 0; r < rows; r++, x += m, out += n) {
+    int count = 0;
+    for (int i = 0; i < m; i++) if (x[i] != 0) used[count++] = i;
+    for (int j = 0; j < n; j++) out[j] = bias[j];
+    add_rows(out, kernel, n, x, 1, used, count);
+    if (relu) for (int j = 0; j < n; j++) out[j] = out[j] > 0 ? out[j] : 0;
+  }
 }
 
 // The gradients of a dense layer from its input x (rows, m) and the gradient g (rows, n) at its output.
-EXPORT(gradient)(const float *x, const float *g, float *kernel, float *bias, int rows, int m, int n, int *end, int *place,
-                 float *share, float *tile) {
-  struct mix mix = {end, place, share, tile};
-  list_used(&mix, x, m, 1, rows, m);
-  add_rows(&mix, 0, g, rows, kernel, m, n);
+EXPORT(gradient)(const float *x, const float *g, float *kernel, float *bias, int rows, int m, int n, int *used) {
+  for (int i = 0; i < m; i++) {
+    int count = 0;
+    for (int r = 0; r < rows; r++) if (x[r * m + i] != 0) used[count++] = r;
+    for (int j = 0; j < n; j++) kernel[i * n + j] = 0;
+    add_rows(kernel + i * n, g, n, x + i, m, used, count);
+  }
   for (int j = 0; j < n; j++) bias[j] = 0;
   for (int r = 0; r < rows; r++) for (int j = 0; j < n; j++) bias[j] += g[r * n + j];
 }

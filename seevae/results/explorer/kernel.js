@@ -1,7 +1,7 @@
 // needs: learning, kernel_bytes
 "use strict";
 // The arithmetic in WebAssembly: kernel.c, built to kernel_bytes.js (see kernel.py). Where a browser or a policy refuses
-// it, the JavaScript of learning.js and posterior.js does the same, about ten times slower.
+// it, the JavaScript of PlainArithmetic (learning.js) does the same, about ten times slower.
 
 const FIRST_FREE = 2 ** 16; // bytes at the start of the memory, which are the compiler's
 
@@ -25,7 +25,7 @@ class KernelArithmetic {
     this.top = FIRST_FREE;
     this.random = this.room(4, Uint32Array); // where its tosses go on
     crypto.getRandomValues(this.random);
-    this.lists = { columns: 0, places: [] };
+    this.used = this.room(PIXELS, Int32Array);
   }
 
   /** An array of zeros in the kernel's memory. @returns {any} */
@@ -35,14 +35,10 @@ class KernelArithmetic {
     return array;
   }
 
-  /** Where the kernel writes down which numbers of a batch of so wide rows are not 0: see `struct mix` in kernel.c. */
-  mix(columns) {
-    if (columns > this.lists.columns) {
-      const count = Math.max(PIXELS, columns);
-      const lengths = [count, RECIPE.batchSize * count, RECIPE.batchSize * count, TILE * count];
-      this.lists = { columns: count, places: lengths.map((length) => this.room(length).byteOffset) };
-    }
-    return this.lists.places;
+  /** The place of a list of so many. */
+  list(length) {
+    if (length > this.used.length) this.used = this.room(length, Int32Array);
+    return this.used.byteOffset;
   }
 
   /** Where arrays lie in the memory. Throws a TypeError for one that lies elsewhere. */
@@ -53,12 +49,12 @@ class KernelArithmetic {
 
   dense(x, layer, out, rows, relu) {
     const [inputs, outputs] = sizesOf(layer);
-    this.functions.dense(...this.places(x, layer.kernel, layer.bias, out), rows, inputs, outputs, Number(relu), ...this.mix(inputs));
+    this.functions.dense(...this.places(x, layer.kernel, layer.bias, out), rows, inputs, outputs, Number(relu), this.list(inputs));
   }
 
   gradient(x, atOutput, { kernel, bias }, rows) {
     const [inputs, outputs] = sizesOf({ kernel, bias });
-    this.functions.gradient(...this.places(x, atOutput, kernel, bias), rows, inputs, outputs, ...this.mix(inputs));
+    this.functions.gradient(...this.places(x, atOutput, kernel, bias), rows, inputs, outputs, this.list(rows));
   }
 
   back(atOutput, layer, x, out, rows) {

@@ -9,7 +9,6 @@
 const HEADS = ["z_mean", "z_log_var"];
 const LAYERS = ["encoder_h", ...HEADS, "decoder_h", "decoder_output"];
 const PARTS = ["kernel", "bias"];
-const TILE = 32; // columns that kernel.c takes at a time
 const RECIPE = { learningRate: 0.01, beta1: 0.9, beta2: 0.99, headStep: 0.15, epsilon: 1e-7, batchSize: 100 };
 
 // What a VAE is trained with; learners' mistakes are the others.
@@ -135,10 +134,7 @@ function widthsOf(/** @type {Layers} */ { encoder_h, z_mean, decoder_h }) {
 /** The room that a Learner of such layers takes, in numbers. */
 function roomOf(/** @type {Layers} */ layers) {
   const weights = LAYERS.reduce((sum, name) => sum + layers[name].kernel.length + layers[name].bias.length + 8, 0);
-  const widths = Object.values(widthsOf(layers));
-  const arrays = RECIPE.batchSize * widths.reduce((sum, width) => sum + width + 4);
-  const lists = (2 * RECIPE.batchSize + TILE + 1) * (PIXELS + Math.max(...widths)); // of the kernel
-  return 4 * weights + arrays + lists + 8192;
+  return 4 * weights + RECIPE.batchSize * Object.values(widthsOf(layers)).reduce((sum, width) => sum + width + 4) + 8192;
 }
 
 class Learner {

@@ -13,8 +13,14 @@ const LARGEST_PICTURE = 2 ** 26; // pixels
 const MOST_BYTES = 2 ** 30; // of a file, unpacked
 const PICTURES = /\.(png|jpe?g|bmp|gif|webp|avif|tiff?|p[gp]m)$/i;
 const DATA = /(\.npz|\.npy|ubyte)(\.gz)?$/i;
-const SPLITS = { train: "train", training: "train", test: "test", testing: "test", t10k: "test", val: "val", valid: "val", validation: "val", dev: "val", labeled: "train", labelled: "train", extra: "extra", unlabeled: "extra", unlabelled: "extra", unsup: "extra", unsupervised: "extra" };
-const KINDS = { x: "images", image: "images", images: "images", img: "images", imgs: "images", data: "images", pixels: "images", y: "labels", label: "labels", labels: "labels", target: "labels", targets: "labels", class: "labels", classes: "labels" };
+const meant = (table) => Object.fromEntries(Object.entries(table).flatMap(([what, words]) => words.split(" ").map((word) => [word, what])));
+const SPLITS = meant({
+  train: "train training labeled labelled",
+  test: "test testing t10k",
+  val: "val valid validation dev",
+  extra: "extra unlabeled unlabelled unsup unsupervised",
+});
+const KINDS = meant({ images: "x image images img imgs data pixels", labels: "y label labels target targets class classes" });
 
 /** @typedef {{ path: string, blob: () => Promise<Blob> }} OwnFile a file, and where it lies: "digits/3/a.png" */
 /** @typedef {{ shape: number[], values: any, kind: string }} OwnArray kind: as NumPy's, "b", "i", "u", "f" or "U" */

@@ -28,10 +28,6 @@ class Training {
     state.panel({ place: "train-panel", needs: ["training", "theme", "size"], draw: () => drawCurves(byId("curve"), this.curves, { "held-out loss": sumOf }) });
   }
 
-  get switches() {
-    return this.state.switches;
-  }
-
   followControls() {
     onClicks({
       "train-start": () => this.run(!this.running),
