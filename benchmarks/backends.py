@@ -1,6 +1,6 @@
 """The real command on each backend, on one device, two devices and in two processes: ELBO, time and memory.
 
-    python benchmarks/backends.py [--data FILE.npz] [--only "JAX, two devices" ...]
+    python benchmarks/backends.py [--data FILE.npz] ["JAX, two devices" ...]
 
 Each way trains with --epochs 6 and the seeds 0 to 2. The devices are simulated on the CPU, where two of them share its
 cores: the table shows that the numbers are right, and what the sharing costs, not what it gains. "exchange": each

@@ -6,15 +6,13 @@ Each experiment changes one thing and trains both ways. The record is benchmarks
 tables. On JAX (KERAS_BACKEND=jax), whose epochs are shorter, all together took 6,400 seconds of one core each.
 """
 
-import argparse
-import json
+import functools
 import sys
 import time
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-RECORD = HERE / "claims.json"
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "notebooks")]
+from record import ROOT, main
+
+sys.path.insert(0, str(ROOT / "notebooks"))
 
 import lab
 import numpy as np
@@ -32,6 +30,7 @@ from seevae.training.input_noise import StochasticBinarisation
 import keras
 
 SEEDS = (0, 1, 2)
+load = functools.cache(lab.load)
 
 
 def mean(values):
@@ -490,7 +489,7 @@ def latents(dataset):
         if seed == 0 and not lab.SMOKE:
             figure = pictures.new_figure(8, 4.4, "More latents, sharper digits", f"{dataset.name}, held out, z_mean")
             lab.strip(figure.add_subplot(), list(rows.values()), list(rows))
-            figure.savefig(HERE.parent / "figures" / "latents.png")
+            figure.savefig(ROOT / "figures" / "latents.png")
 
 
 ALL = (
@@ -512,23 +511,14 @@ MORE = (estimators, kl_term, maximum_likelihood, latents, samples, mixture_prior
 EXPERIMENTS = {function.__name__: function for function in (*ALL, *MORE)}
 
 
-def main():
-    """Run experiments and keep their results, each when it is done."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(EXPERIMENTS)}; all")
-    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
-    args = parser.parse_args()
-    dataset = lab.load(args.data)
-    for name in args.experiments or EXPERIMENTS:
-        start = time.perf_counter()
-        runs = list(EXPERIMENTS[name](dataset))
-        if lab.SMOKE:
-            continue
-        record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+def measure(record, name, path):
+    """Run one of the EXPERIMENTS."""
+    start, dataset = time.perf_counter(), load(path)
+    runs = list(EXPERIMENTS[name](dataset))
+    if not lab.SMOKE:
         record[name] = {**devices.describe(), "dataset": dataset.name, "runs": runs}
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, EXPERIMENTS, measure)

@@ -1,7 +1,7 @@
 """How many kills at random moments leave a folder whole and a training that resumes bit for bit: writes kills.json.
 
-    python benchmarks/kills.py                   100 kills on TensorFlow, and 100 on JAX
-    python benchmarks/kills.py --kills 0         only what keeping the state of a training costs
+    python benchmarks/kills.py                          100 kills on TensorFlow, and 100 on JAX
+    python benchmarks/kills.py "keeping the state"      only what keeping the state of a training costs
 
 Each kill (SIGKILL) meets the real command, over the files of an earlier complete run, at a random moment of one of its
 phases. Then: what the next start makes of the folder is of one run, the earlier or the new one, with nothing left over;
@@ -9,7 +9,6 @@ and where an epoch had finished, it is not lost: --resume ends with the very byt
 are killed a second time while they resume. Anything else fails at once. Needs two cores for 40 minutes.
 """
 
-import argparse
 import concurrent.futures
 import hashlib
 import io
@@ -28,10 +27,9 @@ from collections import Counter
 from pathlib import Path
 
 import h5py
+from record import ROOT, main, write_images
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-RECORD = Path(__file__).with_suffix(".json")
+KILLS = 100  # on each backend
 EPOCHS = 12
 OPTIONS = f"--data images.npz --epochs {EPOCHS} --hidden-dim 32 --evidence-images 0 --output run"
 PHASES = ("starting", "opening", "compiling", "training", "evaluating", "saving", "moving", "ended")
@@ -39,18 +37,6 @@ SHARES = {"starting": 3, "opening": 10, "compiling": 7, "training": 25, "evaluat
 SHARES["resuming"] = 12
 BACKENDS = ("tensorflow", "jax")
 CHANGING = ("metadata.json", "config.json", "seconds.npy")  # a date, the ids of objects, a time
-
-
-def write_images(path):
-    """1,200 digits of the sample as a data file."""
-    import numpy as np
-
-    from seevae.images import data
-
-    sample = data.load_sample()
-    images = (255 * sample.x_train[:1200]).round().astype("uint8").reshape(-1, 28, 28)
-    labels = sample.y_train[:1200]
-    np.savez(path, x_train=images[:1000], y_train=labels[:1000], x_test=images[1000:], y_test=labels[1000:])
 
 
 def start(backend, place, *options):
@@ -233,38 +219,25 @@ def cost_of_keeping(data_file, epochs=10):
     }
 
 
-def main():
-    """Kill, look, resume; keep the counts."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100, help="on each backend")
-    parser.add_argument("--backends", nargs="*", default=BACKENDS)
-    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
-    args = parser.parse_args()
-    kills = args.kills
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    for backend in args.backends if kills else []:
-        with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(2) as pool:
-            place = Path(folder)
-            (place / "earlier").mkdir()
-            write_images(place / "earlier" / "images.npz")
-            moments, old, new = measure(backend, place)
-            print(backend, {name: round(seconds, 2) for name, seconds in moments.items()}, flush=True)
-            jobs = [pool.submit(kill_one, number, backend, place, moments, old, new) for number in range(kills)]
-            try:
-                ends = [job.result() for job in jobs]
-            finally:
-                pool.shutdown(cancel_futures=True)
-        record[backend] = {
-            "kills": kills,
-            "killed while": dict(Counter(hit for hit, _ in ends).most_common()),
-            "then": dict(Counter(then for _, then in ends).most_common()),
-        }
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
-        print(json.dumps(record[backend], indent=1), flush=True)
-    record["keeping the state"] = cost_of_keeping(args.data)
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps(record["keeping the state"], indent=1))
+def kill(record, name, data):
+    """Kill, look, resume, on one of the BACKENDS, and keep the counts; or what keeping the state costs."""
+    if name not in BACKENDS:
+        record[name] = cost_of_keeping(data)
+        return
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        place = Path(folder)
+        (place / "earlier").mkdir()
+        write_images(place / "earlier" / "images.npz", 1000, 200)
+        moments, old, new = measure(name, place)
+        print(name, {phase: round(seconds, 2) for phase, seconds in moments.items()}, flush=True)
+        jobs = [pool.submit(kill_one, number, name, place, moments, old, new) for number in range(KILLS)]
+        try:
+            ends = [job.result() for job in jobs]
+        finally:
+            pool.shutdown(cancel_futures=True)
+    counts = [dict(Counter(end).most_common()) for end in zip(*ends, strict=True)]
+    record[name] = {"kills": KILLS, "killed while": counts[0], "then": counts[1]}
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, (*BACKENDS, "keeping the state"), kill)

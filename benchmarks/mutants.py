@@ -1,43 +1,47 @@
 """How many damaged or hostile files the loaders meet with success or with one sentence: writes mutants.json.
 
-    python benchmarks/mutants.py [how many]     1,600 of each file if not told otherwise: some minutes
+    python benchmarks/mutants.py [FILE ...]     1,600 of each file: some minutes
 
 The files, the changes and the loaders are those of tests/damaged.py.
 """
 
+import functools
 import resource
-import sys
 import tempfile
 from pathlib import Path
 
-import record
+import record  # first: it makes the tests importable
 
-RECORD = Path(__file__).with_suffix(".json")
+# isort: split
 import damaged
 from hypothesis import Phase
 
 from seevae.machine import devices
 
+COUNT = 1600  # of each file
+WATCH = damaged.Watch()
 
-def main(count):
-    watch = damaged.Watch()
-    found = {"versions": devices.describe()["versions"], "mutants": {}}
-    with tempfile.TemporaryDirectory() as temporary:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for name, content in damaged.good_files(Path(temporary)).items():
-            path = Path(temporary) / name
-            for change in damaged.CHANGES[name]:
-                each = count // len(damaged.CHANGES[name])
-                outcomes = damaged.try_mutants(path, each, watch, change, content, phases=[Phase.generate])
-                found["mutants"][f"{name} {change.__name__}"] = dict(sorted(outcomes.items()))
-                assert {*Path(temporary).iterdir()} <= {path}, "nothing else was written"
-            path.unlink(missing_ok=True)
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        assert grown < damaged.MEMORY_LIMIT, f"{grown} MiB"
-    found["grown_mib"] = round(grown)
-    record.save(RECORD, found)
-    print(found)
+
+@functools.cache
+def good_files():
+    with tempfile.TemporaryDirectory() as folder:
+        return damaged.good_files(Path(folder))
+
+
+def measure(found, name, data):
+    """Let a file's mutants meet its loader."""
+    content, changes = good_files()[name], damaged.CHANGES[name]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with tempfile.TemporaryDirectory() as folder:
+        for change in changes:
+            path, each = Path(folder) / name, COUNT // len(changes)
+            outcomes = damaged.try_mutants(path, each, WATCH, change, content, phases=[Phase.generate])
+            found.setdefault("mutants", {})[f"{name} {change.__name__}"] = dict(sorted(outcomes.items()))
+            assert {*Path(folder).iterdir()} <= {path}, "nothing else was written"
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < damaged.MEMORY_LIMIT, f"{grown} MiB"
+    found |= {"versions": devices.describe()["versions"], "grown_mib": max(found.get("grown_mib", 0), round(grown))}
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1600)
+    record.main(__file__, __doc__, damaged.CHANGES, measure)

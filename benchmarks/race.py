@@ -1,6 +1,6 @@
 """A fair race: this project's training against the ways that people train the same network.
 
-    python benchmarks/race.py [--data FILE.npz] [--rounds 3]
+    python benchmarks/race.py [--data FILE.npz] [speed to_target images batches]
 
 Every contestant trains the post's network (784-256-2-256-784, Adam 1e-3, batches of 100, shuffled anew each epoch) on
 the 60,000 training images, in a process of its own. The contestants take turns, round after round, and only ratios
@@ -8,7 +8,6 @@ within a round count: the machine's noise then meets all of them. Each shows the
 Writes benchmarks/race.json and benchmarks/race.png, and prints the tables. About 20 minutes on two cores.
 """
 
-import argparse
 import importlib.util
 import json
 import os
@@ -21,13 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import record
-from tables import TO_TARGET, race_tables
+from tables import race_tables
 
 HERE = Path(__file__).resolve().parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from seevae.images import data as mnist
 
 BATCH, HIDDEN, LATENT, PIXELS = 100, 256, 2, 784
+ROUNDS = 3
 EPOCHS = 5  # of which the first, with compilation, is not in the epoch time
 TARGET = 150.44  # the author's test loss after 50 epochs, nats per image
 TARGET_EPOCHS = 6  # of the default recipe: their loss is below it in the mean of five seeds (seeds.json)
@@ -45,6 +45,7 @@ SPEED = {  # contestant: (Keras backend or None, packages that it needs)
     "pure JAX, one scan an epoch": (None, ["jax"]),
     "matrix products alone": (None, ["tensorflow"]),
 }
+TO_TARGET = ("ours to the author's loss", "author's recipe, fit as it comes")
 COPIES = (1, 2, 4, 8, 34)  # of the 60,000 images: up to 2,040,000
 
 
@@ -222,39 +223,32 @@ def work(name, data, copies, batch, epochs=EPOCHS):
 def turn(name, data, copies=1, batch=BATCH, epochs=EPOCHS):
     """One contestant's turn in a process of its own; returns its result. epochs: for ours alone."""
     backend = SPEED.get(name, ("tensorflow",))[0] or "tensorflow"
-    command = [sys.executable, __file__, "--work", name, "--data", data, "--copies", str(copies), "--batch", str(batch)]
-    command += ["--epochs", str(epochs)]
-    done = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True)
+    command = [sys.executable, "-c", f"import race; race.work{(name, str(data), copies, batch, epochs)}"]
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(HERE)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{name} failed:\n{done.stderr}")
     result = json.loads(done.stdout.splitlines()[-1])
-    print(
-        f"{name:32} x{copies} batch {batch:4}: {result['epoch']:.2f} s an epoch, {result['total']:.1f} s in all",
-        flush=True,
-    )
+    seconds = f"{result['epoch']:.2f} s an epoch, {result['total']:.1f} s in all"
+    print(f"{name:32} x{copies} batch {batch:4}: {seconds}", flush=True)
     return result
 
 
-def race_an_epoch(speed, data, rounds):
-    """Add rounds to speed, {contestant: [its turns]}; within a round everyone has a turn."""
-    for _ in range(rounds):
-        for name, turns in speed.items():
-            turns.append(turn(name, data))
-
-
-def race(data, rounds):
-    """All turns, interleaved; returns the record."""
-    present = [name for name, (_, needs) in SPEED.items() if all(importlib.util.find_spec(n) for n in needs)]
-    speed = {name: [] for name in present}
-    race_an_epoch(speed, data, rounds)
-    to_target = {name: [] for name in TO_TARGET}
-    for _ in range((rounds + 1) // 2):
-        for name in TO_TARGET:
-            to_target[name].append(turn(name, data))
-    images = {str(copies): turn("ours, TensorFlow", data, copies=copies, epochs=2) for copies in COPIES}
-    batches = {str(batch): turn("ours, TensorFlow", data, batch=batch) for batch in (50, 100, 200, 400, 800)}
-    growth = {"images": images, "batches": batches}
-    return {"speed": speed, "to_target": to_target, **growth, "cores": os.cpu_count()}
+def measure(results, part, data):
+    """One part of the record; in "speed" and "to_target", everyone has a turn within a round."""
+    present = [name for name, (_, needs) in SPEED.items() if all(map(importlib.util.find_spec, needs))]
+    match part:
+        case "speed":
+            rounds = [{name: turn(name, data) for name in present} for _ in range(ROUNDS)]
+        case "to_target":
+            rounds = [{name: turn(name, data) for name in TO_TARGET} for _ in range((ROUNDS + 1) // 2)]
+        case "images":
+            results[part] = {str(n): turn("ours, TensorFlow", data, copies=n, epochs=2) for n in COPIES}
+        case "batches":
+            results[part] = {str(n): turn("ours, TensorFlow", data, batch=n) for n in (50, 100, 200, 400, 800)}
+    if part in ("speed", "to_target"):
+        results[part] = {name: [one[name] for one in rounds] for name in rounds[0]}
+    results["cores"] = os.cpu_count()
 
 
 def picture(results):
@@ -289,31 +283,6 @@ def picture(results):
     return figure
 
 
-def main():
-    """Run the race, or one turn of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="mnist", help="the full MNIST, as vae_mnist.py takes it")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--more", type=int, default=0, help="only add so many rounds to the last race's epoch times")
-    parser.add_argument("--tables", action="store_true", help="only print the tables of the last race")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    parser.add_argument("--copies", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--batch", type=int, default=BATCH, help=argparse.SUPPRESS)
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.work:
-        work(args.work, args.data, args.copies, args.batch, args.epochs)
-        return
-    path = HERE / "race.json"
-    if args.tables or args.more:
-        results = record.load(path)
-        race_an_epoch(results["speed"], args.data, args.more)
-    else:
-        results = race(args.data, args.rounds)
-    record.save(path, results)
-    picture(results).savefig(HERE / "race.png")
-    print("\n".join(race_tables(results)))
-
-
 if __name__ == "__main__":
-    main()
+    record.main(__file__, __doc__, ("speed", "to_target", "images", "batches"), measure, race_tables)
+    picture(record.load(HERE / "race.json")).savefig(HERE / "race.png")

@@ -1,6 +1,6 @@
 """What is lost without each part of the default recipe: three seeds of each, in three trainings.
 
-    python benchmarks/recipe.py --data FILE.npz [--only TRAINING ...]
+    python benchmarks/recipe.py --data FILE.npz [TRAINING ...]
 
 Each part is taken out alone. The judge is, as when the recipe was chosen, the last sixth of the *training* images (of
 MNIST, 10,000), after training on the others. Writes benchmarks/recipe.json, and prints the table (with --tables, only

@@ -1,7 +1,7 @@
 """The numbers of "Is my run right?": each recipe with five seeds, the default one with more and on each backend.
 
-    python benchmarks/seeds.py [--data FILE.npz] [--only default six author sample]
-    KERAS_BACKEND=jax python benchmarks/seeds.py --only jax       # and so with torch, which is slow
+    python benchmarks/seeds.py [--data FILE.npz] [default six author sample]
+    KERAS_BACKEND=jax python benchmarks/seeds.py jax       # and so with torch, which is slow
 
 Runs `vae_mnist.py` itself, gathers what it records into benchmarks/seeds.json, and prints the tables (with --tables,
 only those). A seed that the record holds is not run again: to measure it anew, take it out. Up to two minutes a

@@ -27,7 +27,6 @@ RECORD = Path(__file__).with_suffix(".json")
 import processes
 
 import vae_mnist
-from seevae.images import data
 from seevae.run import folder
 
 TRAIN = "--data ../small.npz --epochs 2 --hidden-dim 8 --evidence-images 5 --output out"
@@ -292,10 +291,7 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="unfriendly") as base:
         Path(base).chmod(0o755)
-        sample = data.load_sample()
-        images = {f"x_{part}": (255 * x).round().astype("uint8").reshape(-1, 28, 28) for part, x in
-                  (("train", sample.x_train[:200]), ("test", sample.x_test[:60]))}  # fmt: skip
-        np.savez(Path(base) / "small.npz", **images, y_train=sample.y_train[:200], y_test=sample.y_test[:60])
+        record.write_images(Path(base) / "small.npz", 200, 60)
         source = Path(base) / "source"
         source.mkdir()
         vae_mnist.main([*TRAIN.replace("../small", f"{base}/small").split()[:-1], str(source / "out")])

@@ -5,7 +5,7 @@
 Right networks: those that others published (pythae's own code; the rest rebuilt in our words, zoo_right.py), with three
 seeds. Faults: each as people make it (zoo_faults.py), in three frameworks, with 2 and with 20 latents. All see the full
 MNIST and are judged on its first 500 held-out images by the quick part of examine. Weights stay in --kept.
-Writes benchmarks/zoo.json, and prints the tables (with --tables, only those).
+Writes benchmarks/zoo.json, and prints the tables (with --tables, only those). With --missing it goes on where it ended.
 """
 
 import argparse
@@ -58,8 +58,8 @@ def said_of(encode, decode, x, options):
     return [[one["name"], one["severity"], sentence] for one, sentence in details], numbers
 
 
-def fault_runs(framework, args, x_train, x_test):
-    """Each fault with each number of latents: rows of the record, one at a time."""
+def fault_runs(framework, args, x_train, x_test, known):
+    """Each fault with each number of latents, but for those known: rows of the record, one at a time."""
     from zoo_faults import BOTH, FAULTS
     from zoo_networks import Change, trained
 
@@ -68,8 +68,8 @@ def fault_runs(framework, args, x_train, x_test):
         other = lambda: made({}, latents, seed + 1)  # noqa: E731
         return SimpleNamespace(network=network, encode=network.encode, decode=network.decode, o=network.o, other=other)
 
-    for fault in FAULTS:
-        for latents in BOTH if re.search(args.match, fault.what) else ():
+    for fault, latents in product(FAULTS, BOTH):
+        if re.search(args.match, fault.what) and (fault.what, framework, latents, None) not in known:
             name = fault.what if fault.change else "right"
             start = time.perf_counter()
             encode, decode = fault.wrap(made(fault.change, latents, name=name))
@@ -87,8 +87,8 @@ def fault_runs(framework, args, x_train, x_test):
             yield row
 
 
-def right_runs(args, x_train, x_test):
-    """Each right network with each seed: rows of the record."""
+def right_runs(args, x_train, x_test, known):
+    """Each right network with each seed, but for those known: rows of the record."""
     from zoo_right import NETWORKS
 
     there = {}
@@ -98,6 +98,8 @@ def right_runs(args, x_train, x_test):
         elif re.search(args.match, name):
             there[name] = make, names
     for seed, (name, (make, names)) in product(range(3), there.items()):
+        if (name, RIGHT, None, seed) in known:
+            continue
         start = time.perf_counter()
         encode, decode, given = make(args.kept / RIGHT / f"{slug(name)}-{seed}.npz", x_train, seed)
         ready = time.perf_counter()
@@ -123,7 +125,8 @@ def work(args):
     dataset = load_data(args.data)
     x_train, x_test = np.asarray(dataset.x_train[:]), np.asarray(dataset.x_test[:500])
     rows = right_runs if args.work == RIGHT else lambda *given: fault_runs(args.work, *given)
-    for row in rows(args, x_train, x_test):
+    known = {key(row) for row in recorded(args.record)} if args.missing else ()
+    for row in rows(args, x_train, x_test, known):
         print(json.dumps(row), flush=True)
 
 
@@ -134,6 +137,10 @@ def key(row):
     return tuple(row.get(name) for name in ("what", "framework", "latents", "seed"))
 
 
+def recorded(path):
+    return json.loads(path.read_text()) if path.exists() else []
+
+
 def main():
     """Judge the chosen networks, keep the results of the others, and print what differs from the record before."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -141,6 +148,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--match", default="", help="only networks whose name matches this")
     parser.add_argument("--kept", type=Path, default=Path.home() / ".cache" / "seevae-zoo", help="where weights stay")
+    parser.add_argument("--missing", action="store_true", help="only networks that the record does not have")
     parser.add_argument("--tables", action="store_true", help="only print the tables of the recorded results")
     parser.add_argument("--record", type=Path, default=PATH)
     parser.add_argument("--work", choices=BACKENDS, help=argparse.SUPPRESS)
@@ -148,13 +156,12 @@ def main():
     if args.work:
         work(args)
         return
-    rows = {key(row): row for row in json.loads(args.record.read_text())} if args.record.exists() else {}
+    rows = {key(row): row for row in recorded(args.record)}
     for name in [] if args.tables else args.only:
-        command = [sys.executable, __file__, "--work", name, "--data", args.data, "--kept", args.kept]
+        command = [sys.executable, __file__, "--work", name, "--match", args.match, *["--missing"] * args.missing]
+        command += ["--data", args.data, "--kept", args.kept, "--record", args.record]
         environment = os.environ | {"KERAS_BACKEND": BACKENDS[name], "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            [*command, "--match", args.match], env=environment, stdout=subprocess.PIPE, text=True
-        )
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
             row = json.loads(line)
             rows[key(row)] = row

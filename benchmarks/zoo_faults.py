@@ -286,6 +286,6 @@ def in_training(net):
     network = net.network
     if hasattr(network, "state_dict"):
         network.train()
-    elif hasattr(network, "get_weights"):
+    elif hasattr(network, "decoder"):
         return lambda x: network.encode(x, training=True), lambda z: network.decode(z, training=True)
     return network.encode, network.decode

@@ -2,8 +2,8 @@
 
 x (784) -> 100 relu -> z_mean, z_log_var (latent_dim); z -> 100 relu -> 784. A Change says what is otherwise; its
 functions take `o`, the operations of the framework under common names. Weights are kept outside the repository (see
-`kept`); as they do not depend on the framework, JAX trains those of all three, which is fastest, but with batch
-normalisation.
+`kept`); as they do not depend on the framework, JAX trains those of all three, which is fastest. The moving numbers of
+batch normalisation are then those of a hundred batches.
 """
 
 import importlib
@@ -69,7 +69,7 @@ def order(n, change, seed):
 
 
 def torch_network(latent_dim, change, seed=0):
-    """An nn.Module, not yet trained; its `train_on(x)` trains it."""
+    """An nn.Module, not trained."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -97,30 +97,10 @@ def torch_network(latent_dim, change, seed=0):
         def decode(self, z, training=None):
             return change.end(o, self.fc4(self.drop(torch.relu(self.bn3(self.fc3(z))))))
 
-        def epsilon(self, like):
-            if change.noise == "fixed":
-                torch.manual_seed(0)
-            if change.noise == "one":
-                return torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed))
-            return torch.rand_like(like) if change.noise == "uniform" else torch.randn_like(like)
-
         def take(self, layers):
             dense = (self.fc1, self.fc21, self.fc22, self.fc3, self.fc4)
             for layer, (kernel, bias) in zip(dense, layers, strict=True):
                 layer.weight.data, layer.bias.data = torch.tensor(kernel.T.copy()), torch.tensor(bias)
-
-        def train_on(self, x):
-            torch.manual_seed(seed)
-            halves = {"encoder": [self.fc1, self.fc21, self.fc22, self.bn1], "decoder": [self.fc3, self.fc4, self.bn3]}
-            modules = halves.get(change.trained, [*halves["encoder"], *halves["decoder"]])
-            optimizer = torch.optim.Adam([w for module in modules for w in module.parameters()], change.rate)
-            x = torch.from_numpy(change.images(x))
-            self.train()
-            for rows in order(len(x), change, seed):
-                optimizer.zero_grad()
-                losses(change, o, self, x[rows]).backward()
-                optimizer.step()
-            self.eval()
 
     torch.manual_seed(seed)
     return VAE().eval()
@@ -215,7 +195,7 @@ def jax_network(latent_dim, change, seed=0):
 
 
 def keras_network(latent_dim, change, seed=0):
-    """Two functional models in a third that adds its loss."""
+    """Two functional models, not trained."""
     import keras
     from keras import layers, ops
 
@@ -240,18 +220,17 @@ def keras_network(latent_dim, change, seed=0):
 
     def hidden(first, inputs):
         h = first(inputs)
-        h = layers.ReLU()(layers.BatchNormalization()(h) if change.norm else h)
+        h = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(h) if change.norm else h)
         return layers.Dropout(change.dropout)(h) if change.dropout else h
 
-    class VAE(keras.Model):
+    class VAE:
         def __init__(self):
-            super().__init__()
             x, z = keras.Input((784,)), keras.Input((latent_dim,))
             h = hidden(dense[0], x)
             heads = [Apply(f)(layer(h)) for f, layer in zip((change.mean, change.log_var), dense[1:3], strict=True)]
             self.encoder = keras.Model(x, heads)
             self.decoder = keras.Model(z, Apply(change.end)(dense[4](hidden(dense[3], z))))
-            self.seed, self.o = keras.random.SeedGenerator(seed), o
+            self.o = o
 
         def encode(self, x, training=False):
             return self.encoder(x, training=training)
@@ -259,33 +238,12 @@ def keras_network(latent_dim, change, seed=0):
         def decode(self, z, training=False):
             return self.decoder(z, training=training)
 
-        def epsilon(self, like):
-            shape = ops.shape(like)
-            if change.noise in ("fixed", "one"):
-                return keras.random.normal(shape[change.noise == "one" :], seed=7)  # a number: the same each time
-            kind = keras.random.uniform if change.noise == "uniform" else keras.random.normal
-            return kind(shape, seed=self.seed)
-
-        def call(self, x, training=True):
-            self.add_loss(losses(change, o, self, x, training))
-            return x
-
         def take(self, given):
             for layer, weights in zip(dense, given, strict=True):
                 layer.set_weights(weights)
 
-        def train_on(self, x):
-            x = change.images(x)
-            for half in ("encoder", "decoder"):
-                getattr(self, half).trainable = change.trained in ("both", half)
-            self.compile(keras.optimizers.Adam(change.rate), steps_per_execution=min(100, change.steps))
-            rows = order(len(x), change, seed).ravel()
-            self.fit(x[rows], batch_size=min(BATCH, len(x)), shuffle=False, verbose=0)
-
     keras.utils.set_random_seed(seed)
-    vae = VAE()
-    vae.build((None, 784))
-    return vae
+    return VAE()
 
 
 FRAMEWORKS = {"PyTorch": torch_network, "JAX": jax_network, "Keras": keras_network}
@@ -331,14 +289,26 @@ def kept(path, network, x):
 
 
 def trained(framework, latent_dim, change, folder, name, x, seed=0):
-    """A network of a framework, trained on x as a Change says, by JAX where that makes no difference."""
-    network = FRAMEWORKS[framework](latent_dim, change, seed)
+    """A network of a framework, trained on x as a Change says, by JAX."""
+    network, source = (FRAMEWORKS[one](latent_dim, change, seed) for one in (framework, "JAX"))
     if change.steps == 0:
         return network
-    by = framework if change.norm else "JAX"
-    path = folder / by / f"{name}-{latent_dim}-{seed}.npz"
-    if by == framework:
-        return kept(path, network, x)
-    source = kept(path, FRAMEWORKS[by](latent_dim, change, seed), x)
+    kept(folder / "JAX" / f"{name}-{latent_dim}-{seed}.npz", source, x)
+    if framework == "JAX":
+        return source
     network.take([[np.array(part) for part in layer] for half in source.params for layer in half])
+    if change.norm:
+        settle(network, change, x[order(len(x), change, seed)[:100]])
     return network
+
+
+def settle(network, change, batches):
+    """Give batch normalisation the moving numbers of batches (m, BATCH, 784), as in a training."""
+    is_torch, o = hasattr(network, "state_dict"), network.o
+    if is_torch:
+        network.train()
+    for x in batches:
+        mean, log_var = network.encode(network.fc1.bias.new_tensor(x) if is_torch else x, training=True)
+        network.decode(mean + change.sigma(o, log_var) * o.normal(mean), training=True)
+    if is_torch:
+        network.eval()

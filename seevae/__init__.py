@@ -27,7 +27,7 @@ What is inside a room may change at any time; the names above stay.
 import importlib
 
 __version__ = "2.1"
-ROOMS = {  # name: where it lives
+HOME_OF = {  # name: where it lives
     "UserError": "seevae.basics",
     "Dataset": "seevae.images.data",
     "Images": "seevae.images.data",
@@ -39,16 +39,16 @@ ROOMS = {  # name: where it lives
     "examine": "seevae.diagnosis.examine",
     "compare": "seevae.diagnosis.examine",
 }
-__all__ = [*ROOMS]
+__all__ = [*HOME_OF]
 
 
 def __getattr__(name):
-    if name not in ROOMS:
+    if name not in HOME_OF:
         raise AttributeError(f"module 'seevae' has no attribute {name!r}")
     if name in ("explorer", "pictures"):
-        return importlib.import_module(f"{ROOMS[name]}.{name}")
-    return getattr(importlib.import_module(ROOMS[name]), name)
+        return importlib.import_module(f"{HOME_OF[name]}.{name}")
+    return getattr(importlib.import_module(HOME_OF[name]), name)
 
 
 def __dir__():
-    return [*globals(), *ROOMS]
+    return [*globals(), *HOME_OF]

@@ -113,6 +113,13 @@ def decode(vae, z):
 
 
 @pytest.fixture
+def eagerly(monkeypatch):
+    """Train without compiling anything, which takes longer than a few steps do; but not on JAX, which compiles all."""
+    if vae_mnist.keras.backend.backend() != "jax":
+        monkeypatch.setattr(vae_mnist, "compile_options", lambda steps: {"run_eagerly": True})
+
+
+@pytest.fixture
 def run_python(tmp_path):
     """Run a Python program in another process, in an empty folder, with no network and an empty HOME.
 

@@ -47,15 +47,8 @@ EVIL = (
 VALUES = (None, True, False, -1, 0, 1, 3, 8, 10**9, 2**70, 1e308, float("nan"), "", "relu", "tanh", "os.system")
 VALUES += ("float16", [], {}, [[]])
 NUMBERS = (0.0, -1.0, 99.0, 1e4, -1e5, 1e38, float("inf"), float("-inf"), float("nan"))
-HEADERS = (
-    "(20, 28, 28)",
-    "(20, 28, 29)",
-    "(-1, 28, 28)",
-    "(10**9, 28, 28)",
-    "(1000000000000, 28, 28)",
-    "()",
-    "(15680,)",
-)
+HEADERS = ("(20, 28, 28)", "(20, 28, 29)", "(-1, 28, 28)", "()", "(15680,)")
+HEADERS += ("(10**9, 28, 28)", "(1000000000000, 28, 28)")
 TYPES = "|u1 <u2 >i8 <f8 <f2 |b1 |O <M8[s] <m8[D] <c8 <U5 |V3 |x9".split()  # noqa: SIM905
 TYPES += ["[('a', '|u1')]"]
 
@@ -88,11 +81,8 @@ def good_files(path):
 def training(path):
     """The Progress of a training whose state is in a folder, and whose replay has three moments of ten images."""
     replay = Replay(np.zeros((10, 784)), np.arange(10), None)
-    replay.moments, replay.loss, replay.z = (
-        [0.0, 1.0, 2.0],
-        [200.0, 150.0, 149.0],
-        list(np.zeros((3, 10, 2), "float32")),
-    )
+    replay.moments, replay.loss = [0.0, 1.0, 2.0], [200.0, 150.0, 149.0]
+    replay.z = list(np.zeros((3, 10, 2), "float32"))
     return resume.Progress(folder.Place(path, None), {"epochs": 2, "seed": 0, "latent dim": 2}, replay)
 
 
@@ -177,10 +167,9 @@ def weights_changed(draw, content):
         array = weights[name][()]
         kind = draw(st.sampled_from(("value", "value", "shape", "type", "external", "link", "virtual", "bomb", "gone")))
         if kind == "value":
+            values = st.sampled_from(NUMBERS) if array.dtype.kind == "f" else st.integers(-5, 5)
             array = np.array(array, copy=True)
-            array.flat[draw(st.integers(0, array.size - 1))] = draw(
-                st.sampled_from(NUMBERS) if array.dtype.kind == "f" else st.integers(-5, 5)
-            )
+            array.flat[draw(st.integers(0, array.size - 1))] = draw(values)
             weights[name][...] = array
         else:
             del weights[name]

@@ -94,9 +94,10 @@ def shared_page(open_page, page_html):
 
 @pytest.fixture
 def page(shared_page):
-    """The shared page, back at a first digit, on the first tab."""
+    """The shared page with its own weights, back at a first digit, on the first tab."""
     shared_page.evaluate(
-        "() => { explorer.tab = 'new'; explorer.shown = 'probability'; explorer.under = false; scrollTo(0, 0); }"
+        "() => { explorer.tab = 'new'; explorer.shown = 'probability'; explorer.under = false; scrollTo(0, 0);"
+        " explorer.switches = { ...VAE }; if (explorer.training.worker) explorer.training.goBack(); }"
     )
     pick(shared_page, 3, 6)
     yield shared_page

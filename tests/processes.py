@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PATHS = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"  # where another process finds the project, and what its tests share
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 CACHE = {"XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))}  # matplotlib's list of fonts
 
@@ -170,11 +171,10 @@ class Zygote:
 
     def __init__(self, backend):
         self.log, self.alone = tempfile.TemporaryFile("w+"), threading.Lock()  # noqa: SIM115
-        paths = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
         self.process = subprocess.Popen(
             [sys.executable, "-c", "import zygote; exec(zygote.serve())"],
             cwd=ROOT,
-            env=AT_FIRST | {"HOME": empty_home(), "KERAS_BACKEND": backend, "PYTHONPATH": paths},
+            env=AT_FIRST | {"HOME": empty_home(), "KERAS_BACKEND": backend, "PYTHONPATH": PATHS},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -221,5 +221,5 @@ def run_python(arguments, folder, own_process=False, xla=False, **environment):
     """Run a Python program in a folder to its end, with no network and an empty HOME below the folder."""
     (folder / "home").mkdir(exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if name != "KERAS_HOME"}
-    settings = inherited | {"HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)} | CACHE | NO_NETWORK | environment
+    settings = inherited | {"HOME": str(folder / "home"), "PYTHONPATH": PATHS} | CACHE | NO_NETWORK | environment
     return subprocess.CompletedProcess(arguments, *Program(arguments, folder, settings, own_process, xla).finish())

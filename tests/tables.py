@@ -7,9 +7,15 @@ import re
 import statistics
 from itertools import product
 
+
+def table(columns, rows):
+    """A table's Markdown lines; rows: lists of text, a cell for each of the columns."""
+    return [f"| {' | '.join(columns)} |", f"{'|---' * len(columns)}|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
 # -- seeds.json --------------------------------------------------------------------------------------------------------
 
-SEEDS = {"default": (0, 1, 2, 3, 4, 7, 11, 13)}  # of a run; of each other one:
+SEEDS = {"default": (0, 1, 2, 3, 4, 7, 11, 13), "torch": (0, 1, 2)}  # of a run; of each other one:
 FIVE = (0, 1, 2, 3, 4)
 BACKENDS = {"default": "tensorflow", "jax": "jax", "torch": "torch"}  # of the default recipe
 RUN_NAMES = {
@@ -25,24 +31,20 @@ RUN_NAMES = {
 
 def spread_of_seeds(values):
     """The range of values and their mean, as the table shows them; nothing where there are none."""
-    if not values:
-        return ""
-    return f"{min(values):.1f} to {max(values):.1f} (mean {sum(values) / len(values):.2f})"
+    return f"{min(values):.1f} to {max(values):.1f} (mean {statistics.mean(values):.2f})" if values else ""
 
 
 def seeds_table(results):
     """The table, as Markdown lines: the range over the seeds of each number, nats per image."""
-    lines = [
-        "| run | seeds | loss = -ELBO | reconstruction loss | KL loss | log p(x), 1,000 images |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name in (name for name in RUN_NAMES if name in results):
         held_out = [run["held_out"] for run in results[name]["runs"]]
-        cells = [str(len(held_out)), spread_of_seeds([-numbers["elbo"] for numbers in held_out])]
-        cells += [spread_of_seeds([numbers[key] for numbers in held_out]) for key in ("reconstruction_loss", "kl_loss")]
-        cells.append(spread_of_seeds([run["evidence"]["exact"] for run in results[name]["runs"] if run["evidence"]]))
-        lines.append(f"| {RUN_NAMES[name]} | {' | '.join(cells)} |")
-    return lines
+        numbers = [[-numbers["elbo"] for numbers in held_out]]
+        numbers += [[numbers[key] for numbers in held_out] for key in ("reconstruction_loss", "kl_loss")]
+        numbers.append([run["evidence"]["exact"] for run in results[name]["runs"] if run["evidence"]])
+        rows.append([RUN_NAMES[name], str(len(held_out)), *map(spread_of_seeds, numbers)])
+    losses = ("loss = -ELBO", "reconstruction loss", "KL loss")
+    return table(["run", "seeds", *losses, "log p(x), 1,000 images"], rows)
 
 
 def pooled(results):
@@ -57,44 +59,40 @@ def seeds_tables(results):
 
 # -- race.json ---------------------------------------------------------------------------------------------------------
 
-TO_TARGET = ("ours to the author's loss", "author's recipe, fit as it comes")
+TARGET_COLUMNS = {"total": ".0f", "test_loss": ".2f"}
 
 
-def ratio(results, part, name, rival, key):
-    """The median over the rounds of name's number in units of its rival's in the same round."""
-    pairs = zip(results[part][name], results[part][rival], strict=True)
-    return statistics.median(mine[key] / other[key] for mine, other in pairs)
+def ratios(turns, rival_turns):
+    """Seconds an epoch in units of a rival's in the same round, in words: the median over the rounds, and the range."""
+    found = [mine["epoch"] / other["epoch"] for mine, other in zip(turns, rival_turns, strict=True)]
+    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
 
 
 def race_tables(results):
     """The tables of benchmarks/README.md, as Markdown lines."""
-    speed, fit = results["speed"], "Keras fit as it comes"
-    lines = ["| contestant | seconds an epoch | of Keras fit as it comes | loss after 5 epochs |", "|---|---|---|---|"]
-    for name, turns in speed.items():
-        seconds = statistics.median(t["epoch"] for t in turns)
+    rows, fit = [], results["speed"]["Keras fit as it comes"]
+    for name, turns in results["speed"].items():
         loss = "" if turns[0]["train_loss"] is None else f"{statistics.median(t['train_loss'] for t in turns):.1f}"
-        lines.append(f"| {name} | {seconds:.2f} | {ratio(results, 'speed', name, fit, 'epoch'):.2f} | {loss} |")
-    lines += ["", "| to the author's 150.44 | seconds, with compilation | test loss |", "|---|---|---|"]
-    for name, turns in results["to_target"].items():
-        seconds = statistics.median(t["total"] for t in turns)
-        lines.append(f"| {name} | {seconds:.0f} | {statistics.median(t['test_loss'] for t in turns):.2f} |")
-    share = ratio(results, "to_target", *TO_TARGET, "total")
-    lines += [
-        "",
-        f"Ours takes {100 * share:.0f} % of the time of `fit` (1/{1 / share:.1f}).",
-        "",
-        "| images | seconds an epoch | peak memory, MiB |",
+        rows.append([name, f"{statistics.median(t['epoch'] for t in turns):.2f}", ratios(turns, fit), loss])
+    lines = table(["contestant", "seconds an epoch", "of Keras fit as it comes", "loss after 5 epochs"], rows)
+    rows = [
+        [name, *(f"{statistics.median(t[key] for t in turns):{form}}" for key, form in TARGET_COLUMNS.items())]
+        for name, turns in results["to_target"].items()
     ]
-    lines += ["|---|---|---|"]
-    for copies, t in results["images"].items():
-        lines.append(f"| {60_000 * int(copies):,} | {t['epoch']:.2f} | {t['peak_mib']:,.0f} |")
-    sizes = [60_000 * int(copies) for copies in results["images"]]
-    peaks = [2**20 * t["peak_mib"] for t in results["images"].values()]
-    further = (peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0])
-    lines += ["", f"A further image takes {further:,.0f} bytes: 784 are its pixels."]
-    lines += ["", "| batch | seconds an epoch | peak memory, MiB |", "|---|---|---|"]
-    lines += [f"| {batch} | {t['epoch']:.2f} | {t['peak_mib']:,.0f} |" for batch, t in results["batches"].items()]
-    return lines
+    lines += ["", *table(["to the author's 150.44", "seconds, with compilation", "test loss"], rows)]
+    lines += [""]
+    images = {60_000 * int(copies): t for copies, t in results["images"].items()}
+    lines += growth("images", images)
+    (fewest, first), *_, (most, last) = images.items()
+    further = 2**20 * (last["peak_mib"] - first["peak_mib"]) / (most - fewest)
+    lines += ["", f"A further image takes {further:,.0f} bytes: 784 are its pixels.", ""]
+    return lines + growth("batch", {int(batch): t for batch, t in results["batches"].items()})
+
+
+def growth(what, turns):
+    """How time and memory grow with a number; turns: {number: its turn}."""
+    rows = [[f"{n:,}", f"{t['epoch']:.2f}", f"{t['peak_mib']:,.0f}"] for n, t in turns.items()]
+    return table([what, "seconds an epoch", "peak memory, MiB"], rows)
 
 
 # -- backends.json -----------------------------------------------------------------------------------------------------
@@ -112,24 +110,21 @@ WAYS = {  # name: (backend, devices in each process, processes)
 
 def backends_tables(results):
     """The tables of benchmarks/README.md, as Markdown lines."""
-    lines = ["| backend, devices | loss = -ELBO, three seeds | mean | seconds an epoch | peak memory, MiB |"]
-    lines += ["|---|---|---|---|---|"]
+    rows = []
     for name in (name for name in WAYS if name in results["ways"]):
         runs = results["ways"][name]
         losses = [-run["held_out"]["elbo"] for run in runs]
-        seconds = statistics.median(run["epoch"] for run in runs)
         peak, before = max(run["peak_mib"] for run in runs), results["importing"][WAYS[name][0]]
-        lines.append(
-            f"| {name} | {', '.join(f'{loss:.2f}' for loss in losses)} | {statistics.mean(losses):.2f}"
-            f" | {seconds:.1f} | {peak:,.0f} ({peak - before:,.0f} beyond importing) |"
-        )
-    exchanged = results["exchange"]
-    lines += ["", f"| saved on | {' | '.join(f'loaded on {BACKEND_NAMES[name]}' for name in exchanged)} |"]
-    lines += ["|---" * (1 + len(exchanged)) + "|"]
-    for saved, by in exchanged.items():
-        cells = [f"{-held['elbo']:.3f} ± {held['standard_error']:.3f}" for held in by.values()]
-        lines.append(f"| {BACKEND_NAMES[saved]} | {' | '.join(cells)} |")
-    return lines
+        cells = [", ".join(f"{loss:.2f}" for loss in losses), f"{statistics.mean(losses):.2f}"]
+        cells.append(f"{statistics.median(run['epoch'] for run in runs):.1f}")
+        rows.append([name, *cells, f"{peak:,.0f} ({peak - before:,.0f} beyond importing)"])
+    columns = ["loss = -ELBO, three seeds", "mean", "seconds an epoch", "peak memory, MiB"]
+    lines = table(["backend, devices", *columns], rows)
+    rows = [
+        [BACKEND_NAMES[saved], *(f"{-held['elbo']:.3f} ± {held['standard_error']:.3f}" for held in by.values())]
+        for saved, by in results["exchange"].items()
+    ]
+    return [*lines, "", *table(["saved on", *(f"loaded on {BACKEND_NAMES[n]}" for n in results["exchange"])], rows)]
 
 
 # -- explorer.json -----------------------------------------------------------------------------------------------------
@@ -139,30 +134,26 @@ NAMED = 85  # steps after which one can name the new digits, by eye: it took 64 
 
 def explorer_table(record):
     """The table of benchmarks/README.md, as Markdown lines."""
-    page = record["page"]
-    return [
-        "| what | measured |",
-        "|---|---|",
-        f"| size of the page, MB | {page['bytes'] / 1e6:.2f} |",
-        f"| seconds until it can be used | {page['usable_s']:.1f} |",
-        f"| seconds until the posterior is there | {page['posterior_s']:.1f} |",
-        f"| seconds until it is on its finest grid | {page['finest_grid_s']:.1f} |",
-        f"| a frame while painting, ms, median | {page['painting']['median_ms']:.1f} |",
-        f"| a frame while painting, ms, 95th percentile | {page['painting']['percentile_95_ms']:.1f} |",
-        *(
-            f"| a step from new weights, {one['browser']}: kernel, JavaScript, ms"
-            f" | {one['kernel']['step_ms']:.1f}, {one['javascript']['step_ms']:.0f} |"
-            for one in record.get("steps", ())
-        ),
-        *(
-            f"| until the digits can be named, {one['browser']}: {NAMED} steps, s"
-            f" | {one['kernel'][f'until_step_{NAMED}_s']:.1f} |"
-            for one in record.get("steps", ())
-        ),
-        f"| from frame to frame while it trains, ms, median | {page['training']['between_frames']['median_ms']:.1f} |",
-        f"| the same, 95th percentile | {page['training']['between_frames']['percentile_95_ms']:.1f} |",
-        f"| recording the replay, share of the training time | {100 * record['recording']['share']:.1f} % |",
-    ]
+    page, steps = record["page"], record.get("steps", ())
+    painting, between = page["painting"], page["training"]["between_frames"]
+    rows = {
+        "size of the page, MB": f"{page['bytes'] / 1e6:.2f}",
+        "seconds until it can be used": f"{page['usable_s']:.1f}",
+        "seconds until the posterior is there": f"{page['posterior_s']:.1f}",
+        "seconds until it is on its finest grid": f"{page['finest_grid_s']:.1f}",
+        "a frame while painting, ms, median": f"{painting['median_ms']:.1f}",
+        "a frame while painting, ms, 95th percentile": f"{painting['percentile_95_ms']:.1f}",
+    }
+    for one in steps:
+        both = f"{one['kernel']['step_ms']:.1f}, {one['javascript']['step_ms']:.0f}"
+        rows[f"a step from new weights, {one['browser']}: kernel, JavaScript, ms"] = both
+    for one in steps:
+        seconds = f"{one['kernel'][f'until_step_{NAMED}_s']:.1f}"
+        rows[f"until the digits can be named, {one['browser']}: {NAMED} steps, s"] = seconds
+    rows["from frame to frame while it trains, ms, median"] = f"{between['median_ms']:.1f}"
+    rows["the same, 95th percentile"] = f"{between['percentile_95_ms']:.1f}"
+    rows["recording the replay, share of the training time"] = f"{100 * record['recording']['share']:.1f} %"
+    return table(["what", "measured"], rows.items())
 
 
 # -- recipe.json -------------------------------------------------------------------------------------------------------
@@ -179,13 +170,10 @@ def lost(losses, default):
 def recipe_table(results):
     """The table of docs/recipe.md, as Markdown lines, nats per image."""
     columns = results["losses"]
-    lines = [f"| without | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
-    cells = [f"loss {statistics.mean(losses[NOTHING]):.2f}" for losses in columns.values()]
-    lines.append(f"| {NOTHING} | {' | '.join(cells)} |")
+    rows = [[NOTHING, *(f"loss {statistics.mean(losses[NOTHING]):.2f}" for losses in columns.values())]]
     for name in [name for name in columns["30 epochs"] if name != NOTHING]:
-        cells = ["{:+.2f} ± {:.2f}".format(*lost(losses[name], losses[NOTHING])) for losses in columns.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
+        rows.append([name, *("{:+.2f} ± {:.2f}".format(*lost(by[name], by[NOTHING])) for by in columns.values())])
+    return table(["without", *columns], rows)
 
 
 # -- zoo.json ----------------------------------------------------------------------------------------------------------
@@ -207,16 +195,16 @@ def outcome(said, names=(), also=(), says="", refused=""):
 
 def right_table(rows):
     """The right networks, as Markdown lines: their ELBO and KL over the seeds, and what was said of any."""
-    rows = [row for row in rows if row["framework"] == RIGHT]
-    lines = ["| right network | seeds | ELBO | KL | said of it |", "|---|---|---|---|---|"]
+    rows, cells = [row for row in rows if row["framework"] == RIGHT], []
     for what in dict.fromkeys(row["what"] for row in rows):
         runs = [row for row in rows if row["what"] == what]
         names = sorted({f"{name} ({severity})" for run in runs for name, severity, _ in run["said"]})
         wrong = sum(run["outcome"] == "wrong" for run in runs)
-        cells = [what, str(len(runs)), *(lowest_to_highest(runs, name) for name in ("elbo", "kl_loss"))]
-        cells.append((", ".join(names) or "nothing") + (f"; {wrong} blamed" if wrong else ""))
-        lines.append(f"| {' | '.join(cells)} |")
+        numbers = (lowest_to_highest(runs, name) for name in ("elbo", "kl_loss"))
+        said = (", ".join(names) or "nothing") + (f"; {wrong} blamed" if wrong else "")
+        cells.append([what, str(len(runs)), *numbers, said])
     blamed = sum(row["outcome"] == "wrong" for row in rows)
+    lines = table(["right network", "seeds", "ELBO", "KL", "said of it"], cells)
     return [*lines, "", f"Of {len(rows)} right networks {blamed} were blamed."]
 
 
@@ -230,13 +218,12 @@ def lowest_to_highest(runs, name):
 
 def fault_table(rows):
     """The faults, as Markdown lines; a star where a fault leaves little trace."""
-    rows = [row for row in rows if row["framework"] != RIGHT]
+    rows, cells = [row for row in rows if row["framework"] != RIGHT], []
     columns = [column for column in product(COLUMNS, (2, 20)) if any(column_of(row) == column for row in rows)]
-    lines = [f"| fault | {' | '.join(f'{framework}, {latents}' for framework, latents in columns)} |"]
-    lines.append("|---" * (1 + len(columns)) + "|")
     for what in dict.fromkeys(row["what"] for row in rows):
         here = {column_of(row): row["outcome"] + ("" if row["trace"] else " *") for row in rows if row["what"] == what}
-        lines.append(f"| {what} | {' | '.join(here.get(column, '') for column in columns)} |")
+        cells.append([what, *(here.get(column, "") for column in columns)])
+    lines = table(["fault", *(f"{framework}, {latents}" for framework, latents in columns)], cells)
     seen, unseen = ([row["outcome"] for row in rows if row["trace"] == trace] for trace in (True, False))
     counted = ", ".join(f"{seen.count(word)} {word}" for word in ("named", "silent", "wrong"))
     lines += ["", f"Of {len(seen)} that can be seen: {counted}."]

@@ -34,7 +34,7 @@ ADDED = [
     lambda place, rng: np.savez(place / "weights.npz", w=np.ones(3), b=np.ones(2)),
     lambda place, rng: (place / "gone.jpg").symlink_to(place / "nowhere"),
     lambda place, rng: picture().save(place / "extra.webp"),
-    lambda place, rng: picture().save(place / "two.tif", save_all=True, append_images=[picture()]),
+    lambda place, rng: write(place / "run.py", b"print(1)"),
 ]
 
 

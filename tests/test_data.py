@@ -101,31 +101,6 @@ def test_mnist_in_one_piece_is_parted_as_it_is(small_is_mnist, small_arrays, tmp
     assert (dataset.full, len(dataset.x_train), dataset.said) == (True, len(small_arrays["x_train"]), ())
 
 
-def broken(arrays, **changes):
-    return {key: changes.get(key, array) for key, array in arrays.items()}
-
-
-BAD_ARRAYS = {
-    "wrong image shape": lambda a: broken(a, x_train=a["x_train"].reshape(200, 14, 2, 28)),
-    "another image size": lambda a: broken(a, x_test=np.zeros((60, 32, 32), "uint8")),
-    "text for images": lambda a: broken(a, x_train=np.full((200, 28, 28), "a")),
-    "complex images": lambda a: broken(a, x_train=a["x_train"].astype(complex)),
-    "NaN": lambda a: broken(a, x_train=np.where(a["x_train"] > 250, np.nan, a["x_train"] / 255.0)),
-    "floats up to 254.5": lambda a: broken(a, x_train=a["x_train"].astype("float32") - 0.5),
-    "only zeros": lambda a: broken(a, x_train=0 * a["x_train"], x_test=0 * a["x_test"]),
-    "from -1 to 1": lambda a: broken(a, x_train=a["x_train"] / 127.5 - 1, x_test=a["x_test"] / 127.5 - 1),
-    "negative": lambda a: broken(a, x_train=a["x_train"].astype(int) - 1),
-    "too large": lambda a: broken(a, x_train=a["x_train"].astype(int) + 1),
-    "more images than labels": lambda a: broken(a, y_train=a["y_train"][:-1]),
-    "empty": lambda a: broken(a, x_test=a["x_test"][:0], y_test=a["y_test"][:0]),
-    "spans of time for images": lambda a: broken(a, x_train=a["x_train"].astype("m8[s]")),
-    "dates for images": lambda a: broken(a, x_train=a["x_train"].astype("M8[s]")),
-    "records": lambda a: broken(a, x_train=a["x_train"].view([("grey", "u1")])),
-    "one number": lambda a: broken(a, x_train=np.uint8(3)),
-    "infinity": lambda a: broken(a, x_test=np.full((60, 28, 28), np.inf, "float32")),
-}
-
-
 NO_CLASSES = {
     "two columns": lambda y: np.stack([y, y], axis=1),
     "not whole": lambda y: y + 0.5,
@@ -166,16 +141,6 @@ def test_every_class_has_a_name_of_its_own(labels, names, small_arrays, tmp_path
     labels = np.resize(np.array(labels), 60)
     np.savez(tmp_path / "a.npz", x=small_arrays["x_test"], y=labels)
     assert load_data(tmp_path / "a.npz").classes == names
-
-
-@pytest.mark.parametrize("change", BAD_ARRAYS.values(), ids=BAD_ARRAYS.keys())
-def test_bad_arrays_are_refused_in_one_sentence(change, small_arrays, tmp_path):
-    path = tmp_path / "bad.npz"
-    np.savez(path, **change(small_arrays))
-    with pytest.raises(UserError) as error:
-        load_data(path)
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("change", [np.asfortranarray, lambda x: x.astype(">i8"), lambda x: x.astype("<u2")])
@@ -244,20 +209,6 @@ def test_integers_stay_bytes_and_are_floats_where_they_are_looked_at(small_array
             np.testing.assert_array_equal(part, expected)
         np.testing.assert_array_equal(images[[5, 3]], expected[[5, 3]])
         assert images.shape == expected.shape
-
-
-def test_what_was_found_is_told_with_what_it_should_be(small_arrays, tmp_path):
-    np.savez(tmp_path / "odd.npz", **broken(small_arrays, x_train=small_arrays["x_train"].reshape(200, 8, 98, 1, 1)))
-    with pytest.raises(UserError, match=r"holds x_test .*, x_train \(200, 8, 98, 1, 1\) uint8, .* \(n, 28, 28\)"):
-        load_data(tmp_path / "odd.npz")
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 half an archive", b"\x93NUMPY\x01\x00", "cut"])
-def test_files_that_are_no_npz_are_refused(content, small_npz, tmp_path):
-    path = tmp_path / "bad.npz"
-    path.write_bytes(small_npz.read_bytes()[:-1000] if content == "cut" else content)
-    with pytest.raises(UserError, match="not a readable"):
-        load_data(path)
 
 
 @pytest.mark.parametrize(
@@ -507,7 +458,7 @@ def test_a_file_in_keras_folder_is_known_by_its_content(host, small_arrays):
     path.parent.mkdir(parents=True)
     np.savez_compressed(path, **small_arrays)
     assert load_data("mnist").full
-    np.savez(path, **broken(small_arrays, y_test=small_arrays["y_test"][::-1]))
+    np.savez(path, **small_arrays | {"y_test": small_arrays["y_test"][::-1]})
     for content in (path.read_bytes(), b"", b"half an archive"):
         path.write_bytes(content)
         with pytest.raises(

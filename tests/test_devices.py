@@ -17,8 +17,6 @@ from seevae.machine import devices, startup
 from seevae.training.optimizers import compile_options
 from seevae.training.recipes import RECIPES
 
-PATHS = [str(ROOT), str(ROOT / "tests")]
-
 IMPORT = """
 import signal, socket, sys
 handlers = [signal.getsignal(number) for number in (2, 15)]
@@ -74,15 +72,6 @@ def test_any_room_may_be_imported_first(run_python):
     assert set(rooms.values()) == {"0"}
 
 
-@pytest.mark.slow
-def test_the_users_own_choice_of_a_backend_counts(run_python, tmp_path, monkeypatch):
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    (tmp_path / "home" / ".keras").mkdir(parents=True)
-    (tmp_path / "home" / ".keras" / "keras.json").write_text('{"backend": "jax"}')
-    done = run_python("-c", "import vae_mnist; print(vae_mnist.keras.backend.backend())", own_process=True)
-    assert done.stdout == "jax\n"
-
-
 def test_description_names_the_device_and_the_versions():
     described = devices.describe()
     assert described["backend"] == keras.backend.backend()
@@ -123,8 +112,7 @@ def exchange(tmp_path_factory):
     folder, saved = tmp_path_factory.mktemp("exchange"), {}
 
     def act(backend, *arguments):
-        how = {"KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(PATHS)}
-        done = processes.run_python(["-c", EXCHANGE, *arguments], folder, **how)
+        done = processes.run_python(["-c", EXCHANGE, *arguments], folder, KERAS_BACKEND=backend)
         assert (done.returncode, done.stderr) == (0, "")
         return json.loads(done.stdout)
 

@@ -63,11 +63,10 @@ def test_a_folder_is_learned_saved_and_opened_again(visit, page_html, folder, tm
         for one in gathered:
             one.save_as(tmp_path / one.suggested_filename)
             saved[one.suggested_filename] = tmp_path / one.suggested_filename
-    assert sorted(saved) == ["latent_scatter.png", "manifold.png", "my-vae.html", "vae.npz"]
+    assert sorted(saved) == ["latent_scatter.png", "manifold.png", "my-vae.html", "vae.npy"]
     with Image.open(saved["manifold.png"]) as manifold:
         assert manifold.size == (1120, 1120)
-    with np.load(saved["vae.npz"]) as file:
-        weights = dict(file)
+    weights = np.load(saved["vae.npy"])
     hidden = np.maximum([0.5, -0.5] @ weights["decoder_h.kernel"] + weights["decoder_h.bias"], 0)
     logits = hidden @ weights["decoder_output.kernel"] + weights["decoder_output.bias"]
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), page.evaluate(place), atol=1e-5)

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from processes import ROOT
 
 from seevae.run import files
 from seevae.run.files import AllOrNothing, write_whole
@@ -66,43 +65,39 @@ def test_new_files_take_the_place_of_the_old_and_what_goes_is_gone(place):
 
 
 # For number after number: a process replaces files as above in the folder argv[1] and is killed before the call of that
-# number of the function of os that argv[2] names. Prints what the next start makes of the folder each time, as JSON.
+# number of a function of os. Prints what the next start makes of the folder each time, as JSON: {function: [files]}.
 KILLED = """
 import itertools, json, os, signal, sys
 from pathlib import Path
 import test_files
-place, name, seen = Path(sys.argv[1]), sys.argv[2], []
-function = getattr(os, name)
-for number in itertools.count():
-    test_files.put_old(place)
-    if (child := os.fork()) == 0:
-        counter = itertools.count()
-        def killed(*arguments, **options):
-            if next(counter) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
-        setattr(os, name, killed)
-        test_files.replace(place)
-        os._exit(0)
-    if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
-        break
-    seen.append(test_files.settle(place))
+place, seen = Path(sys.argv[1]), {"replace": [], "unlink": []}
+for name in seen:
+    function = getattr(os, name)
+    for number in itertools.count():
+        test_files.put_old(place)
+        if (child := os.fork()) == 0:
+            counter = itertools.count()
+            def killed(*arguments, **options):
+                if next(counter) == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*arguments, **options)
+            setattr(os, name, killed)
+            test_files.replace(place)
+            os._exit(0)
+        if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+            break
+        seen[name].append(test_files.settle(place))
 print(json.dumps(seen))
 """
 
 
-@pytest.mark.parametrize(
-    ("function", "expected"),
-    [
-        ("replace", [OLD] + [NEW] * (len(OLD) + len(NEW))),  # the journal, each file that goes, each that comes
-        ("unlink", [NEW] * (1 + len(OLD))),  # the journal, and the old files
-    ],
-)
-def test_a_kill_before_any_step_leaves_old_or_new_after_the_next_start(function, expected, place, run_python):
+def test_a_kill_before_any_step_leaves_old_or_new_after_the_next_start(place, run_python):
     """Before the journal is there, it undoes; later, it finishes."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    done = run_python("-c", KILLED, place, function, own_process=True, PYTHONPATH=path)
-    assert json.loads(done.stdout.splitlines()[-1]) == expected
+    done = run_python("-c", KILLED, place, own_process=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "replace": [OLD] + [NEW] * (len(OLD) + len(NEW)),  # the journal, each file that goes, each that comes
+        "unlink": [NEW] * (1 + len(OLD)),  # the journal, and the old files
+    }
 
 
 @pytest.mark.parametrize("function", ["fsync", "replace", "mkdir"])

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, Command, results
+from conftest import Command, results
 
 from seevae.basics import UserError
 from seevae.machine import devices, processes
@@ -93,9 +93,8 @@ print(json.dumps(found))
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_devices_learn_what_one_learns(backend, run_python):
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = {"KERAS_BACKEND": backend, "XLA_FLAGS": FLAGS[backend], "PYTHONPATH": paths}
-    done = run_python("-c", BEFORE[backend] + TWO_DEVICES, TF_CPP_MIN_LOG_LEVEL="3", **environment)
+    how = {"KERAS_BACKEND": backend, "XLA_FLAGS": FLAGS[backend], "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = run_python("-c", BEFORE[backend] + TWO_DEVICES, **how)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert (found["available"], found["sharing"], found["rounded"]) == (2, 2, 12)
@@ -233,10 +232,8 @@ def test_two_processes_and_two_devices_learn_what_one_learns_and_the_first_alone
 def test_two_processes_of_which_one_is_stopped_resume_together(pair, small_npz, tmp_path):
     """The second one is another kind of machine, as far as it knows; SIGTERM ends it, and with it the first."""
     options = f"--data {small_npz} --epochs 8 --hidden-dim 8 --evidence-images 0 --output run"
-    other = (
-        "from seevae.machine import devices as d; said = d.describe;"
-        " d.describe = lambda: said() | {'device': 'CPU (99 cores)'}"
-    )
+    other = "from seevae.machine import devices as d; said = d.describe\n"
+    other += "d.describe = lambda: said() | {'device': 'CPU (99 cores)'}"
     first, second = pair(options, options)
     first.wait_for("Epoch 4/8")
     second.send(signal.SIGTERM)
@@ -256,6 +253,7 @@ def test_two_processes_of_which_one_is_stopped_resume_together(pair, small_npz, 
 ALONE = dict(zip(processes.NAMES, ("127.0.0.1:9", "2", "1"), strict=True))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_process_that_waits(small_npz, tmp_path):
     command = Command(f"--data {small_npz}", tmp_path, KERAS_BACKEND="jax", **ALONE)
     command.wait_for("Waiting for the other processes")
@@ -281,11 +279,11 @@ def test_processes_that_do_not_fit_are_told_in_what_they_differ(other, flags, se
     assert f"vae_mnist: {sentence}" in err
 
 
+@pytest.mark.slow
 def test_a_process_that_waits_in_vain_says_so(small_npz, tmp_path):
     impatient = "from seevae.machine import processes; processes.PATIENCE = 1"
     command = Command(f"--data {small_npz}", tmp_path, impatient, KERAS_BACKEND="jax", **ALONE)
     status, out, err = command.end()
     assert (status, out) == (2, "Waiting for the other processes (127.0.0.1:9).\n")
-    assert re.search(
-        r"^vae_mnist: The processes did not come together \(it took longer than 1 sec.*\.$", err, flags=re.M
-    )
+    sentence = r"^vae_mnist: The processes did not come together \(it took longer than 1 sec.*\.$"
+    assert re.search(sentence, err, flags=re.M)

@@ -10,8 +10,7 @@ import tables
 from conftest import ROOT
 
 import vae_mnist
-from seevae.images import data
-from seevae.results import evidence, pictures
+from seevae.results import pictures
 from seevae.run import console, folder
 from seevae.training import recipes
 
@@ -19,13 +18,13 @@ README = (ROOT / "README.md").read_text()
 MEASURED = (ROOT / "benchmarks" / "README.md").read_text()
 DOCS = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 RECORD = json.loads((ROOT / "figures" / "metrics.json").read_text())
-SEEDS = json.loads((ROOT / "benchmarks" / "seeds.json").read_text())
-EXPLORER = json.loads((ROOT / "benchmarks" / "explorer.json").read_text())
-RACE = json.loads((ROOT / "benchmarks" / "race.json").read_text())
-BACKENDS = json.loads((ROOT / "benchmarks" / "backends.json").read_text())
-PARTS = json.loads((ROOT / "benchmarks" / "recipe.json").read_text())
-KILLS = json.loads((ROOT / "benchmarks" / "kills.json").read_text())
-ZOO = json.loads((ROOT / "benchmarks" / "zoo.json").read_text())
+
+
+def recorded(name):
+    return json.loads((ROOT / "benchmarks" / f"{name}.json").read_text())
+
+
+SEEDS, BACKENDS, PARTS, KILLS, ZOO = map(recorded, ("seeds", "backends", "recipe", "kills", "zoo"))
 FILES = sorted([*folder.PICTURES, folder.EXPLORER, folder.MODEL, folder.RECORD, folder.REPLAY])
 AUTHOR = 150.44  # nats per image: his notebook, epoch 50
 
@@ -57,8 +56,8 @@ def test_evidence_table_is_that_of_the_record():
     [
         (tables.seeds_table(tables.pooled(SEEDS)), README),
         (tables.seeds_table(SEEDS), MEASURED),
-        (tables.race_tables(RACE), MEASURED),
-        (tables.explorer_table(EXPLORER), MEASURED),
+        (tables.race_tables(recorded("race")), MEASURED),
+        (tables.explorer_table(recorded("explorer")), MEASURED),
         (tables.backends_tables(BACKENDS), MEASURED),
         (tables.right_table(ZOO), MEASURED),
         (tables.fault_table(ZOO), MEASURED),
@@ -87,8 +86,7 @@ def test_no_run_that_is_right_is_called_wrong():
     low, high = map(float, re.search(r"lies between \*\*(\d+(?:\.\d)?) and (\d+(?:\.\d)?)\*\*", README).groups())
     values = np.array([loss for name in tables.BACKENDS if name in SEEDS for loss in losses(name)])
     assert f"All {len(values)} runs did" in " ".join(README.split())
-    claims = json.loads((ROOT / "benchmarks" / "claims.json").read_text())["latents"]["runs"]
-    others = [run["loss"] for run in claims if run["latents"] == 2]  # of the notebooks, on JAX
+    others = [run["loss"] for run in recorded("claims")["latents"]["runs"] if run["latents"] == 2]  # on JAX
     assert [value for value in [*values, *others] if not low < value < high] == []
     reach = 2.5 * values.std(ddof=1)
     assert low <= values.mean() - reach < values.mean() + reach <= high
@@ -134,7 +132,7 @@ def test_a_model_has_the_same_elbo_on_each_backend_in_the_record():
 
 
 def test_damaged_files_are_counted_as_recorded():
-    kinds = json.loads((ROOT / "benchmarks" / "mutants.json").read_text())["mutants"].values()
+    kinds = recorded("mutants")["mutants"].values()
     loaded, refused = (sum(kind[outcome] for kind in kinds) for outcome in ("loaded", "refused"))
     text = " ".join(MEASURED.split())
     assert {outcome for kind in kinds for outcome in kind} == {"loaded", "refused"}
@@ -143,7 +141,7 @@ def test_damaged_files_are_counted_as_recorded():
 
 
 def test_unfriendly_cases_are_counted_as_recorded():
-    record = json.loads((ROOT / "benchmarks" / "unfriendly.json").read_text())
+    record = recorded("unfriendly")
     assert record["cases"] == record["held"] + len(record["fell"]) >= 150
     text = " ".join(MEASURED.split())
     assert f"in {record['cases']} cases: " in text
@@ -151,7 +149,7 @@ def test_unfriendly_cases_are_counted_as_recorded():
 
 
 def test_broken_lines_are_counted_as_recorded():
-    record = json.loads((ROOT / "benchmarks" / "broken_lines.json").read_text())
+    record = recorded("broken_lines")
     caught = sum(line["caught by"] is not None for line in record["lines"])
     assert caught == record["caught"]
     assert f"{caught} of {len(record['lines'])} were caught. Of the other {len(record['lines']) - caught}, " in MEASURED
@@ -248,10 +246,6 @@ def test_script_is_as_long_as_it_says():
 
 
 def test_every_name_it_gives_of_the_code_is_there():
-    calls = set(re.findall(r"\b((?:build|plot|evaluate|compile|sample)_\w+)", README))
+    calls = {*re.findall(r"\b((?:build|plot|evaluate|compile|sample)_\w+)", README)}
     assert {"build_vae", "sample_latent", "plot_manifold"} <= calls
     assert [name for name in calls if not any(hasattr(module, name) for module in (vae_mnist, pictures))] == []
-    for module in (data, evidence, folder, pictures, recipes):
-        room = module.__name__.split(".")[1]
-        for name in re.findall(rf"\b{room}\.(\w+)\(", README):
-            assert hasattr(module, name), name

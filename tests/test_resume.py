@@ -29,6 +29,11 @@ def run_of(dataset, output, signals=None):
     return vae, replay, resume.Progress(folder.Place(output, None), plan, replay, signals)
 
 
+def state_of(progress, output):
+    """The Progress of the same training, whose state lies in another folder."""
+    return resume.Progress(folder.Place(output, None), progress.plan, progress.replay)
+
+
 def train(dataset, parts, done=0, callbacks=()):
     vae, replay, progress = parts
     calls = [replay, progress, *callbacks]
@@ -62,11 +67,18 @@ def left(small, tmp_path_factory):
 
 
 @pytest.fixture
-def cut_off(left, tmp_path_factory):
+def cut_off(left, tmp_path):
     """The folder of a training that was cut off after two of four epochs."""
-    output = tmp_path_factory.mktemp("copy")
-    shutil.copy(left, output / "unfinished.npz")
-    return output
+    (tmp_path / "cut").mkdir()
+    shutil.copy(left, tmp_path / "cut" / "unfinished.npz")
+    return tmp_path / "cut"
+
+
+@pytest.fixture(scope="module")
+def begun(small, tmp_path_factory):
+    """A VAE of this training, and its Progress: for all that refuse to go on, as they change nothing of it."""
+    vae, _, progress = run_of(small, tmp_path_factory.mktemp("begun"))
+    return vae, progress
 
 
 def numbers(parts):
@@ -130,14 +142,14 @@ OTHERWISE = {  # sentence: what is other than in the training that was cut off
 
 
 @pytest.mark.parametrize(("sentence", "changes"), OTHERWISE.items())
-def test_another_training_is_refused_by_what_differs(sentence, changes, small, cut_off):
-    vae, _, progress = run_of(small, cut_off)
+def test_another_training_is_refused_by_what_differs(sentence, changes, small, cut_off, begun):
+    progress = state_of(begun[1], cut_off)
     settings = SETTINGS | {name: value for name, value in changes.items() if name in SETTINGS}
     dataset = small._replace(**{name: value for name, value in changes.items() if name in small._fields})
     device = devices.describe()
     device["versions"]["numpy"] = changes.get("numpy", np.__version__)
     progress.plan = resume.plan_of(settings, changes.get("seed", 0), device, dataset)
-    unchanged(vae, progress, sentence)
+    unchanged(begun[0], progress, sentence)
 
 
 def unchanged(vae, progress, sentence):
@@ -149,16 +161,13 @@ def unchanged(vae, progress, sentence):
         np.testing.assert_array_equal(one, other)
 
 
-def test_where_there_is_nothing_to_resume_it_is_said_why(small, tmp_path):
-    vae, _, progress = run_of(small, tmp_path)
-    with pytest.raises(UserError, match="no interrupted training"):
-        progress.restore(vae)
+def test_where_there_is_nothing_to_resume_it_is_said_why(begun, tmp_path):
+    vae, progress = begun[0], state_of(begun[1], tmp_path)
+    unchanged(vae, progress, "no interrupted training")
     (tmp_path / "metrics.json").write_text(json.dumps({"stopped": None}))
-    with pytest.raises(UserError, match="is finished, there is nothing to resume"):
-        progress.restore(vae)
+    unchanged(vae, progress, "is finished, there is nothing to resume")
     (tmp_path / "unfinished.npz").write_bytes(b"PK\3\4 damaged")
-    with pytest.raises(UserError, match="cannot be read"):
-        progress.restore(vae)
+    unchanged(vae, progress, "cannot be read")
 
 
 def history(epochs, **changes):
@@ -186,12 +195,11 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("change", SPOILED.values(), ids=SPOILED)
-def test_a_file_that_this_program_did_not_write_is_refused(change, small, cut_off):
+def test_a_file_that_this_program_did_not_write_is_refused(change, begun, cut_off):
     with np.load(cut_off / "unfinished.npz") as file:
         arrays = dict(file)
     np.savez(cut_off / "unfinished.npz", **arrays | change)
-    vae, _, progress = run_of(small, cut_off)
-    unchanged(vae, progress, "cannot be read")
+    unchanged(begun[0], state_of(begun[1], cut_off), "cannot be read")
 
 
 @pytest.mark.slow
@@ -225,7 +233,7 @@ def test_a_disk_that_fills_up_later_leaves_the_epoch_that_it_took(small, tmp_pat
     assert progress.restore(vae) == 1
 
 
-def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp_path):
+def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp_path, eagerly):
     """The signal comes after the first of four steps of the second epoch."""
 
     class Ask(vae_mnist.keras.callbacks.Callback):
@@ -246,10 +254,9 @@ def test_a_stop_breaks_off_the_epoch_and_leaves_it_out_of_the_numbers(small, tmp
 
 
 @pytest.mark.slow
-def test_a_model_that_is_trained_further_is_stopped_and_goes_on(small_npz, tmp_path, monkeypatch, capsys):
+def test_a_model_that_is_trained_further_is_stopped_and_goes_on(small_npz, tmp_path, monkeypatch, capsys, eagerly):
     """Stopped in the third of four epochs, as by Ctrl-C, and resumed, it ends bit for bit as one that was not."""
     training = vae_mnist.train
-    monkeypatch.setattr(vae_mnist, "compile_options", lambda steps: {"run_eagerly": True})  # for so few steps
     monkeypatch.setattr(vae_mnist.pictures, "draw", lambda *given: {})
     monkeypatch.setattr(vae_mnist.explorer, "page", lambda *given: "")
 

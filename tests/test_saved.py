@@ -22,12 +22,16 @@ from seevae.training.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    """The members of a small model file, {name: bytes}, from a VAE of the default recipe, and its name."""
+def small():
+    """A small VAE of the default recipe; who changes its numbers has them put back."""
+    return build(RECIPES["default"], 100, hidden_dim=8)
+
+
+@pytest.fixture(scope="module")
+def good(small, tmp_path_factory):
+    """The members of its model file, {name: bytes}."""
     path = tmp_path_factory.mktemp("good") / "vae.keras"
-    vae = build(RECIPES["default"], 100, hidden_dim=8)
-    vae.optimizer.build(vae.trainable_variables)
-    vae.save(path)
+    small.save(path)
     return damaged.unzipped(path.read_bytes())
 
 
@@ -48,12 +52,10 @@ def refused(path, reason=""):
         vae_mnist.load_vae(path)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("latent_dim", [1, 3])
+@pytest.mark.parametrize(("recipe", "latent_dim"), [("default", 1), ("author", 3)])
 def test_a_vae_of_any_recipe_and_size_comes_back_with_all_its_numbers(recipe, latent_dim, tmp_path):
     recipe = RECIPES[recipe]._replace(learning_rate=0.003)
     vae = build(recipe, 5000, latent_dim=latent_dim, hidden_dim=5)
-    vae.optimizer.build(vae.trainable_variables)
     draws = np.random.default_rng(0)
     for variable in [*vae.trainable_variables, *vae.optimizer.variables]:
         variable.assign(7 if variable.dtype.startswith("int") else draws.random(variable.shape, "float32"))
@@ -162,12 +164,11 @@ def test_code_that_a_config_names_is_not_executed(good, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("steps", [1, 10**12])
-def test_a_loaded_model_runs_one_step_a_call_however_long_it_trained(steps, good, tmp_path):
-    members = changed(good, put(steps, *OPTIMIZER, "learning_rate", "config", "decay_steps"))
+def test_a_loaded_model_runs_one_step_a_call_however_long_it_trained(good, tmp_path):
+    members = changed(good, put(10**12, *OPTIMIZER, "learning_rate", "config", "decay_steps"))
     members = changed(members, put(10**9, "compile_config", "steps_per_execution"))
     vae = vae_mnist.load_vae(write(tmp_path / "vae.keras", members))
-    assert vae.optimizer.get_config()["learning_rate"]["config"]["decay_steps"] == steps
+    assert vae.optimizer.get_config()["learning_rate"]["config"]["decay_steps"] == 10**12
     assert vae.steps_per_execution == compile_options(1)["steps_per_execution"] == 1
 
 
@@ -236,13 +237,14 @@ def test_other_weights_are_refused(change, reason, good, tmp_path):
     refused(write(tmp_path / "other.keras", weights(good, change)), reason)
 
 
-@pytest.mark.parametrize("options", [{}, {"chunks": (784, 8), "compression": "gzip"}], ids=["float64", "packed"])
-def test_the_same_numbers_written_otherwise_are_taken(options, good, tmp_path):
+def test_the_same_numbers_written_otherwise_are_taken(good, tmp_path):
+    """In twice the bytes, and packed."""
+
     def change(file):
         name = kernel(file)
         numbers = file[name][()].astype("float64")
         del file[name]
-        file.create_dataset(name, data=numbers, **options)
+        file.create_dataset(name, data=numbers, chunks=(784, 8), compression="gzip")
 
     loaded = vae_mnist.load_vae(write(tmp_path / "vae.keras", weights(good, change)))
     with h5py.File(io.BytesIO(good["model.weights.h5"])) as file:
@@ -292,7 +294,7 @@ def test_other_members_are_refused_and_written_nowhere(change, good, tmp_path):
 
 def test_packed_members_are_refused(good, tmp_path):
     """A bomb, a member so small that packing it gains nothing, and one that is longer than its file."""
-    bomb = good | {"model.weights.h5": bytes(10**8)}
+    bomb = good | {"model.weights.h5": bytes(10**7)}
     refused(write(tmp_path / "bomb.keras", bomb, zipfile.ZIP_DEFLATED), "packed")
     one = write(tmp_path / "one.keras", {name: body for name, body in good.items() if name != "metadata.json"})
     with zipfile.ZipFile(one, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -317,9 +319,8 @@ def test_a_disk_without_room_is_not_told_as_a_wrong_model(good, tmp_path, monkey
 
     path = write(tmp_path / "vae.keras", good)
     monkeypatch.setattr(saved.Path, "write_bytes", full)
-    with pytest.raises(
-        UserError, match=r"^A model is .* of 1 MB, .* \(No space left on device\): make room, or set TMP"
-    ):
+    sentence = r"^A model is .* of 1 MB, .* \(No space left on device\): make room, or set TMP"
+    with pytest.raises(UserError, match=sentence):
         vae_mnist.load_vae(path)
 
 
@@ -343,10 +344,12 @@ BEYOND = {
 
 
 @pytest.mark.parametrize("spoil", BEYOND.values(), ids=BEYOND)
-def test_a_model_that_would_be_refused_or_cannot_be_drawn_is_no_result(spoil, sample):
-    vae = build(RECIPES["default"], 100, hidden_dim=8)
-    vae.optimizer.build(vae.trainable_variables)
-    saved.check(vae, sample.x_test[:20])
-    spoil(vae)
+def test_a_model_that_would_be_refused_or_cannot_be_drawn_is_no_result(spoil, small, sample):
+    variables = [*small.variables, *small.optimizer.variables]
+    before = [np.array(variable) for variable in variables]
+    saved.check(small, sample.x_test[:20])
+    spoil(small)
     with pytest.raises(UserError, match="Training diverged, this model's weights or codes are far too large"):
-        saved.check(vae, sample.x_test[:20])
+        saved.check(small, sample.x_test[:20])
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)

@@ -52,6 +52,7 @@ def wait(*arguments, **options):
 RESUME_1 = "--resume goes on after epoch 1 of 1"
 
 
+@pytest.mark.slow
 def test_a_second_signal_leaves_at_once(small_npz, tmp_path):
     before = WAIT + "from seevae.results import pictures; pictures.draw = wait"
     command = Command(f"{LONG} --data {small_npz}", tmp_path, before)
@@ -71,16 +72,8 @@ def test_a_second_signal_leaves_at_once(small_npz, tmp_path):
     ("place", "number", "left"),
     [
         ("from seevae.images import data; data.load_data = wait", signal.SIGTERM, "nothing was written"),
-        (
-            "from seevae.results import evidence; evidence.evaluate = wait",
-            signal.SIGINT,
-            "--resume goes on after epoch 1 of 1",
-        ),
-        (
-            "from seevae.run import files; files.AllOrNothing.replace = wait",
-            signal.SIGTERM,
-            "--resume goes on after epoch 1 of 1",
-        ),
+        ("from seevae.results import evidence; evidence.evaluate = wait", signal.SIGINT, RESUME_1),
+        ("from seevae.run import files; files.AllOrNothing.replace = wait", signal.SIGTERM, RESUME_1),
         ("from seevae.run import console; console.summary = wait", signal.SIGTERM, "all files of this run are in run"),
         ("import atexit; atexit.register(wait)", signal.SIGTERM, "all files of this run are in run"),
     ],

@@ -174,7 +174,7 @@ def test_noise_is_fresh_at_every_training_step(sample):
 def train_from(seed, sample):
     keras.utils.set_random_seed(seed)
     recipe = RECIPES["default"]._replace(epochs=2)
-    return learn(recipe, sample.x_train[:1000], sample.x_test[:200], hidden_dim=32, seed=seed)[1]
+    return learn(recipe, sample.x_train[:300], sample.x_test[:100], hidden_dim=8, seed=seed)[1]
 
 
 def test_the_training_step_is_traced_once(sample, monkeypatch):
@@ -237,14 +237,14 @@ class Spy(keras.callbacks.Callback):
         self.seen["epoch"] |= set(logs)
 
 
-def test_callbacks_of_ones_own_see_every_number(sample):
+def test_callbacks_of_ones_own_see_every_number(sample, eagerly):
     spy = Spy()
     _, history = learn(STILL, sample.x_train[:200], sample.x_test[:50], callbacks=[spy], hidden_dim=4)
     assert spy.seen["batch"] == {"loss", "reconstruction_loss", "kl_loss"}
     assert spy.seen["epoch"] == set(history) == spy.seen["batch"] | {"val_" + name for name in spy.seen["batch"]}
 
 
-def test_keras_own_callbacks_work_beside_ours(sample, tmp_path):
+def test_keras_own_callbacks_work_beside_ours(sample, tmp_path, eagerly):
     """Nothing gets better by 1e9 nats: EarlyStopping ends after two epochs, and each epoch halves the rate."""
     calls = keras.callbacks
     never = {"monitor": "val_loss", "min_delta": 1e9}
@@ -262,7 +262,7 @@ def test_keras_own_callbacks_work_beside_ours(sample, tmp_path):
         learn(steady._replace(linear_decay=True), x, x_test, [halve], hidden_dim=4)
 
 
-def test_binarised_input_leaves_the_target_clean():
+def test_binarised_input_leaves_the_target_clean(eagerly):
     """An image of grey 0.5 everywhere: with a binarised target too, no decoder could predict it as well."""
     recipe = RECIPES["default"]._replace(epochs=1, learning_rate=1e-30)
     x = np.full((100, 784), 0.5, "float32")
@@ -354,19 +354,19 @@ def test_saved_model_loads_in_another_process_in_safe_mode(trained, sample, tmp_
 
 
 def test_a_loaded_model_has_its_optimizer_and_trains_on_with_a_new_schedule(sample, tmp_path):
-    recipe = RECIPES["default"]._replace(epochs=2)
-    vae, history = learn(recipe, sample.x_train)
-    assert int(vae.optimizer.iterations) == 2 * 40
+    recipe, x, steps = RECIPES["default"]._replace(epochs=2), sample.x_train[:1000], 2 * 10
+    vae, history = learn(recipe, x, hidden_dim=32)
+    assert int(vae.optimizer.iterations) == steps
     vae.save(tmp_path / "vae.keras")
     loaded = vae_mnist.load_vae(tmp_path / "vae.keras")
-    assert int(loaded.optimizer.iterations) == 2 * 40
+    assert int(loaded.optimizer.iterations) == steps
     assert (loaded.optimizer.head_step, loaded.optimizer.beta_2) == (recipe.head_step, recipe.beta_2)
     for before, after in zip(vae.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(before), ops.convert_to_numpy(after))
     with pytest.raises(UserError, match=r"learning rate has run out: call compile_vae\(.*\) first"):
-        vae_mnist.train(loaded, sample.x_train, None, recipe, verbose=0)
-    vae_mnist.compile_vae(loaded, recipe, len(sample.x_train))
-    more = vae_mnist.train(loaded, sample.x_train, None, recipe, verbose=0)
-    assert int(loaded.optimizer.iterations) == 2 * 40
+        vae_mnist.train(loaded, x, None, recipe, verbose=0)
+    vae_mnist.compile_vae(loaded, recipe, len(x))
+    more = vae_mnist.train(loaded, x, None, recipe, verbose=0)
+    assert int(loaded.optimizer.iterations) == steps
     assert more["loss"][0] < history["loss"][0]
     assert more["kl_loss"][0] > 0

@@ -27,12 +27,53 @@ def idx(array):
     return bytes([0, 0, 8, array.ndim]) + sizes + array.astype("uint8").tobytes()
 
 
-def write_npz(change):
-    def write(a, place):
-        np.savez(place / "mine.npz", **change(a))
-        return place / "mine.npz"
+X, Y, T, S = strokes().values()  # the images and labels of the training and the test part
+
+
+# A writer writes a data set, strokes() if it has a choice, to a folder, and returns the path to give.
+
+
+def npz(**arrays):
+    return lambda _, place: np.savez(place / "a.npz", **arrays) or place / "a.npz"
+
+
+def npz_of(images=lambda x: x, labels=lambda y: y):
+    """What writes the four arrays, changed."""
+    return npz(x_train=images(X), y_train=labels(Y), x_test=images(T), y_test=labels(S))
+
+
+def npy(array, name="a.npy"):
+    return lambda _, place: np.save(place / name, array) or place / name
+
+
+def file(name, content):
+    """What writes text or bytes."""
+
+    def write(_, place):
+        (place / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return place / name
 
     return write
+
+
+def table(*rows):
+    """What writes a table: a row is a list, or text of which each character is a cell."""
+    return file("a.csv", "\n".join(",".join(map(str, row)) for row in rows))
+
+
+def several(*writers):
+    """What writes all of it, for the folder to be given."""
+
+    def write(a, place):
+        for one in writers:
+            one(a, place)
+        return place
+
+    return write
+
+
+def picture(name):
+    return lambda a, place: Image.fromarray(X[0]).save(place / name) or place / name
 
 
 def write_idx(prefix="", pack=bytes, ending="", dash="-"):
@@ -82,45 +123,34 @@ def write_tables(a, place, separator=",", titled=True, last=False):
     return place
 
 
-def medmnist(a):
-    x, y = {"train": a["x_train"], "test": a["x_test"]}, {"train": a["y_train"], "test": a["y_test"]}
-    parts = {"train": "train", "val": "test", "test": "test"}
-    return {f"{part}_images": colour(x[of]) for part, of in parts.items()} | {
-        f"{part}_labels": y[of][:, None] for part, of in parts.items()
-    }
-
-
+MEDMNIST = {"train_images": X, "val_images": T, "test_images": T, "train_labels": Y, "val_labels": S, "test_labels": S}
+MEDMNIST = {name: colour(of) if of.ndim == 3 else of[:, None] for name, of in MEDMNIST.items()}
 WHOLE = {  # how each writes the four arrays, and what is said of it
-    "Keras": (write_npz(lambda a: a), ""),
-    "flat": (write_npz(lambda a: {k: v.reshape(len(v), -1) if k[0] == "x" else v for k, v in a.items()}), ""),
-    "channel last": (write_npz(lambda a: {k: v[..., None] if k[0] == "x" else v for k, v in a.items()}), ""),
-    "channel first": (write_npz(lambda a: {k: v[:, None] if k[0] == "x" else v for k, v in a.items()}), ""),
-    "capitals": (write_npz(lambda a: {k.replace("x_", "X_"): v for k, v in a.items()}), ""),
-    "words joined": (write_npz(lambda a: {f"{k[2:]}{k[0].upper()}": v for k, v in a.items()}), ""),
-    "colour": (
-        write_npz(lambda a: {k: colour(v) if k[0] == "x" else v for k, v in a.items()}),
-        "colour made grey",
-    ),
+    "Keras": (npz_of(), ""),
+    "flat": (npz_of(lambda x: x.reshape(len(x), -1)), ""),
+    "channel last": (npz_of(lambda x: x[..., None]), ""),
+    "channel first": (npz_of(lambda x: x[:, None]), ""),
+    "capitals": (npz(X_train=X, y_train=Y, X_test=T, y_test=S), ""),
+    "words joined": (npz(trainX=X, trainY=Y, testX=T, testY=S), ""),
+    "colour": (npz_of(colour), "colour made grey"),
     "MedMNIST": (
-        write_npz(medmnist),
+        npz(**MEDMNIST),
         "6 arrays found: 4 taken, 2 left out (a validation part: 2, such as val_images);"
         " 80 images found: 60 taken, 20 left out (a validation part: 20, such as val_images); colour made grey",
     ),
-    "labels in a column": (write_npz(lambda a: {k: v[:, None] if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels one-hot": (write_npz(lambda a: {k: np.eye(10)[v] if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels as floats": (write_npz(lambda a: {k: v.astype("f4") if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels as text": (write_npz(lambda a: {k: v.astype(str) if k[0] == "y" else v for k, v in a.items()}), ""),
-    "labels as bytes": (write_npz(lambda a: {k: v.astype("S") if k[0] == "y" else v for k, v in a.items()}), ""),
-    "floats to 255": (
-        write_npz(lambda a: {k: v.astype("f4") for k, v in a.items()}),
-        "floats from 0 to 255 taken as whole grey values",
-    ),
+    "labels in a column": (npz_of(labels=lambda y: y[:, None]), ""),
+    "labels one-hot": (npz_of(labels=lambda y: np.eye(10)[y]), ""),
+    "labels as floats": (npz_of(labels=lambda y: y.astype("f4")), ""),
+    "labels as text": (npz_of(labels=lambda y: y.astype(str)), ""),
+    "labels as bytes": (npz_of(labels=lambda y: y.astype("S")), ""),
+    "floats to 255": (npz_of(lambda x: x.astype("f4")), "floats from 0 to 255 taken as whole grey values"),
     "IDX": (write_idx(), ""),
     "IDX packed": (write_idx(pack=gzip.compress, ending=".gz"), ""),
     "IDX with a dot": (write_idx(dash="."), ""),
     "EMNIST": (
         write_idx("emnist-digits-", gzip.compress, ".gz"),
-        "EMNIST's transposed images turned",
+        "EMNIST's transposed images turned"
+        " (if they were upright, `x = x.reshape(-1, 28, 28).swapaxes(1, 2)` before saving them undoes it)",
     ),
     "Kuzushiji-49": (write_four_npz, ""),
     "four npy": (write_four_npy, ""),

@@ -104,13 +104,6 @@ class Digits(NamedTuple):
     elbo: np.ndarray  # (n,), nats; a mean over 100 draws of z
     joints: np.ndarray | None = None  # log p(x, z) on the grid over AXIS: (n, k, k)
 
-    def first(self, number):
-        """The first so many of them."""
-        x, labels, q, log_p, elbo, joints = self
-        return Digits(
-            x[:number], labels[:number], [part[:number] for part in q], log_p[:number], elbo[:number], joints[:number]
-        )
-
     @property
     def gap(self):
         """What the ELBO leaves out of log p(x): (n,), nats."""

@@ -1,5 +1,6 @@
 """The diagnosis: the tests of findings.py in their order, each step barring those that rest on it."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +13,6 @@ from seevae.diagnosis.sentences import Finding
 from seevae.results.evidence import mean_and_error
 
 JUDGED, FEW = 500, 250  # images on which the findings rest; with a slow decoder
-OTHER_INPUTS = {  # what encode may have been trained on, of images x from 0 to 1, in words and as a function
-    "2 * x - 1": lambda x: 2 * x - 1,
-    "(x - 0.1307) / 0.3081": lambda x: (x - 0.1307) / 0.3081,
-    "255 * x": lambda x: 255 * x,
-}
-FROM_MINUS = {"(x + 1) / 2": lambda x: (x + 1) / 2}  # the same, of images that are given from -1 to 1
 UNSEEN = (  # of benchmarks/zoo.py, what leaves little trace
     "a weight of the KL loss between half and twice the one meant, and with two latents a KL that is their mean",
     "noise that repeats from batch to batch; a bound on z_mean, as tanh; with two latents, sigma for its logarithm",
@@ -27,34 +22,39 @@ LATER = (  # numbers that are None where what was found bars their test
     *("exchange_cost", "exchange_error", "shared_epsilon_gain", "shared_epsilon_error"),
     *("beta", "beta_error", "beta_of_width", "beta_of_z_mean"),
 )
-BARS = ("random-output", "overfitting", "gaussian", "clipped", "sigma")  # not wrong, and later tests mean nothing
+BARS = (
+    "random-output",
+    "overfitting",
+    "gaussian",
+    "partly-known",
+    "clipped",
+    "sigma",
+)  # not wrong, and later tests mean nothing
 
 
 class Case:
-    """A Network before its images: the Subject, as it is meant by now.
+    """A Network before the images of a Given: the Subject, as it is meant by now, and what encode is given for them.
 
-    others: what else encode may have been trained on. draws: z of two calls, where encode gives its own. assumed:
-    whether nobody said the sigma that the likelihood has.
+    draws: z of two calls, where encode gives its own. floor: whether z_log_var or z_mean never goes below some number.
     """
 
-    def __init__(self, network, x, likelihood, beta, x_train, into, others, seed, assumed):
-        self.network, self.x_train, self.others, self.assumed = network, x_train, others, assumed
-        self.draws, self.floor = [], False
-        x, self.inputs = (rows[: FEW if network.slow else JUDGED] for rows in (x, x if into is None else into))
-        flat, numbers = x.reshape(len(x), -1), {"images": len(x)} | dict.fromkeys(LATER)
+    def __init__(self, network, given):
+        self.network, self.given, self.draws, self.floor = network, given, [], False
+        few = FEW if network.slow else JUDGED
+        x, self.inputs = given.flat[:few], given.into[:few]
+        numbers = {"images": len(x)} | dict.fromkeys(LATER)
         decode = lambda z, rows: network.decode(z, rows)  # noqa: E731
-        self.subject = Subject(flat, flat, flat, decode, likelihood, beta, seed, numbers)
+        self.subject = Subject(x, x, x, decode, given.likelihood, given.beta, given.seed, numbers)
 
 
-def diagnose(network, x, likelihood, beta=1.0, x_train=None, into=None, others=OTHER_INPUTS, seed=0, assumed=False):
-    """What looks wrong with a Network, from images x (n, ...): findings, {name: number}, and how far it came.
+def diagnose(network, given):
+    """What looks wrong with a Network, from the images of a Given: findings, {name: number}, and how far it came.
 
-    into: what encode is given in place of x, or None; others, assumed: see Case. From here on the network's outputs are
-    taken for what they turned out to be.
+    From here on the network's outputs are taken for what they turned out to be.
     """
-    case, found, came = Case(network, x, likelihood, beta, x_train, into, others, seed, assumed), [], []
+    case, found, came = Case(network, given), [], []
     for name, (_, step) in STEPS.items():
-        if assumed and name in RESTS_ON_SIGMA:
+        if given.assumed and name in RESTS_ON_SIGMA:
             continue
         said = step(case)
         found, came = found + said, [*came, name]
@@ -110,13 +110,14 @@ def meant(case):
     if network.meaning["decode"] == "as it is":
         network.meaning["decode"], found = findings.reading_of_decoder(subject.x, output, subject.likelihood)
     if subject.used.any():
-        found += reread(case, "input-range", {name: (change, network.order) for name, change in case.others.items()})
+        ways = {name: (change, network.order) for name, change in case.given.others.items()}
+        found += reread(case, "input-range", ways)
     if not case.draws:
         found += reread(case, "order/heads", {network.meaning["inputs"]: (network.inputs, (1, 0))})
     given, said = case.subject.z_log_var, []
     if case.draws:
         network.meaning["z_log_var"], said = findings.reading_by_draws(case.subject, given, case.draws)
-    elif network.meaning["z_log_var"] == AS_GIVEN and not findings.pile(given)[1] and not case.assumed:
+    elif network.meaning["z_log_var"] == AS_GIVEN and not findings.pile(given)[1] and not case.given.assumed:
         network.meaning["z_log_var"], said = findings.reading_by_elbo(case.subject, given)
     if not np.array_equal(z_log_var := network.log_var(given), given):
         case.subject = replace(case.subject, z_log_var=z_log_var)
@@ -161,16 +162,16 @@ def knows(case):
     """Findings where the images are not known: at z_mean and at draws of q they cost more than their average would."""
     subject, kl = case.subject, case.subject.kl.sum(axis=1).mean()
     subject.numbers.update(at_z_mean=float(subject.at_mean.mean()), average_image=float(subject.average.mean()))
-    if case.x_train is not None:
-        z_mean, z_log_var = case.network.encode(case.x_train)
-        known = replace(subject, x=case.x_train.reshape(len(z_mean), -1), z_mean=z_mean, z_log_var=z_log_var)
+    if (x := case.given.x_train) is not None:
+        z_mean, z_log_var = case.network.encode(x)
+        known = replace(subject, x=x.reshape(len(x), -1), z_mean=z_mean, z_log_var=z_log_var)
         if found := findings.overfitting(subject, known):
             return found
     if kl > 1000 and np.median(subject.z_log_var) > 3:
         return [Finding("kl-sign", kl=kl)]
     worse, error = mean_and_error(min(subject.at_mean, subject.at_draws, key=np.mean) - subject.average)
     few = len(subject.x) < findings.ENOUGH  # of which the average image, made of them, knows too much
-    return [] if worse < (findings.ERRORS * error if few else 0) else not_known(case)
+    return findings.saturated(subject) if worse < (findings.ERRORS * error if few else 0) else not_known(case)
 
 
 def not_known(case):
@@ -180,13 +181,15 @@ def not_known(case):
     for z in (subject.z_mean, subject.drawn(subject.epsilons[0])) if is_bernoulli else ():
         if found := findings.too_sure(subject, z):
             return found
-    if found := other_images(case.network, subject, case.inputs):
+    if found := findings.saturated(subject) or other_images(case.network, subject, case.inputs):
         return found
     if subject.used.any() and (found := findings.repeated_noise(subject)):
         return found
     if (found := findings.unused(subject)) and subject.at_mean.mean() < findings.grey(subject).mean():
         return found
-    return findings.unknown_images(subject)
+    given = case.given
+    apart = ", or x and what goes with it (inputs=, condition=) are not in one order, as after a loader that shuffles"
+    return findings.unknown_images(subject, apart * (given.own or given.condition is not None))
 
 
 def other_images(network, subject, inputs):
@@ -199,8 +202,10 @@ def other_images(network, subject, inputs):
     tried = []
     for name, change in turned.items():
         other = replace(subject, x=change(subject.x).astype("float32"))
-        z_mean = network.outputs(change(inputs.reshape(n, -1)).reshape(inputs.shape))[0]
-        tried += [(other.loss_at(z_mean), name, "other-images"), (other.loss_at(subject.z_mean), name, "transposed")]
+        tried.append((other.loss_at(subject.z_mean), name, "transposed"))
+        with contextlib.suppress(UserError, ValueError):  # codes beyond all bounds, inputs of another size
+            z_mean = network.outputs(change(inputs.reshape(n, -1)).reshape(inputs.shape))[0]
+            tried.append((other.loss_at(z_mean), name, "other-images"))
     losses, name, key = min(tried, key=lambda one: one[0].mean())
     is_better, numbers = better(here, losses, 0.3 * here.mean())
     return [Finding(key, images=name, **numbers)] if is_better else []
@@ -223,7 +228,7 @@ def code(case):
     found = findings.silent_latents(subject)
     if case.floor:
         return found
-    if not case.assumed and subject.knows(min(subject.at_mean, subject.at_draws, key=np.mean)):
+    if not case.given.assumed and subject.knows(min(subject.at_mean, subject.at_draws, key=np.mean)):
         found += findings.weight(subject)
     return found + findings.off_prior(subject)
 

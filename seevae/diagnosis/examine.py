@@ -1,6 +1,6 @@
 """What our own run says of a VAE, for one that somebody wrote elsewhere: `examine` takes its two functions.
 
-    encode: x (n, ...) -> z_mean, z_log_var, each (n, latent_dim), and z, the network's own draws, if it has any
+    encode: x (n, ...) -> z_mean, z_log_var, each (n, latent_dim) or feature maps (n, a, b, c), and z, if it draws
     decode: z (n, latent_dim) -> Bernoulli probabilities in the shape of x, or means of a Gaussian
 
 They may be Keras models, PyTorch modules or methods of one, or functions that take NumPy arrays, or else PyTorch's
@@ -8,6 +8,7 @@ tensors, and give arrays of any library (network.py). What looks wrong is said b
 """
 
 import contextlib
+import importlib
 import math
 import os
 import sys
@@ -21,7 +22,7 @@ import numpy as np
 
 from seevae.basics import UserError, say
 from seevae.diagnosis import dense, findings
-from seevae.diagnosis.diagnose import STEPS, UNSEEN
+from seevae.diagnosis.diagnose import STEPS, UNSEEN, diagnose
 from seevae.diagnosis.given import Given
 from seevae.diagnosis.network import Kept
 from seevae.diagnosis.report import as_pictures
@@ -87,9 +88,11 @@ def examine(
     with phase("the images"):
         given = Given(x, labels, seed, likelihood, sigma, beta, inputs, condition, x_train)
     with opened(folder) as place, np.errstate(all="ignore"), Kept(encode, decode) as kept:
+        if place is not None:  # matplotlib comes in while other things are computed
+            threading.Thread(target=importlib.import_module, args=("seevae.results.pictures",)).start()
         with phase("the diagnosis"):
             network = given.network(encode, decode)
-            said, measured, came = given.diagnose(network)
+            said, measured, came = diagnose(network, given)
         record = Record({"model": EXAMINED, "dataset": f"{len(given.x):,} images of shape {given.x.shape[1:]}"})
         with phase("the ELBO and log p(x)"):
             numbers, record.each = given.numbers(network, quick=place is None)

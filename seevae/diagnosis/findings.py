@@ -16,7 +16,7 @@ import numpy as np
 
 from seevae.diagnosis.network import AS_GIVEN, DECODED, READINGS
 from seevae.diagnosis.sentences import Finding
-from seevae.results.evidence import BERNOULLI, gaussian, kl_of_latents, mean_and_error
+from seevae.results.evidence import BERNOULLI, EPSILON, gaussian, kl_of_latents, mean_and_error
 
 ERRORS = 4  # standard errors
 DRAWS = 4  # of epsilon for each image
@@ -26,14 +26,18 @@ BETA = (0.5, 2.0)  # times the weight that was meant; both readings, off q's wid
 HOME = (0.6, 1.8)  # times the weight that was meant, where q is read rightly; as sigma = exp(z_log_var): 0.5
 EXCHANGE = 0.1  # of the KL; sound: 4.7 and more; a decoder that ignores z: 0
 MISMATCH = 5.0  # nats a latent; sound: 3.7 after 200 steps, then below 1; without the KL loss: 72, with beta = 0.01: 24
+OFFSET = 0.25  # of the KL, that the mean of all codes makes; sound: 0.07 at most, and 0.6 nats
 SHARED = 8.0  # of the KL; sound: below 0.4, of convolutions 2.7 after 120 steps; trained with one epsilon: 25 and more
 LEARNED = 0.05  # of the average image's loss, which a code must save before slopes say anything; 150 steps do
 LOST = 0.8  # of what z_mean gains; without noise draws lose 1.0 and more, sound after 200 steps 0.5, then 0.1
 SAME = 1e-3  # of a standard deviation: draws that are the same but for rounding
+FOREIGN = 1.5  # times its average image's loss, that an image of another kind costs
+SATURATED = 0.3  # of the loss; sound: 0
 PILE = 0.02  # of all values, that are the lowest: 10 of 500 images
 CLIP = (0.005, 0.4)  # between these the lowest probability may be a clip's
 OUTSIDE = 1e-4  # by which a probability may leave [0, 1] in rounding
 STEP_LOG_VAR, STEP_MEAN, STEP_EPSILON = 0.2, 0.05, 0.3  # how far q is widened, stretched and moved, for a slope
+MOST_USED = 100  # latents along which one epsilon is looked for
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
 SURE = 0.3  # a temperature below which all logits are far too sure
 CAUSES = (  # of codes that no image needs, the likeliest first
@@ -190,7 +194,8 @@ def no_probabilities(x, output):
     if not np.isin(output, (0, 1)).all() or np.ptp(output) == 0:
         return []
     comes_back, squares, average = by_squares(x, output)
-    return [Finding("thresholded" if comes_back else "untrained/binary", squares=squares, average=average)]
+    key = "thresholded" if comes_back else "untrained/binary"
+    return [Finding(key, squares=squares.mean(), average=average.mean())]
 
 
 def held_in(subject, output):
@@ -204,9 +209,9 @@ def held_in(subject, output):
 
 
 def by_squares(x, output):
-    """Whether images come back by their squared error; that error, and that of their average image, means."""
+    """Whether images come back by their squared error; that error, and that of their average image, (n,) each."""
     squares, average = (np.square(x - other).sum(axis=1) for other in (output, x.mean(axis=0)))
-    return better(average, squares, 0.2 * average.mean())[0], squares.mean(), average.mean()
+    return better(average, squares, 0.2 * average.mean())[0], squares, average
 
 
 def too_sure(subject, z):
@@ -298,8 +303,8 @@ def floors(subject):
     """Findings where z_log_var or z_mean never goes below some number: relu, softplus or a clip on it."""
     found, used = [], subject.used.any()
     (low, share), (lowest, share_of_mean) = pile(subject.z_log_var), pile(subject.z_mean)
-    if share == 1 and (low == 0 or used):
-        found.append(Finding("log-var-floor/fixed", low=low))
+    if np.ptp(subject.z_log_var, axis=0).max() < SAME and (low == 0 or used):
+        found.append(Finding("log-var-floor/fixed", low=low, high=subject.z_log_var.max()))
     elif share and low > -6 and (low == 0 or used):
         found.append(Finding("log-var-floor", low=low, at=f"{share:.0%} of it are {low:.3g} exactly"))
     elif -0.01 < low < 0.05 and used:
@@ -317,17 +322,35 @@ def grey(subject):
     return subject.likelihood.loss(subject.x, np.full_like(subject.x, subject.x.mean()))
 
 
-def unknown_images(subject):
-    """The finding for images that come back no better than as the average image: what is it that fails?"""
+def unknown_images(subject, shuffled=""):
+    """The finding for images that come back no better than as the average image: what is it that fails?
+
+    shuffled: one more cause of halves that do not fit, in words.
+    """
     come_back, squares, of_average = by_squares(subject.x, subject.decode(subject.z_mean, np.arange(len(subject.x))))
+    unknown = (subject.at_mean > FOREIGN * subject.average) & (squares > of_average)
+    if 0 < unknown.mean() <= 0.5:
+        cost, known = (subject.at_mean[which].mean() for which in (unknown, ~unknown))
+        if known < (1 - 2 * LEARNED) * subject.average[~unknown].mean():
+            return [Finding("partly-known", count=unknown.sum(), images=len(unknown), cost=cost, known=known)]
     if come_back and subject.likelihood.name == "bernoulli":
-        return [Finding("gaussian", squares=squares, average=of_average)]
+        return [Finding("gaussian", squares=squares.mean(), average=of_average.mean())]
     (worse, error), average = mean_and_error(subject.at_mean - subject.average), subject.average.mean()
     numbers = {"at_z_mean": subject.at_mean.mean(), "average": average, "worse": worse, "error": error}
     own, best = best_of_all(subject)
     if best < (1 - 2 * LEARNED) * average and own > 1.15 * best:
-        return [Finding("halves-apart", best=best, **numbers)]
+        return [Finding("halves-apart", best=best, shuffled=shuffled, **numbers)]
     return [Finding("untrained", **numbers)]
+
+
+def saturated(subject):
+    """The finding where outputs that are exactly 0 or 1, and are not the pixel's, make much of a Bernoulli's loss."""
+    x_hat = subject.decode(subject.z_mean, np.arange(len(subject.x)))
+    wrong = np.abs(subject.x - x_hat).sum(axis=1, where=(x_hat <= 0) | (x_hat >= 1)) * -math.log(EPSILON)
+    share = float(wrong.mean() / subject.at_mean.mean())
+    if subject.likelihood.name != "bernoulli" or share < SATURATED or not by_squares(subject.x, x_hat)[0]:
+        return []
+    return [Finding("saturated", share=share, cost=wrong.mean())]
 
 
 def best_of_all(subject, images=100):
@@ -373,9 +396,10 @@ def one_epsilon(subject):
     """The best single epsilon for all images: its values (latent_dim,), and the losses of images there (n,).
 
     The slope at z_mean, from pairs of one step to both sides along each latent, gives a direction, and the best of some
-    lengths is taken; three times. With many latents a slope rests on fewer images.
+    lengths is taken; three times. Of many latents the MOST_USED move, and a slope rests on fewer images.
     """
     n, latent_dim = subject.z_mean.shape
+    moved = np.argsort(-subject.kl.mean(axis=0), kind="stable")[:MOST_USED]
     some, fewer = subject.first(max(100, min(n // 2, 5000 // latent_dim))), max(20, 10_000 // latent_dim)
     sigma, best, here = np.exp(some.z_log_var / 2), np.zeros(latent_dim), some.at_mean
 
@@ -383,8 +407,10 @@ def one_epsilon(subject):
         return some.loss_at((some.z_mean + sigma * epsilon.astype("float32"))[:rows])
 
     for _ in range(3):
-        steps = STEP_EPSILON * np.eye(latent_dim)
-        slope = np.array([(loss_at(best + step, fewer) - loss_at(best - step, fewer)).mean() for step in steps])
+        slope = np.zeros(latent_dim)
+        for latent in moved:
+            step = STEP_EPSILON * np.eye(1, latent_dim, latent)[0]
+            slope[latent] = (loss_at(best + step, fewer) - loss_at(best - step, fewer)).mean()
         direction = -slope / (np.linalg.norm(slope) or 1.0)
         tried = [(best + length * direction) for length in (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0)]
         losses = [loss_at(epsilon) for epsilon in tried]
@@ -542,10 +568,13 @@ def mismatch(z_mean, z_log_var):
 
 
 def off_prior(subject):
-    """The finding about latents whose codes, of all images together, are far from the prior."""
+    """The finding about codes that, of all images together, are far from the prior."""
     nats, errors = mismatch(subject.z_mean, subject.z_log_var)
     subject.numbers.update(prior_mismatch=float(nats.max()))
     far = np.flatnonzero(nats - ERRORS * errors > MISMATCH)
+    offset, kl = 0.5 * float(np.square(subject.z_mean.mean(axis=0)).sum()), subject.kl.sum(axis=1).mean()
+    if not len(far) and offset > max(MISMATCH, OFFSET * kl):
+        return [Finding("off-prior/mean", offset=offset, kl=kl)]
     if not len(far):
         return []
     worst = far[np.argmax(nats[far])]

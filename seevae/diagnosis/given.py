@@ -9,26 +9,37 @@ import time
 import numpy as np
 
 from seevae.basics import UserError
-from seevae.diagnosis.diagnose import FEW, FROM_MINUS, OTHER_INPUTS, diagnose
+from seevae.diagnosis.diagnose import FEW
 from seevae.diagnosis.findings import ENOUGH, SILENT, better
-from seevae.diagnosis.network import DECODED, Network, in_words
+from seevae.diagnosis.network import DECODED, Network, in_words, size_of
 from seevae.diagnosis.report import Seen
 from seevae.diagnosis.sentences import Finding
-from seevae.images.converting import check_unit, convert_labels, to_numpy
+from seevae.images.classes import convert_labels
+from seevae.images.converting import check_unit, to_numpy
 from seevae.results import evidence
 
 FIRST = 1000  # images of which log p(x) is computed
 SAMPLES, FEW_SAMPLES = 10, 3  # draws of z an image for the ELBO; with a slow decoder
 IMPORTANCE_SAMPLES, SECONDS = 100, 1  # the same for log p(x), and what this may take, about: else it is of fewer images
+ROUNDING = 1e-4  # by which a pixel may leave its range
 MOST = 2**30  # bytes that are gathered, at most, of something that tells no length
 IMAGES = ("image", "images", "img", "pixel_values", "x")  # names in the parts of a loader
 GRID, GRID_SECONDS = 40_000, 4  # codes that the exact log p(x) takes, about, and what decoding them may take
+
+OTHER_INPUTS = {  # what encode may have been trained on, of images x from 0 to 1, in words and as a function
+    "2 * x - 1": lambda x: 2 * x - 1,
+    "(x - 0.1307) / 0.3081": lambda x: (x - 0.1307) / 0.3081,
+    "255 * x": lambda x: 255 * x,
+}
+FROM_MINUS = {"(x + 1) / 2": lambda x: (x + 1) / 2}  # the same, of images that are given from -1 to 1
 
 
 class Given:
     """Images x and what encode is given for them, and what their owner knows; and what is computed of them."""
 
-    def __init__(self, x, labels, seed, likelihood, sigma, beta, inputs, condition, x_train):
+    def __init__(
+        self, x, labels=None, seed=0, likelihood=None, sigma=None, beta=1.0, inputs=None, condition=None, x_train=None
+    ):
         self.seed, self.beta = whole(seed), positive(beta, "beta")
         self.x, own, self.found = images_of(x)
         self.into = self.x if own is None else own
@@ -78,10 +89,6 @@ class Given:
         if self.learned:
             left = math.sqrt(float(np.mean(squares[network.meaning["decode"]])))
             self.likelihood = evidence.gaussian(max(left, 1e-3))
-
-    def diagnose(self, network):
-        meant = self.likelihood, self.beta, self.x_train, self.into
-        return diagnose(network, self.x, *meant, self.others, self.seed, self.assumed)
 
     def read_as(self, network):
         return network.meaning | {"likelihood": self.likelihood.name, "sigma": self.likelihood.sigma, "beta": self.beta}
@@ -209,7 +216,9 @@ def images_of(x, name="x"):
     if len(x) < 2:
         raise UserError(f"{name} holds {len(x)} images, too few to judge by: give at least 2, better {FIRST:,}.")
     own, found, x = None, [], x.astype("float32") if x.dtype == bool else x
-    if x.dtype.kind == "f" and -1 - 1e-4 < x.min() < -0.99 and 0.9 < x.max() < 1 + 1e-4:
+    if x.dtype.kind == "f" and x.min() > -ROUNDING and x.max() < 1 + ROUNDING:
+        x = np.clip(x, 0, 1)
+    elif x.dtype.kind == "f" and -1 - ROUNDING < x.min() < -0.99 and 0.9 < x.max() < 1 + ROUNDING:
         own, x = np.clip(x, -1, 1).astype("float32"), np.clip((x + 1) / 2, 0, 1)
         found = [Finding("input-range/minus")]
     elif x.dtype.kind == "f" and x.size and x.min() < 0 and np.isfinite(x).all():
@@ -242,14 +251,23 @@ def array_of_images(x, name):
 
 def images_in(x):
     """The images in something that holds them one by one, in batches, or in pairs."""
-    is_loader = hasattr(x, "batch_size") and hasattr(x, "dataset")
-    by_number = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not is_loader
+    loads = hasattr(x, "batch_size") and hasattr(x, "dataset")
+    by_number = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not loads
     parts = [x[i] for i in range(len(x))] if by_number else within_bounds(x)
     shapes = [getattr(part, "shape", ()) for part in parts]
     if len(parts) == 2 and len(shapes[0]) > 1 and shapes[1] == shapes[0][:1]:  # all images, and their labels
         return parts[0]
     images = [to_numpy(image_in(part)) for part in parts]
-    return np.concatenate(images) if is_loader else np.stack(images)
+    return np.concatenate(images) if loads or are_batches(parts, images) else np.stack(images)
+
+
+def are_batches(parts, images):
+    """Whether the images in some parts are batches: of 4 axes, with as many labels, or with a shorter one last."""
+    shape, (*lengths, last) = images[0].shape, map(len, images)
+    labels = parts[0][1] if isinstance(parts[0], list | tuple) and len(parts[0]) > 1 else ()
+    labelled = len(shape) > 1 and np.shape(labels) == shape[:1]
+    rest = math.prod(shape[1:]) > shape[0] and len({*lengths}) == 1 and last < lengths[0]  # no image that is less high
+    return len(shape) > 3 or labelled or rest
 
 
 def within_bounds(x):
@@ -257,7 +275,7 @@ def within_bounds(x):
     parts, room = [], MOST
     for part in x:
         parts.append(part)
-        room -= getattr(image_in(part), "nbytes", 0) + 1000
+        room -= 4 * size_of(image_in(part)) + 1000
         if room < 0:
             words = f"x is a {type(x).__name__} with more than {len(parts):,} parts, which may have no end"
             raise UserError(f"{words}: give the first ones, as a list or an array.")

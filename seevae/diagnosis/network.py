@@ -24,7 +24,8 @@ LARGEST_LOG_VAR, LARGEST_CODE = 60, 1e3
 MEANS = ("z_mean", "mu", "loc", "mean", "embedding", "latent_mean", "means", "z_mu")
 LOG_VARS = ("z_log_var", "log_var", "logvar", "log_covariance", "log_variance", "z_logvar", "lv")
 DEVIATIONS = ("scale", "sigma", "std", "stddev", "z_scale", "z_std")
-IMAGES = ("reconstruction", "recon_x", "recon", "x_hat", "x_recon", "sample", "probs", "mean", "logits", "output")
+IMAGES = ("reconstruction", "recon_x", "recon", "x_hat", "x_recon", "sample", "output", "probs", "mean", "logits")
+SAME = {"probs", "mean", "logits"}  # of one distribution
 KINDS = ("a NumPy array", "a tensor")
 AS_GIVEN = "a log variance"
 READINGS = {  # what z_log_var may be, and the log variance that it then means
@@ -46,15 +47,16 @@ class Network:
     """encode: images (m, ...) -> z_mean, z_log_var, and decode: z -> (m, pixels), NumPy float32, checked.
 
     shape: that of an image; in_shape: of what encode is given. meaning: what the outputs are taken for. order: which of
-    encode's outputs is which. condition: rows (n, ...) that go to both functions as well, or None; `of` says which.
-    rate: seconds a decoding takes, once `time` has found it.
+    encode's outputs is which. code_shape: (latent_dim,), or that of feature maps, which are flat here. condition: rows
+    (n, ...) that go to both functions as well, or None; `of` says which. rate: seconds a decoding takes, once `time`
+    has found it.
     """
 
     def __init__(self, encode, decode, shape, condition=None, clips=True, in_shape=None):
         self.functions, self.shape, self.pixels = {"encode": encode, "decode": decode}, shape, math.prod(shape)
         self.meaning = {"encode": "z_mean, z_log_var", "z_log_var": AS_GIVEN, "decode": "as it is", "inputs": "x"}
         self.condition, self.clips, self.latent_dim, self.in_shape = condition, clips, None, in_shape or shape
-        self.order, self.inputs = (0, 1, 2), lambda rows: rows
+        self.order, self.inputs, self.code_shape = (0, 1, 2), (lambda rows: rows), ()
         self.rate = 0.0
 
     @property
@@ -104,16 +106,15 @@ class Network:
     def outputs(self, rows, of=None):
         """What encode gives for images (m, ...): z_mean, z_log_var and perhaps z, checked, in the order found."""
         rows, parts = to_numpy(rows).reshape(-1, *self.in_shape), []
-        of = self.rows_of(of, len(rows))
-        for some, which in zip(batches(rows, ROWS), batches(of, ROWS), strict=True):
-            given = called(self.functions["encode"], "encode", self.inputs(some), self.conditions(which))
-            part, self.meaning["encode"], kind = codes_of(given, len(some), self.pixels)
+        for n, given in self.calls("encode", self.inputs(rows), of):
+            part, self.meaning["encode"], kind = codes_of(given, n, self.pixels)
             if kind and self.meaning["z_log_var"] == AS_GIVEN:
                 self.meaning["z_log_var"] = kind
-            self.latent_dim = self.latent_dim or part[0].shape[-1]
+            self.code_shape = self.code_shape or part[0].shape[1:]
+            self.latent_dim = math.prod(self.code_shape)
             for name, output in zip(("z_mean", "z_log_var", "z"), part, strict=False):
-                check(output, f"encode's {name}", (len(some), self.latent_dim))
-            parts.append(part)
+                check(output, f"encode's {name}", (n, *self.code_shape))
+            parts.append([output.reshape(n, -1) for output in part])
         joined = [np.concatenate(output).astype("float32") for output in zip(*parts, strict=True)]
         joined = [joined[i] for i in self.order if i < len(joined)]
         if (largest := float(np.abs(joined[0]).max())) > LARGEST_CODE:
@@ -124,24 +125,20 @@ class Network:
     def decoded(self, z, of=None):
         """What decode gives for codes z (m, latent_dim), as it gives it, (m, pixels), checked."""
         z, parts = to_numpy(z).astype("float32"), []
-        of = self.rows_of(of, len(z))
-        for some, which in zip(batches(z, ROWS), batches(of, ROWS), strict=True):
-            given = called(self.functions["decode"], "decode", some, self.conditions(which))
-            part = image_of(given, len(some) * self.pixels)
-            if part.shape[:1] != (len(some),) or part.size != len(some) * self.pixels or part.ndim < 2:
-                check(part, "decode's output", (len(some), *self.shape))
+        for n, given in self.calls("decode", z.reshape(len(z), *(self.code_shape or z.shape[1:])), of):
+            part = in_layout(image_of(given, n * self.pixels), self.shape)
+            if part.shape[:1] != (n,) or part.size != n * self.pixels or part.ndim < 2:
+                check(part, "decode's output", (n, *self.shape))
             check(part, "decode's output", part.shape)
-            parts.append(part.reshape(len(some), self.pixels).astype("float32", copy=False))
+            parts.append(part.reshape(n, self.pixels).astype("float32", copy=False))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def rows_of(self, of, count):
-        """Which rows of the condition belong to `count` rows: those asked for, or the first ones, in their order."""
-        if of is not None or self.condition is None:
-            return np.zeros(count, int) if of is None else np.asarray(of)
-        return np.arange(count) % len(self.condition)
-
-    def conditions(self, which):
-        return () if self.condition is None else (self.condition[which],)
+    def calls(self, name, rows, of):
+        """How many rows a function is given, and what it gives for them: ROWS at a time, each with its condition."""
+        of = np.arange(len(rows)) if of is None else np.asarray(of)
+        for some, which in zip(batches(rows, ROWS), batches(of, ROWS), strict=True):
+            more = () if self.condition is None else (self.condition[which % len(self.condition)],)
+            yield len(some), called(self.functions[name], name, some, more)
 
 
 # -- Calling -----------------------------------------------------------------------------------------------------------
@@ -169,7 +166,8 @@ def called(function, name, rows, more=()):
     told = [pair for pair in failed if not isinstance(pair[0], WRONG_TYPE)] or failed
     cause, what = told[-1]
     reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
-    raise UserError(f"{name} fails on {what} of float32 ({reason}): give a function that takes it.") from cause
+    advice = "give a function that takes it" + ", or condition=, of a conditional VAE" * (" missing " in reason)
+    raise UserError(f"{name} fails on {what} of float32 ({reason}): {advice}.") from cause
 
 
 def as_tensors(arrays, like=None):
@@ -243,7 +241,7 @@ def codes_of(given, n, pixels):
     if len(parts) in (2, 3):
         names = ("z_mean", "z_log_var", "z")[: len(parts)]
         parts = [array_of(part, f"encode's {name}") for part, name in zip(parts, names, strict=True)]
-        if parts[0].ndim != 2:
+        if parts[0].ndim not in (2, 4):  # 4: feature maps
             shape = f"{parts[0].shape} and not ({n}, latent_dim)"
             raise UserError(f"encode's z_mean has shape {shape}: give it in that shape.")
         return parts, kind + ", ".join(names), None
@@ -266,6 +264,8 @@ def codes_in(fields):
         second = next((name for name in names if name in fields), None)
         if mean and second:
             parts = [array_of(fields[name], f"encode's {name}") for name in (mean, second)]
+            if reading and parts[1].min() < 0:
+                raise UserError(f"encode's {second} has values below 0, as no deviation has: give z_mean, z_log_var.")
             return parts, f"fields {mean} and {second}", reading
     return None
 
@@ -278,17 +278,21 @@ def image_of(given, size):
     if not fields:
         return array_of(given, "decode's output")
     fits = [name for name, part in fields.items() if size_of(part) == size]
-    chosen = fits if len(fits) == 1 else image_named(fits, hasattr(given, "log_prob"))
+    named = [name for name in IMAGES if name in fits]
+    if {*named} <= SAME:  # as a distribution has them
+        named = named[:1]
+    chosen = fits if len(fits) == 1 else named
     if len(chosen) != 1:
-        raise UserError(f"decode gives {kind_of(given)}: give the probabilities of the pixels alone.")
+        raise UserError(f"decode gives {kind_of(given)}: give the probabilities of the pixels, or the means, alone.")
     return array_of(fields[chosen[0]], "decode's output")
 
 
-def image_named(names, distribution):
-    """Those of some names that images have; of a distribution, whose numbers all say the same, one."""
-    if distribution:
-        return [name for name in ("probs", "mean") if name in names][:1]
-    return [name for name in names if name in IMAGES]
+def in_layout(images, shape):
+    """Images (n, ...) with their colours first or last, as an image of this shape has them; as they are elsewhere."""
+    for source, to in ((1, -1), (-1, 1)) if images.ndim == 4 and images.shape[1:] != shape else ():
+        if (moved := np.moveaxis(images, source, to)).shape[1:] == shape:
+            return moved
+    return images
 
 
 # -- Left as it was ----------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ NEW = 40
 LARGEST = 112  # pixels of a side of an image, as it is shown
 SPRITE = 900  # pixels of a side of the plane's grid of images
 POINTS = 3000
-PANELS = 12  # latents that are shown at once
+PANELS, MOST = 12, 200  # latents that are shown at once, and in all
 WAYS, STEPS = 8, 11  # latents whose way is drawn, and its pictures
 
 
@@ -202,8 +202,9 @@ def latents(record, seen):
     order = np.argsort(-kl, kind="stable")
     rng = np.random.default_rng(seen.seed)
     z = seen.z_mean + np.exp(seen.z_log_var / 2) * rng.standard_normal(seen.z_mean.shape, "float32")
-    panels = [panel(z[:, i], i + 1, kl[i]) for i in order]
-    rest = f"<details><summary>The other {len(kl) - PANELS} latents</summary>{grouped(panels[PANELS:])}</details>"
+    panels = [panel(z[:, i], i + 1, kl[i]) for i in order[:MOST]]
+    more = f"The next {len(panels) - PANELS} of {len(kl)} latents"
+    rest = f"<details><summary>{more}</summary>{grouped(panels[PANELS:])}</details>"
     best = f"z{order[0] + 1} has most, {kl[order[0]]:.2f} nats; z{order[-1] + 1} least, {kl[order[-1]]:.3g}"
     return f"""<h2>KL of each latent</h2>
 <p class="soft">{record["latents_in_use"]} of {len(kl)} are in use; {best}.</p>
@@ -297,6 +298,8 @@ most used first.</p>
 
 def plane_of(seen):
     """The plane of two latents: a square grid of decoded codes as one picture, and what the script needs."""
+    from seevae.results.pictures import COLOURS, HELD_OUT_COLOUR  # here, not above: matplotlib takes a while
+
     limit = float(max(3.0, math.ceil(1.05 * np.quantile(np.abs(seen.z_mean), 0.995))))
     middle = int(np.argsort(seen.losses, kind="stable")[len(seen.losses) // 2])
     size = max(as_bytes(seen.x[:1], seen.shape).shape[1:3])
@@ -307,16 +310,12 @@ def plane_of(seen):
     images = as_bytes(seen.decode(codes, np.full(len(codes), middle)), seen.shape)
     some = np.random.default_rng(seen.seed).permutation(len(seen.z_mean))[:POINTS]
     told = {"limit": limit, "side": side, "height": images.shape[1], "width": images.shape[2]}
-    told |= {"points": seen.z_mean[some].round(3).tolist(), "colours": list(colours(len(seen.names)))}
+    told |= {
+        "points": seen.z_mean[some].round(3).tolist(),
+        "colours": list(COLOURS[: len(seen.names)] or [HELD_OUT_COLOUR]),
+    }
     told["labels"] = seen.labels[some].tolist() if len(seen.names) else [0] * len(some)
     return {"images": images, "seen": told}
-
-
-def colours(classes):
-    """The colour of each class, or that of all images where there are none."""
-    from seevae.results import pictures
-
-    return pictures.COLOURS[:classes] if classes else [pictures.HELD_OUT_COLOUR]
 
 
 def plane_section(seen, plane):

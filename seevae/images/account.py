@@ -5,6 +5,10 @@ from statistics import fmean
 from seevae.basics import UserError, printable
 
 UNITS = ("files", "arrays", "images")  # a page of a picture file, and a row of a table or an array, is an image
+COPY, MASKS, NOT_TAKEN = "a copy", "masks, or the like, beside the images", "not of the images that are taken"
+VIEWS = {"MPO": "another view of a photo", "PSD": "a layer of a picture"}  # pages of a format that are no pictures
+LEFT_PARTS = {"val": "a validation part", "test": "a part without labels", "extra": "an extra part"}
+MANY = {COPY, MASKS, NOT_TAKEN, *VIEWS.values(), *LEFT_PARTS.values()}  # may be most of what is there: docs/images.md
 
 
 def some(names, most=6):
@@ -26,7 +30,7 @@ class Account:
         files = {}
         for item in items:
             self.add(item.unit, item, "labels that are no classes" if item.is_labels and not classes else item.out)
-            for n, reason, _ in item.images():
+            for n, reason in item.images():
                 self.add("images", item, reason, n)
             if item.unit == "arrays":
                 files.setdefault(item.path, []).append(item)
@@ -39,18 +43,19 @@ class Account:
             self.fates[unit].setdefault(reason, [0, item])[0] += n
 
     def check(self, source):
-        """Raise UserError where more than a tenth of the pictures of a source could not be read.
+        """Raise UserError where more than a tenth of the images of a source is left out, but for what MANY names.
 
         A file of which nothing can be read counts as one with as many pages as those that end as it does.
         """
-        pages, lost = {}, 0
+        pages, images = {}, self.fates["images"]
         for item in self.items:
-            for n, _, is_lost in item.images():
-                pages.setdefault(item.path.suffix, []).append(n)
-                lost += n * is_lost
+            if item.pages:
+                pages.setdefault(item.path.suffix, []).append(len(item.pages))
+        lost = sum(n for reason, (n, _) in images.items() if reason not in ("", *MANY))
         lost += sum(fmean(pages.get(item.path.suffix, [1])) for item in self.items if item.lost)
-        if lost * 10 > lost + self.fates["images"].get("", [0])[0]:
-            raise UserError(f"More than a tenth of {source} is lost: {self}; mend what is named, or move it away.")
+        if lost * 10 > lost + images.get("", [0])[0]:
+            advice = "mend or move away what is named, or give the folder of the rest alone"
+            raise UserError(f"More than a tenth of {source} would be left out: {self}; {advice}.")
 
     def record(self):
         """The account as it is kept: {unit: {"found", "taken", "left_out": {reason: how many}}}."""

@@ -1,4 +1,4 @@
-"""Images and labels in other forms become 28 x 28 grey images and classes with names; each conversion is said.
+"""Pictures and arrays of any form become 28 x 28 grey images; each conversion is said.
 
 An image becomes small and grey by Pillow, in the same way from a file and from an array: transparent places are paper,
 colours become their brightness (ITU-R 601), and what is not square is centred on paper. Which value is white is decided
@@ -8,18 +8,17 @@ by `full_scale` alone, for both.
 import math
 import os
 import re
-import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from seevae.basics import UserError, printable
+from seevae.basics import UserError
+from seevae.images.account import VIEWS
 from seevae.images.reading import open_file
 
 SIDE = 28
-MOST_CLASSES = 62
 LARGEST_PICTURE = 2**26  # bytes, unpacked
 WHITE = 255
 FAINT = 32  # of 255: on white paper of so little contrast, nothing is to be seen
@@ -30,7 +29,6 @@ CENTRED = {0.5: "x + 0.5", 1: "(x + 1) / 2"}  # what makes of values from -0.5 t
 CLIPPED = {1: "x.clip(0, 1)", WHITE: "x.clip(0, 255) / 255"}
 STRONG = "PNG JPEG GIF TIFF BMP WEBP AVIF BLP DDS ICNS ICO JPEG2000 MSP PCX PPM PSD QOI SGI SUN".split()  # noqa: SIM905
 FORMATS = (*STRONG, "DIB", "IM", "SPIDER", "TGA", "XBM")  # of Pillow's formats, those that run nothing
-VIEWS = {"MPO": "another view of a photo", "PSD": "a layer of a picture"}  # what pages are that are no pictures
 BLOCK = 2**23  # values that are looked at, or converted, at a time
 
 
@@ -40,17 +38,6 @@ def to_numpy(value: Any) -> np.ndarray:
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value  # NumPy has no bfloat16
     return np.asarray(value)
-
-
-def in_order(paths):
-    """Paths in the order of their names, with 2 before 10."""
-    return sorted(paths, key=lambda path: name_order(path.name))
-
-
-def name_order(name):
-    """A key to sort names by, in which 2 comes before 10, however many digits there are."""
-    pieces = [(piece, piece.lstrip("0")) for piece in re.split(r"(\d+)", name) if piece]
-    return [(0, len(short), short, whole) if whole.isdecimal() else (1, 0, whole, "") for whole, short in pieces]
 
 
 # -- Which value is white ----------------------------------------------------------------------------------------------
@@ -81,9 +68,6 @@ def common_span(spans):
 def full_scale(span, what):
     """The value that is white, and the words that say so, a list. Raises UserError where it cannot be known."""
     low, high, whole, dtype = span
-    if not (np.isfinite(low) and np.isfinite(high)):
-        advice = "`x = numpy.nan_to_num(x, posinf=0, neginf=0)` makes them 0"
-        raise UserError(f"{what} hold NaN or infinite values: {advice}.")
     full = known_white(span)
     if not full:
         told = f"{what} have values from {low:.4g} to {high:.4g}{', not whole' if high > 1 and not whole else ''}"
@@ -182,7 +166,7 @@ class Page(NamedTuple):
 
 
 def read_pages(file):
-    """The Pages of an open picture file, and of how many others it has nothing: (how many, why, whether they are lost).
+    """The Pages of an open picture file, and of how many others it has nothing: (how many, why).
 
     Raises Exception of many kinds for a damaged file.
     """
@@ -191,7 +175,7 @@ def read_pages(file):
     check_size(picture, 1 if views else count, os.fstat(file.fileno()).st_size)
     pages: list = []
     if views:  # of a PSD they come beside the picture as a whole
-        return [page_of(picture)], (count - (picture.format != "PSD"), views, False)
+        return [page_of(picture)], (count - (picture.format != "PSD"), views)
     try:
         for number in range(count):
             if number:
@@ -200,8 +184,8 @@ def read_pages(file):
     except Exception as error:
         if not pages:
             raise
-        return pages, (count - len(pages), reason_of(error), True)
-    return pages, (0, "", False)
+        return pages, (count - len(pages), reason_of(error))
+    return pages, (0, "")
 
 
 def check_size(picture, pages, size):
@@ -320,6 +304,8 @@ def convert_images(parts, source):
     if len({x.shape[1:] for x in parts}) > 1:
         one, other = (x.shape[1:] for x in parts)
         raise UserError(f"{source} has training images of {one} and test images of {other}: give both one size.")
+    check_finite(parts, source)
+    check_one_scale(parts, source)
     full, said = full_scale(common_span(map(span_of, parts)), what)
     height, width, *colours = parts[0].shape[1:]
     if colours or (height, width) != (SIDE, SIDE):
@@ -332,6 +318,26 @@ def convert_images(parts, source):
     return [
         x if x.dtype == np.uint8 and full == WHITE else in_blocks(lambda y: to_bytes(y, full), x) for x in parts
     ], said
+
+
+def check_finite(parts, source):
+    """Raise UserError for NaN or infinite values, with the first image that has one, and how many do."""
+    for part, x in zip(("training ", "held-out ") if len(parts) > 1 else ("",), parts, strict=True):
+        floats = blocks(x) if x.dtype.kind == "f" else [x[:1]]
+        bad = np.concatenate([~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1) for rows in floats])
+        if bad.any():
+            which = f"{bad.sum():,} of {len(x):,} {part}images of {source} hold NaN or infinite values, the first"
+            advice = "`x = numpy.nan_to_num(x, posinf=0, neginf=0)` makes them 0"
+            raise UserError(f"{which} x[{bad.argmax()}]: {advice}.")
+
+
+def check_one_scale(parts, source):
+    """Raise UserError for arrays from 0 to 1 beside others that go beyond 1."""
+    spans = [span_of(x) for x in parts] if len(parts) > 1 else []
+    whites = {known_white(span): span.high for span in spans if span.low < span.high}
+    if 1 in whites and {*whites} - {1, None}:
+        others = f"others from 0 to {max(whites.values()):,}"
+        raise UserError(f"{source} has images from 0 to 1, and {others}: give all one scale.")
 
 
 def without_rounding(x):
@@ -364,85 +370,3 @@ def made_small(images, done):
     greys = [as_grey(Image.fromarray(image)) for image in np.ascontiguousarray(images)]
     done |= dict.fromkeys(word for _, words in greys for word in words)
     return np.stack([np.asarray(small(grey)) for grey, _ in greys])
-
-
-# -- Labels ------------------------------------------------------------------------------------------------------------
-
-
-class NoClassesError(UserError):
-    """Labels that are no classes with a name and a colour each; the images can do without them."""
-
-
-def convert_labels(parts, lengths, source):
-    """Labels in any form as whole numbers from 0 on, int64 (n,), and the names of the classes, a tuple.
-
-    parts: the labels of one data set: (n,), (n, 1) or (1, n) numbers, truths, dates, text, or one-hot (n, classes); or
-    None for all, which gives zeros and no names. lengths: how many images each part has; source: where they are from,
-    for the sentences. Raises UserError, and NoClassesError for labels that are not the name of one class each.
-    """
-    if all(y is None for y in parts):
-        return [np.zeros(length, "int64") for length in lengths], ()
-    if any(y is None for y in parts):
-        raise NoClassesError(
-            f"{source} has labels of one part alone, training or test: give those of the other, or none."
-        )
-    flat = [flat_labels(y, source) for y in parts]
-    if [*map(len, flat)] != lengths:
-        pairs = zip(flat, lengths, strict=True)
-        there = " and ".join(f"{len(y):,} labels for {length:,} images" for y, length in pairs)
-        raise UserError(f"There are {there} in {source}: give one label for each.")
-    return numbered(flat, source)
-
-
-def numbered(flat, source):
-    """Labels (n,) of the parts as whole numbers from 0 on, and the names of the classes."""
-    parts = [[plain_label(value) for value in y.tolist()] for y in flat]
-    values = {value for labels in parts for value in labels}
-    texts = {value for value in values if isinstance(value, str)}
-    if len(values) > MOST_CLASSES:
-        most = f"give {MOST_CLASSES} at most, or none"
-        raise NoClassesError(f"The labels of {source} are {len(values):,} classes: {most}.")
-    values = [*sorted(values - texts), *sorted(texts, key=name_order)]
-    place = {value: number for number, value in enumerate(values)}
-    return [np.array([place[value] for value in labels], "int64") for labels in parts], names_of(values)
-
-
-def plain_label(value):
-    """A label as a whole number or as text."""
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "backslashreplace")
-    if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d{1,9}\.0*(e[+-]?\d{1,2})?\s*", value):
-        return unicodedata.normalize("NFC", value).strip()
-    return int(float(value)) if isinstance(value, str) else int(value)
-
-
-def names_of(values):
-    """The names of classes, a tuple: on one line, not too long, and different."""
-    names = []
-    for value in values:
-        name = printable(str(value)[:200] + str(value)[200:][-200:]) or "(blank)"
-        name = name if len(name) <= 40 else f"{name[:19]}…{name[-20:]}"
-        names.append(name if name not in names else f"{name[:36]} ({len(names)})")
-    return tuple(names)
-
-
-def flat_labels(y, source):
-    """Labels as (n,) numbers or text. Raises NoClassesError for what are none."""
-    if is_one_hot(y):
-        return y.argmax(axis=1)
-    if y.ndim > 1 and sum(length > 1 for length in y.shape) <= 1:
-        y = y.ravel()
-    if y.dtype.kind == "M":
-        y = y.astype(str)
-    whole = y.dtype.kind in "biuUS" or (y.dtype.kind == "f" and np.isfinite(y).all() and (y == y.round()).all())
-    if y.ndim != 1 or not whole:
-        advice = "labels must be (n,) whole numbers or text, or one-hot (n, classes)"
-        raise NoClassesError(f"The labels of {source} have shape {y.shape} and dtype {y.dtype}: {advice}.")
-    return y
-
-
-def is_one_hot(y):
-    """Whether labels are rows of 0 with a single 1, (n, classes)."""
-    if y.ndim != 2 or y.shape[1] == 1 or y.dtype.kind not in "biuf":
-        return False
-    return ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()

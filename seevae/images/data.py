@@ -19,7 +19,8 @@ import numpy as np
 from seevae.basics import UserError, in_thread, printable, say
 from seevae.images import layouts
 from seevae.images.account import Account
-from seevae.images.converting import NoClassesError, check_contrast, convert_images, convert_labels
+from seevae.images.classes import NoClassesError, convert_labels
+from seevae.images.converting import check_contrast, convert_images
 from seevae.images.reading import read_idx
 from seevae.images.sources import runnable
 
@@ -233,11 +234,13 @@ def make_dataset(name, pairs, source="the data set", seed=0, classes=None, said=
     x = [images.reshape(len(images), IMAGE_DIM) for images in x]
     y, names, words = labels_of(pairs, [len(images) for images in x], source)
     account = Account(items, classes=bool(names))
+    account.check(source)
     said = [*account.sentences(), *said, *done, *words]
     if len(x) == 1:
         x, y, how = in_parts(x[0], y[0], bool(names), seed, source)
         said += how
     full = bool(names) and is_mnist(x, y)
+    said += [] if full else copies_in(x)
     x_train, x_test = (Images(rows) if rows.dtype == np.uint8 else rows for rows in x)
     name, classes, record = MNIST if full else name, classes or names, account.record()
     return Dataset(name, x_train, y[0], x_test[:], y[1], full, classes, tuple(said), record)
@@ -285,6 +288,15 @@ def hold_out(x, y, seed, source):
         x[start : start + len(places)] = x[places]
     words = f"no held-out part: {held_out:,} of {n:,} held out, drawn by the seed {seed}"
     return [x[: len(train)], x_test], y, words
+
+
+def copies_in(x):
+    """Words on how many of [x_train, x_test] are in both, if they are more than a tenth of those held out; a list."""
+    held_out = [hash(row.tobytes()) for row in x[1]]
+    known = {*held_out}
+    both = {number for row in x[0] if (number := hash(row.tobytes())) in known}
+    count = sum(number in both for number in held_out)
+    return [f"{count:,} of the {len(x[1]):,} held-out images train, too"] * (10 * count > len(x[1]))
 
 
 def is_mnist(x, y):

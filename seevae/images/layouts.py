@@ -13,13 +13,14 @@ from itertools import groupby
 from pathlib import Path
 
 from seevae.basics import UserError, say
-from seevae.images.account import some
-from seevae.images.converting import in_order
-from seevae.images.places import by_folders, by_lists, by_names, choose_parts, live
+from seevae.images.account import COPY, some
+from seevae.images.lists import by_lists
+from seevae.images.places import by_folders, by_names, choose_parts, live
 from seevae.images.reading import require_file
+from seevae.images.shapes import is_picture
 from seevae.images.sources import Item, foreign, look, refuse, runnable
 from seevae.images.taking import take_arrays, take_pictures
-from seevae.images.words import role
+from seevae.images.words import in_order, role
 
 FAMILIES = {"picture": "pictures", "table": "arrays"}
 UNREAD = {
@@ -48,7 +49,7 @@ def find(path):
     chosen = [item for item in items if item.family == family]
     by_folders(chosen, f"{path} holds", said)
     if family == "pictures":
-        by_lists(chosen, [item for item in items if item.kind == "list"], said)
+        by_lists(live(chosen), [item for item in items if item.kind == "list"], said)
     else:
         by_names(path, chosen, said)
     take = take_pictures if family == "pictures" else take_arrays
@@ -78,16 +79,15 @@ def items_at(path):
 
 
 def leave_copies(items):
-    """Leave out files that are there twice: packed, or arrays in a folder that is called as they are."""
-    paths, known = {item.path for item in items}, {}
+    """Leave out files that are there twice: packed, or in the same folders but for one."""
+    paths = {item.path for item in items}
+    places = {(item.folders, item.path.name.replace("-", ".")): item.path for item in items}
     for item in items:
-        own = role(item.path.name)
-        if item.path.suffix == ".gz" and item.path.with_suffix("") in paths:
-            item.out = "a packed copy"
-        elif item.kind == "array" and item.unit == "files":
-            other = known.setdefault((own, *(name for name in item.folders if role(name) != own)), item)
-            if other is not item and filecmp.cmp(item.path, other.path, shallow=False):
-                item.out = "a copy"
+        name, of = item.path.name.replace("-", "."), item.folders
+        others = {places.get(((*of[:k], *of[k + 1 :]), name)) for k in range(len(of))} - {None}
+        with contextlib.suppress(OSError):
+            same = any(filecmp.cmp(item.path, other, shallow=False) for other in others)
+            item.out = item.out or COPY * (same or (item.path.suffix == ".gz" and item.path.with_suffix("") in paths))
 
 
 def files_of_set(path):
@@ -136,10 +136,7 @@ def walk(folder, names, seen):
 
 
 def choose_family(path, items, said):
-    """That of "pictures" and "arrays" (or tables) to which most images belong; what is of no other use is left out.
-
-    Raises UserError where there is none, or where the other has more than a tenth.
-    """
+    """That of "pictures" and "arrays" (or tables) to which most images belong; the others are left out."""
     single_images(items, said)
     weights = Counter()
     for _, of in groupby(live(items), key=lambda item: item.path):
@@ -152,10 +149,6 @@ def choose_family(path, items, said):
     if not weights:
         say_what_is_there(path, items)
     most = max(weights, key=weights.get)
-    if 10 * (weights.total() - weights[most]) > weights.total():
-        names = {family: {item.path.name: None for item in live(items) if item.family == family} for family in weights}
-        told = " and ".join(f"{some(of, 2)} ({family})" for family, of in names.items())
-        raise UserError(f"{path} holds {told}, and it cannot be told which to take: give one, or move the others away.")
     leave_others(most, [item for item in live(items) if item.family != most])
     return most
 
@@ -183,12 +176,11 @@ def leave_others(most, items):
 
 
 def single_images(items, said):
-    """Know files that hold one image each, an array (height, width) or with colours: all are of one square shape."""
-    alone = [item for item in items if item.unit == "files" and len(item.shape) in (2, 3)]
-    square = [item for item in alone if item.shape[0] == item.shape[1] and item.shape[2:] in ((), (1,), (3,), (4,))]
-    if len(square) > 2 and len({item.shape for item in square}) == 1:
+    """Know files that hold one image each, an array (height, width) or with colours: several, all of one shape."""
+    alone = [item for item in items if item.kind == "array" and item.unit == "files" and len(item.shape) in (2, 3)]
+    if len(alone) > 2 and len({item.shape for item in alone}) == 1 and is_picture(alone[0].shape, len(alone) > 10):
         said["each file holds one image"] = None
-        for item in square:
+        for item in alone:
             item.single, item.shape = True, (1, *item.shape)
 
 
@@ -196,6 +188,9 @@ def say_what_is_there(path, items):
     """Raise UserError for a folder that holds nothing to take."""
     if others := [item for item in items if item.kind in ("foreign", "archive")]:
         refuse(min(others, key=lambda item: [*foreign().values(), None].index(item.how)))
+    for item in items:
+        if item.kind == "list" and item.path.suffix != ".txt":
+            refuse(item)
     inside = some(dict.fromkeys(str(item.path.relative_to(path)) for item in items if not item.out))
     holds = f"holds nothing that is read here, but {inside}" if inside else "is empty"
     raise UserError(f"The folder {path} {holds}: give another one.")

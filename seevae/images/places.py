@@ -1,19 +1,19 @@
-"""Where each Item belongs: its part and its class, by the names of folders, files and arrays, or by a table beside it.
+"""Where each Item belongs: its part and its class, by the names of folders, files and arrays.
 
 Each function writes into the Items what it finds: part, label, labels, and out for what is not taken.
 """
 
 from collections import Counter
 
-from seevae.basics import UserError
-from seevae.images.account import some
-from seevae.images.converting import name_order, plain_label
-from seevae.images.sources import refuse
-from seevae.images.tables import labels_by_file
-from seevae.images.words import MASKED, Role, role
+import numpy as np
 
-MASKS = "masks, or the like, beside the images"
-LEFT_PARTS = {"val": "a validation part", "test": "a part without labels"}
+from seevae.basics import UserError
+from seevae.images.account import COPY, LEFT_PARTS, MASKS, NOT_TAKEN, some
+from seevae.images.classes import plain_label
+from seevae.images.shapes import axes_of
+from seevae.images.sources import refuse
+from seevae.images.words import MASKED, Role, name_order, role
+
 SAVEZ = {"arr_0": "images", "arr_1": "labels"}  # numpy.savez(file, images, labels, test images, test labels)
 SAVEZ |= {"arr_2": "test_images", "arr_3": "test_labels"}
 
@@ -90,26 +90,33 @@ def what_level(inside, deeper, holds, said):
     """
     roles = {name: role(name) for name in sorted(inside, key=name_order)}
     parts = {name: r.part for name, r in roles.items() if r.part}
+    second = {name for name, r in roles.items() if r.kind == "labels"}
     if len({*parts.values()}) > 1 or len(parts) == len(roles) or (parts and {*parts} == deeper):
         only_set({name: roles[name].set for name in parts}, f"{holds} {some(roles)}")
         tell_those_together(parts, said)
-        return {name: (parts.get(name, ""), "" if name in parts else "beside the parts") for name in roles}
-    if second := masks_among(roles, inside, holds):
+        out = dict.fromkeys({*roles} - {*parts}, "beside the parts")
+        out |= dict.fromkeys(second & {*out} if share_names(second & {*out}, inside) else (), MASKS)
+        return {name: (parts.get(name, ""), out.get(name, "")) for name in roles}
+    if are_masks(second, roles, inside, holds):
         return {name: ("", MASKS * (name in second)) for name in roles}
     return dict.fromkeys(roles, ("", "")) if len(roles) == 1 else None
 
 
-def masks_among(roles, inside, holds):
-    """The names of folders that hold masks, or the like, of pictures in others: their files have the same names."""
-    second = {name for name, r in roles.items() if r.kind == "labels"}
+def are_masks(second, roles, inside, holds):
+    """Whether folders that are called so hold masks, or the like, of the pictures in others."""
     named = {r.kind for r in roles.values()} == {"images", "labels"}
     if not named and not (len(roles) == 2 and len([*filter(MASKED.search, second)]) == 1):
-        return set()
-    masks, shown = ({stem(item) for name in names for item in inside[name]} for names in (second, {*roles} - second))
-    if inside[min(second)][0].kind == "picture" and (not named or 2 * len(masks & shown) < len(masks)):
+        return False
+    if inside[min(second)][0].kind == "picture" and not (named and share_names(second, inside)):
         told = f"{some(sorted(second))} may hold masks, or the like, of the others, or pictures of their own"
         raise UserError(f"{holds} {some(roles)}, which has two readings: {told}; move it away, or call it otherwise.")
-    return second
+    return True
+
+
+def share_names(second, inside):
+    """Whether half of the files in some folders are called as files in others."""
+    masks, shown = ({stem(item) for name in of for item in inside[name]} for of in (second, {*inside} - second))
+    return 2 * len(masks & shown) >= len(masks)
 
 
 def stem(item):
@@ -124,85 +131,32 @@ def tell_those_together(parts, said):
         said[f"{some(several)} taken together"] = None
 
 
-# -- Tables beside pictures --------------------------------------------------------------------------------------------
-
-
-def by_lists(items, lists, said):
-    """The classes of pictures by the tables beside them, where their folders name none."""
-    items = live(items)
-    in_folders, told_by = all(item.label for item in items), {}
-    for table in sorted(lists, key=lambda table: role(table.path.name).part in (None, "train")):  # which name the rest
-        reason = "lies beside folders of classes" if in_folders else by_list(items, table, said, told_by)
-        table.out, table.is_labels = f"a table that {reason}" if reason else "", not reason
-
-
-def by_list(items, table, said, told_by):
-    """The classes and parts of the pictures below a table's folder, or of all. Returns why it is not used, or "".
-
-    told_by: {picture: the table, and its column in words, that gave it its class}; the pictures of this one come to it.
-    """
-    part = role(table.path.name).part or ""
-    if "submission" in table.path.name.lower():  # Kaggle's, with an answer of no meaning for each
-        return "is for answers"
-    below = [item for item in items if item.folders[: len(table.folders)] == table.folders] or items
-    bare = [item for item in below if not item.label]
-    bare = [item for item in bare if item.part == part] or bare
-    try:
-        if not bare:
-            return told_twice([item for item in below if item in told_by], table, told_by)
-        named, told = labels_by_file(table.path, file_names(bare))
-    except (OSError, ValueError) as error:
-        return str(error)
-    rest = [item.label for place, item in enumerate(bare) if place not in named and item.part in ("", "train")]
-    if part in ("", "train") and not mostly([True] * len(named) + rest):
-        return f"names {len(named):,} of {len(bare):,} pictures"
-    for place, (label, own) in named.items():
-        bare[place].label, bare[place].part = label, bare[place].part or own or part
-        told_by[bare[place]] = table, told.partition(" of ")[0]
-    said[told] = None
-    return ""
-
-
-def told_twice(items, table, told_by):
-    """Why a table is not used whose pictures have classes by another. Raises UserError where both may be meant."""
-    named, told = labels_by_file(table.path, file_names(items))
-    other = [items[place] for place, (label, _) in named.items() if label != items[place].label]
-    if not other:
-        return "gives the same classes as another"
-    first, column = told_by[other[0]]
-    if column == told.partition(" of ")[0]:
-        both = f"{first.title} and {table.title} give {len(other):,} pictures different classes"
-        raise UserError(f"{both}, such as {other[0].title}: keep the one that is right, and move the other away.")
-    return f"gives other classes than {first.title}"
-
-
-def file_names(items):
-    """What each picture may be called, {name: its place, or None for a name of two}."""
-    names = {}
-    for number, item in enumerate(items):
-        paths = {"/".join([*item.folders[k:], item.path.name]) for k in range(len(item.folders) + 1)}
-        for name in {*paths, item.path.stem}:
-            names[name] = None if name in names else number
-    return names
-
-
 # -- Arrays ------------------------------------------------------------------------------------------------------------
 
 
 def by_names(path, items, said):
     """What arrays are by their names and those of their files: images, with labels or each file a class, and others."""
     name_roles(items)
+    leave_flat_copies(items)
+    items = live(items)
     images = images_among(path, items)
     labels = [item for item in items if item.role.kind == "labels" and item.dtype.kind != "O"]
     paths = {item.path for item in images}
-    others = [item for item in items if item.fits and item.path not in paths and item.role.kind != "labels"]
-    if 10 * sum(item.shape[0] for item in others) > sum(item.shape[0] for item in images):
-        only_set({item.path.name: item.path in paths for item in (*images, *others)}, what_holds(path, items))
     for item in {*items}.difference(images):
-        reason = "a validation part" if item.part == "val" else "not of the images that are taken"
+        reason = NOT_TAKEN if item.path in paths or not item.fits else "beside the images"
+        reason = LEFT_PARTS["val"] if item.part == "val" else reason
         item.out = "Python objects, which are not read" if item.dtype.kind == "O" else reason
     if labels or any(item.labels_inside for item in images) or not have_classes(images, items, said):
         pair(path, items, images, labels)
+
+
+def leave_flat_copies(items):
+    """Leave out arrays that hold the images of another flat, as those of scikit-learn do (data beside images)."""
+    for item in items:
+        for other in items:
+            alike = len(item.shape) == 2 < len(other.shape) and (item.path, item.size) == (other.path, other.size)
+            if alike and item.shape[0] == other.shape[0] and np.array_equal(item.read().ravel(), other.read().ravel()):
+                item.out = COPY
 
 
 def pair(path, items, images, labels):
@@ -255,9 +209,11 @@ def what_holds(path, items):
 
 
 def labels_for(images, labels):
-    """Those of some arrays of labels that belong to an array of images, or None."""
+    """Those of some arrays of labels that belong to an array of images, as many if there are such, or None."""
+    n = images.shape[axes_of(images.shape).index("n")]
     same = [item for item in labels if item.part == images.part and item.role.set in (images.role.set, "")]
-    return max(same, key=lambda item: (item.role.set == images.role.set, item.kind == "array"), default=None)
+    best = [(n in item.shape, item.role.set == images.role.set, item.kind == "array") for item in same]
+    return same[best.index(max(best))] if same else None
 
 
 def have_classes(images, items, said):
@@ -286,7 +242,7 @@ def choose_parts(items):
     parts = {}
     for item in live(items):
         parts.setdefault(item.part, []).append(item)
-    train, *others = [part for part in ("train", "", "val", "test") if part in parts]
+    train, *others = [part for part in ("train", "", "val", "test", "extra", "other") if part in parts]
     labelled = {part: mostly(item.labelled for item in of) for part, of in parts.items()}
     fit = [part for part in ("test", "val") if part in others and (labelled[part] or not labelled[train])]
     chosen = [train, *fit[:1]]

@@ -16,6 +16,7 @@ SLIM = 10  # times as long as wide: no pictures are
 def axes_of(shape, labels=None):
     """The word for the axes of an array, or "" if it cannot hold images; labels: how many there are, or None."""
     found = [axes for axes in AXES if len(axes) == len(shape) and fits(axes, shape, labels)]
+    found = found[::-1] if len(shape) == 2 and shape[0] == 28 * 28 != shape[1] else found
     return next((axes for axes in found if shape[axes.index("n")] == labels), found[0] if found else "")
 
 
@@ -26,8 +27,17 @@ def fits(axes, shape, labels):
         "v" in size and not flat_shapes(size["v"])
     ):
         return False
+    if axes == "nhw" and size["w"] in (3, 4) and size["w"] != size["h"]:
+        return False  # one picture in colour
     square = size.get("h") == size.get("w") != size["n"] and size["n"] not in (1, 3, 4)
     return axes[0] != "h" or square or size["n"] == labels != size["h"]
+
+
+def is_picture(shape, oblong=True):
+    """Whether an array may be one picture, and no flat images: with colours, or square, or, if so allowed, oblong."""
+    height, width, *colours = shape
+    oblong = oblong and max(height, width) < 2 * min(height, width) and 784 not in (height, width)
+    return colours in ([1], [3], [4]) or (not colours and (height == width or oblong))
 
 
 def flat_shapes(length):

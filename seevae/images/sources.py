@@ -61,7 +61,7 @@ class Item:
     read: Callable | None = None
     columns: tables.Columns | None = None
     pages: list | tuple = ()
-    other: tuple = (0, "", False)
+    other: tuple = (0, "")
     how: tuple | None = None
     reason: str = ""
     unit: str = "files"
@@ -109,18 +109,18 @@ class Item:
         return self.labels_inside or self.label is not None or self.labels is not None
 
     def images(self):
-        """What became of the images in it: (how many, why they are left out, whether they are lost) each."""
+        """What became of the images in it: (how many, why they are left out) each."""
         if self.lost or not self.fits or self.role.kind == "labels":
             return []
         if self.kind == "picture":
             if self.out:
-                return [(len(self.pages) + self.other[0], self.out, False)]
-            return [of for of in ((len(self.pages), "", False), self.other) if of[0]]
+                return [(len(self.pages) + self.other[0], self.out)]
+            return [of for of in ((len(self.pages), ""), self.other) if of[0]]
         if self.out and self.kind == "table":
             with contextlib.suppress(Exception):  # a damaged file fails in many ways
-                return [(tables.count_rows(self.path), self.out, False)]
+                return [(tables.count_rows(self.path), self.out)]
             return []
-        return [(self.shape[axes_of(self.shape).index("n")], self.out, False)]
+        return [(self.shape[axes_of(self.shape).index("n")], self.out)]
 
 
 def look(path):

@@ -1,4 +1,4 @@
-"""Tables of text: one row an image, with or without names of the columns; or rows that name picture files.
+"""Tables of text, one row an image, with or without names of the columns.
 
 The first row names the columns if it is text, or if its values are all different and those of the next row are not, as
 pandas writes 0, 1, 2. Pixels are then the columns of one name with other numbers ("pixel0", "1x1", "0"), as many as a
@@ -6,9 +6,11 @@ picture has, or one column whose cells hold many numbers (FER2013).
 """
 
 import codecs
+import contextlib
 import csv
 import math
 import re
+import warnings
 from collections import Counter
 from itertools import islice
 from operator import itemgetter
@@ -17,8 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seevae.basics import say
-from seevae.images.account import some
-from seevae.images.converting import MOST_CLASSES
+from seevae.images.classes import MOST_CLASSES
 from seevae.images.reading import free_memory, opened_unpacked
 from seevae.images.shapes import flat_shapes
 from seevae.images.words import role
@@ -27,7 +28,6 @@ LINE = 2**20  # characters that a row of a table may have
 BLANK = 10_000  # empty rows that may follow each other
 ROWS = 1000  # that are read at a time
 LIST = 10**6  # rows that a table may have which names files
-SPLITS = ("split", "splits", "set", "subset", "partition", "fold", "usage")  # columns that tell parts, and no classes
 
 
 class Columns(NamedTuple):
@@ -60,7 +60,7 @@ def lines_of(file):
     while line := file.readline(LINE):
         number += 1
         if len(line) == LINE or b"\0" in line:
-            raise ValueError(f"row {number:,} is no UTF-8 text, or has more than a million characters")
+            raise ValueError(f"row {number:,} is no UTF-8 text (save it so), or has more than a million characters")
         if line := line.removeprefix(codecs.BOM_UTF8).strip(b"\r\n "):
             blank = 0
             yield number, line
@@ -69,8 +69,9 @@ def lines_of(file):
 
 
 def cut_of(block):
-    """The sign that cuts the lines of a block: the one that the first has most of."""
-    return max(",;\t| ", key=block[0][1].decode("latin1").count) if block else ","
+    """The sign that cuts the lines of a block: the one that the first has most of, or semicolons beside 0,5 and 1,5."""
+    first = block[0][1].decode("latin1") if block else ""
+    return ";" if first.count(";") >= 15 else max(",;\t| ", key=first.count)
 
 
 def cells_of(line, cut):
@@ -78,26 +79,24 @@ def cells_of(line, cut):
     return next(csv.reader([line.decode("utf-8", "replace")], delimiter=cut, skipinitialspace=True))
 
 
-def whole_numbers(lines, cut):
-    """The numbers in lines of text, uint16 (lines, numbers), or None if not all have as many of 1 to 3 digits each."""
-    text = np.frombuffer(b"\n".join([*lines, b""]), "uint8")
-    digits = text - np.uint8(48)
-    ends = np.flatnonzero(digits > 9)
-    signs = text[ends].reshape(len(lines), -1) if len(ends) % len(lines) == 0 else text[:1, None]
-    lengths = np.diff(ends, prepend=-1) - 1
-    if (signs[:, -1] != 10).any() or (signs[:, :-1] != ord(cut)).any() or lengths.min() < 1 or lengths.max() > 3:
-        return None
-    if ((lengths > 1) & (digits[ends - lengths] == 0)).any():  # a label "07" is not "7"
-        return None
-    numbers = digits[ends - 1].astype("uint16")
-    for place in (2, 3):
-        numbers += digits[ends - place] * (lengths >= place) * np.uint16(10 ** (place - 1))
-    return numbers.reshape(len(lines), -1)
+def numbers_in(text, sign, count):
+    """So many numbers in text that a sign parts, int64 if all are whole, else float64; or None."""
+    for dtype in ("int64", "float64"):
+        with contextlib.suppress(ValueError), warnings.catch_warnings(action="ignore"):
+            numbers = np.fromstring(text, dtype, sep=sign)
+            if len(numbers) == count and np.isfinite(numbers).all():
+                return numbers
+    return None
+
+
+def values_of(cell):
+    """The numbers in a cell, text: "0 1 2", or a list as Python writes it."""
+    return re.sub(r"[\[\],]", " ", cell).split()
 
 
 def is_number(text):
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(float(text.replace(",", ".")))
     except ValueError:
         return False
 
@@ -150,10 +149,19 @@ def read_labels(path):
     return np.array(labels[1:] if number == [False, True] or role(labels[0]).kind == "labels" else labels)
 
 
+def columns_in(path):
+    """The columns of a table of text, tuples, without the rows that are not as long as the first."""
+    with opened_unpacked(path) as file:
+        lines = [*islice(lines_of(file), LIST)]
+    cut = cut_of(lines)
+    rows = [[cell.strip("' ") for cell in cells_of(line, cut)] for _, line in lines]
+    return [*zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)]
+
+
 def begin_table(lines):
     """The Columns of a table, from an iterator over its numbered lines, and its first lines below their names."""
     block, names = [*islice(lines, ROWS)], None
-    if block and block[0][1].startswith(b"#"):  # as numpy.savetxt writes what it is told to say
+    if block and block[0][1].startswith((b"#", b"sep=")):  # as numpy.savetxt writes what it is told to say, and Excel
         block = block[1:]
     cut = cut_of(block)
     if titled([cells_of(line, cut) for _, line in block[:2]]):
@@ -181,8 +189,8 @@ def titled(rows):
 def find_pixels(cut, names, row):
     """The Columns with the places of the pixels, perhaps with one for a label among them. Raises ValueError."""
     count = len(names or row)
-    packed = [k for k, cell in enumerate(row) if len(cell.split()) >= 16]
-    if len(packed) == 1 and count > 1 and flat_shapes(length := len(row[packed[0]].split())):
+    packed = [k for k, cell in enumerate(row) if len(values_of(cell)) >= 16]
+    if len(packed) == 1 and count > 1 and flat_shapes(length := len(values_of(row[packed[0]]))):
         return Columns(count, cut, names, packed, length)
     pixels = [*range(count)]
     if names:
@@ -230,115 +238,35 @@ def first_or_last(rows, places):
 
 def read_block(block, columns):
     """The pixels in numbered lines of a table, uint8 if they are whole grey values, else float32; and their labels."""
-    label = columns.label
-    numbers = whole_numbers([line for _, line in block], columns.cut)
-    if numbers is not None and numbers.shape[1] == columns.count:
-        pixels = numbers[:, columns.pixels]
-        if pixels.shape[1] == columns.length and pixels.max() < 256:
-            return pixels.astype("uint8"), [] if label is None else [*map(str, numbers[:, label].tolist())]
-    rows = [(number, cells_of(line, columns.cut)) for number, line in block]
-    pixels = pixels_in(rows, columns)
-    return pixels, [] if label is None else [cells[label].strip("' ") for _, cells in rows]
+    lines, cut = [line for _, line in block], columns.cut.encode()
+    numbers, label = None, columns.label
+    if {line.count(cut) for line in lines} == {columns.count - 1}:
+        numbers = numbers_in(cut.join(lines), columns.cut, len(lines) * columns.count)
+    if numbers is not None and len(columns.pixels) == columns.length:
+        pixels = numbers.reshape(len(lines), -1)[:, columns.pixels]
+        labels = [] if label is None else [line.split(cut)[label].decode() for line in lines]
+    else:
+        rows = [(number, cells_of(line, columns.cut)) for number, line in block]
+        pixels = pixels_in(rows, columns)
+        labels = [] if label is None else [cells[label].strip("' ") for _, cells in rows]
+    whole = ((pixels == np.round(pixels)) & (pixels >= 0) & (pixels <= 255)).all()
+    return pixels.astype("uint8" if whole else "float32"), labels
 
 
 def pixels_in(block, columns):
     """The pixels in numbered rows of cells. Raises ValueError for a row that is not as the first."""
-    packed = len(columns.pixels) == 1
-    pick = itemgetter(*columns.pixels)
+    packed, pick = len(columns.pixels) == 1, itemgetter(*columns.pixels)
     rows = []
     for number, cells in block:
         if len(cells) != columns.count:
             raise ValueError(f"row {number:,} has {len(cells):,} columns, and the first has {columns.count:,}")
-        rows.append(pick(cells).split() if packed else pick(cells))
-        if len(rows[-1]) != columns.length:
-            raise ValueError(f"row {number:,} has {len(rows[-1]):,} values, and the first has {columns.length:,}")
-    whole = whole_numbers([" ".join(row).encode() for row in rows], " ")
-    if whole is not None and whole.max() < 256:
-        return whole.astype("uint8")
-    try:
-        with np.errstate(over="ignore"):
-            numbers = np.array(rows, "float32")
-        if not np.isfinite(numbers).all():
-            raise ValueError
-    except ValueError:
-        pairs = zip(block, rows, strict=True)
-        number, cell = next((n, cell) for (n, _), row in pairs for cell in row if not is_number(cell))
-        raise ValueError(f"row {number:,} has {cell!r}, which is no number") from None
-    whole = ((numbers == numbers.round()) & (numbers >= 0) & (numbers <= 255)).all()
-    return numbers.astype("uint8") if whole else numbers
-
-
-# -- Tables that name files --------------------------------------------------------------------------------------------
-
-
-def labels_by_file(path, names):
-    """What a table says of picture files, {place in names: (label, part)}, and which columns say it, in words.
-
-    names: {what a file may be called: place}. The column of files is that in which most of them are found. Raises
-    ValueError, with the reason, for a table that does not tell their classes.
-    """
-    columns, rows = files_in(columns_in(path), names)
-    splits = [of for of in columns if of[0].lower() in SPLITS]
-    label, used = class_of([of for of in columns if of not in splits], rows)
-    part = next((of for of in splits if any(role(cell).part for cell in of[1:])), None)
-    named = {}
-    double = {place for row, place in rows.items() if named.setdefault(place, (label(row), row))[0] != label(row)}
-    if double:
-        raise ValueError(f"gives more than one class to a picture, {len(double):,} times")
-    told = f"labels by {path.name}"
-    if used and 0 not in rows:  # the first row names the columns
-        over = [of[0] for of in columns if of is not part and of[0] != used]
-        told = f"labels by the column {used} of {path.name}" + (f", of which {some(over)} left over" if over else "")
-    return {
-        place: (own, (role(part[row]).part or "other") if part else "") for place, (own, row) in named.items()
-    }, told
-
-
-def files_in(columns, names):
-    """The columns beside that of files, in which most of the names are found, and the rows of these, {row: place}."""
-    places = [[names.get(file_name(cell, names)) for cell in column] for column in columns]
-    files = min(range(len(places)), key=lambda k: places[k].count(None), default=0)
-    rows = {row: place for row, place in enumerate(places[files]) if place is not None} if len(columns) > 1 else {}
-    if not rows:
-        raise ValueError("names no pictures that want a class")
-    return columns[:files] + columns[files + 1 :], rows
-
-
-def file_name(cell, names):
-    """A cell as one of the names of files, if it can be one: without the folders or the suffix of another computer."""
-    cell = cell.replace("\\", "/").removeprefix("./")
-    bare = cell.rpartition("/")[2]
-    return next((form for form in (cell, bare, re.sub(r"\.[A-Za-z]+$", "", bare)) if form in names), cell)
-
-
-def columns_in(path):
-    """The columns of a table of text, tuples, without the rows that are not as long as the first."""
-    with opened_unpacked(path) as file:
-        lines = [*islice(lines_of(file), LIST)]
-    cut = cut_of(lines)
-    rows = [[cell.strip("' ") for cell in cells_of(line, cut)] for _, line in lines]
-    return [*zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)]
-
-
-def class_of(columns, rows):
-    """A function of a row's number that gives its class, and the name of the column that it is from, if it is one.
-
-    It is in the column named so (but y beside x is a place), or in the only one, or the only one of text, or is the
-    name of the only one that is 1. Raises ValueError where the columns do not tell.
-    """
-    titles = {of[0].lower() for of in columns}
-    called = [of for of in columns if names_class(of[0], titles)]
-    text = [of for of in columns if not any(is_number(of[k]) for k in rows)]
-    if found := next((of[0] for of in (called[:1], columns, text) if len(of) == 1), None):
-        return found.__getitem__, found[0]
-    ones = {k: [of for of in columns if is_number(of[k]) and float(of[k])] for k in rows}
-    if columns and all(len(of) == 1 and float(of[0][k]) == 1 for k, of in ones.items()):
-        return lambda k: ones[k][0][0], ""
-    told = f"which of {some(of[0] for of in columns)} is the class: name it label" if columns else "classes"
-    raise ValueError(f"does not tell {told}")
-
-
-def names_class(title, titles):
-    """Whether a column is called as labels are, and not y_1 beside x_1."""
-    across = "x".join(title.lower().rsplit("y", 1))
-    return role(title).kind == "labels" and (across == title.lower() or across not in titles)
+        values = values_of(pick(cells)) if packed else pick(cells)
+        rows.append([value.replace(",", ".") for value in values] if columns.cut == ";" else values)
+        if len(values) != columns.length:
+            raise ValueError(f"row {number:,} has {len(values):,} values, and the first has {columns.length:,}")
+    numbers = numbers_in(" ".join(map(" ".join, rows)), " ", len(rows) * columns.length)
+    if numbers is None:
+        cells = [(number, cell) for (number, _), row in zip(block, rows, strict=True) for cell in row]
+        number, cell = next((of for of in cells if not is_number(of[1])), cells[0])
+        raise ValueError(f"row {number:,} has {cell!r}, which is no number")
+    return numbers.reshape(len(rows), -1)

@@ -6,10 +6,10 @@ import numpy as np
 
 from seevae.basics import UserError
 from seevae.images.account import Account, some
-from seevae.images.converting import finish_pages
+from seevae.images.converting import check_one_scale, finish_pages
 from seevae.images.places import mostly
 from seevae.images.reading import hold_in_memory
-from seevae.images.shapes import as_images, axes_of, flat_shapes, reshape
+from seevae.images.shapes import as_images, axes_of, flat_shapes, is_picture, reshape
 from seevae.images.sources import refuse
 
 COLUMNS_FIRST = re.compile(r"(?<!f)emnist|silhouettes|chardata")  # whose authors wrote the columns of an image first
@@ -24,11 +24,10 @@ CLEAR = 1.15  # times as tall as wide: MNIST's digits are 1.42 times
 def take_pictures(path, parts, said, items):
     """The pairs of the parts, lists of picture files; items: all that was found.
 
-    Raises UserError where a whole class or part, or more than a tenth, is lost, and for a single picture.
+    Raises UserError where a whole class or part is lost, and for a single picture.
     """
     read = [read_pictures(of, said) for of in parts]
-    if any(item.lost or item.other[2] for item in items):
-        check_lost(path, parts, read, Account(items))
+    check_lost(path, parts, read, items)
     if len(items) == 1 == len(read[0][0]) and path == items[0].path:
         raise UserError(
             f"{path} is one picture, and there is nothing to learn from one: give a folder of pictures;"
@@ -39,14 +38,13 @@ def take_pictures(path, parts, said, items):
     return [*zip(np.split(images, ends), [np.array(labels) if labels else None for _, labels in read], strict=True)]
 
 
-def check_lost(path, parts, read, account):
-    """Raise UserError where a whole class or part, or more than a tenth, was lost."""
+def check_lost(path, parts, read, items):
+    """Raise UserError where a whole class or part was lost."""
     for of, (pages, labels) in zip(parts, read, strict=True):
         lost = {item.label for item in of if item.label is not None} - {*labels} if labels else ()
         if lost or not pages:
             what = f" of the class {some(sorted(lost))}" if lost else f" of the part {of[0].part}" * bool(of[0].part)
-            raise UserError(f"No picture{what} in {path} can be read: {account}.")
-    account.check(path)
+            raise UserError(f"No picture{what} in {path} can be read: {Account(items)}.")
 
 
 def read_pictures(items, said):
@@ -90,6 +88,7 @@ def read_part(path, items, said):
         y = read(item.labels) if item.labels else y
         rows.append(images_of(path, item, x, y, said))
         item.shape = (len(rows[-1]), *item.shape[1:]) if item.kind == "table" else item.shape  # now it is known
+    check_one_scale(rows, path)
     if y is not None and y.ndim == 2 and len(y) != len(rows[0]) == y.shape[1] > 1 < len(y):
         y = y.T
     if items[0].label is not None:
@@ -100,17 +99,27 @@ def read_part(path, items, said):
 def images_of(path, item, x, y, said):
     """The images of an array, see as_images; y: its labels, or None."""
     x = x[None] if item.single else x
-    if item.form == "mat" and y is None and x.ndim == 2 and 784 not in x.shape and all(map(flat_shapes, x.shape)):
-        one, other = x.shape
-        holds = f"{item.path} holds {item.title} {x.shape}, which has two readings: {one:,} images of {other:,} values,"
-        first, second = (f"`x = x{turn}{reshape(flat_shapes(n)[0])}`" for turn, n in (("", other), (".T", one)))
-        raise UserError(f"{holds} or the other way round: {first} makes the former, {second} the latter.")
+    if y is None and x.ndim == 2 and 784 not in x.shape:
+        check_matrix(item, x.shape)
     axes = axes_of(x.shape, None if y is None or y.ndim > 2 else max(y.shape, default=0))
     if axes[-1:] == "n":
         said["the last axis counts the images"] = None
     elif axes == "nhw" and len({*x.shape}) == 1 and not item.single:
         said["the first axis of three equal ones counts the images"] = None
     return as_images(x, axes, path)
+
+
+def check_matrix(item, shape):
+    """Raise UserError for a matrix that may be turned, in MATLAB's files, or one picture."""
+    turns = [(turn, n) for turn, n in (("", shape[1]), (".T", shape[0])) if flat_shapes(n)]
+    lines = [f"`x = x{turn}{reshape(flat_shapes(n)[0])}`" for turn, n in turns]
+    holds = f"{item.path} holds {item.title} {shape}, which has two readings:"
+    if item.form == "mat" and len(turns) == 2:
+        told = f"{shape[0]:,} images of {shape[1]:,} values, or the other way round"
+        raise UserError(f"{holds} {told}: {lines[0]} makes the former, {lines[1]} the latter.")
+    if turns and is_picture(shape):
+        told = f"one picture, or images of {turns[0][1]:,} values"
+        raise UserError(f"{holds} {told}: there is nothing to learn from one; {lines[0]} makes the latter.")
 
 
 def read(item):
@@ -127,31 +136,24 @@ def upright(pairs, items, said):
     It is known by its name, or EMNIST by its numbers of images. In a file that somebody made of EMNIST, they may be
     upright already: letters and digits are taller than wide, but less than twice.
     """
-    named = next(filter(None, map(known_as_turned, items)), None)
-    if not named and not any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
+    name = next(filter(None, map(known_as_turned, items)), None)
+    if not name and not any(len(x) in EMNIST_SIZES and x[0].size == 784 for x, _ in pairs):
         return pairs
-    name, published = named or ("EMNIST", False)
+    name = name or "EMNIST"
     tall = tallness(pairs[0][0]) if name == "EMNIST" else 1
     if CLEAR < tall < 2:
         said[f"{name}'s images are {tall:.2f} times as tall as wide: upright already, not turned"] = None
         return pairs
-    sure = published or tall < 1 / CLEAR
-    doubt = "" if sure else f" (if they were upright, {UNDO} before saving them undoes it)"
+    doubt = "" if tall < 1 / CLEAR else f" (if they were upright, {UNDO} before saving them undoes it)"
     said[f"{name}'s transposed images turned{doubt}"] = None
     return [(x.swapaxes(1, 2), y) for x, y in pairs]
 
 
 def known_as_turned(item):
-    """The data set with the columns first that a file, its folder or an array in it is named after, or None.
-
-    With it, whether the file itself is named so, and of a form in which such a set is published.
-    """
-    own = f"{item.path.name}/{item.name}".lower()
-    if item.name.startswith("dataset/"):
-        return "EMNIST", True
-    if found := COLUMNS_FIRST.search(own) or COLUMNS_FIRST.search(item.path.parent.name.lower()):
-        published = found.string == own and item.form in ("idx", "mat", "table")
-        return found[0].replace("emnist", "EMNIST"), published
+    """The data set with the columns first that a file, its folder or an array in it is named after, or None."""
+    found = COLUMNS_FIRST.search(f"{item.path.parent.name}/{item.path.name}/{item.name}".lower())
+    if found or item.name.startswith("dataset/"):
+        return found[0].replace("emnist", "EMNIST") if found else "EMNIST"
     return None
 
 

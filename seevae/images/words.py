@@ -4,14 +4,15 @@ import re
 from typing import NamedTuple
 
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test"}
-PARTS |= {"evaluation": "test", "eval": "test", "extra": "extra"}  # SVHN's
+PARTS |= {"evaluation": "test", "eval": "test", "labeled": "train", "labelled": "train"}
+PARTS |= dict.fromkeys("extra unlabeled unlabelled unsup unsupervised".split(), "extra")  # noqa: SIM905 # SVHN, STL-10
 PARTS |= dict.fromkeys("val valid validation dev".split(), "val")  # noqa: SIM905
 KINDS = dict.fromkeys("x image images img imgs data pixels picture pictures photos".split(), "images")  # noqa: SIM905
 LABELS = "y label labels target targets class classes emotion digit letter character category species"
-SECOND = "mask masks annotations segmentation segmentations thumbnail thumbnails thumbs trimaps gt groundtruth"
+SECOND = "mask masks annotations segmentation segmentations thumbnail thumbnails thumbs trimaps gt groundtruth truth"
 KINDS |= dict.fromkeys([*LABELS.split(), *SECOND.split()], "labels")
 MASKED = re.compile(rf"(?<![^\W_])({SECOND.replace(' ', '|')})(?![^\W_])", re.IGNORECASE)
-PLAIN = ("set", "sets", "dataset", "split", "folder", "files", "name", "names")  # words that tell nothing apart
+PLAIN = "set sets dataset split folder files name names small".split()  # noqa: SIM905 # words that tell nothing apart
 
 
 class Role(NamedTuple):
@@ -27,7 +28,7 @@ NO_ROLE = Role("", None, None)
 
 def role(name):
     """The Role that the words of a name give it."""
-    name = re.sub(r"[-.]idx\d-ubyte|\.(gz|npz|npy|csv|tsv|txt|amat|h5|hdf5|mat)$", "", name.removesuffix(".gz"))
+    name = re.sub(r"[-.]idx\d-(ubyte|int)|\.(gz|npz|npy|csv|tsv|txt|amat|h5|hdf5|mat)$", "", name.removesuffix(".gz"))
     name = name.replace("images_background", "images_train")  # Omniglot's
     part = kind = None
     words = []
@@ -46,3 +47,14 @@ def halves(word):
         if (start in PARTS and (end in (*KINDS, *PLAIN) or end.isdecimal())) or (start in KINDS and end in PARTS):
             return start, end
     return word, ""
+
+
+def in_order(paths):
+    """Paths in the order of their names, with 2 before 10."""
+    return sorted(paths, key=lambda path: name_order(path.name))
+
+
+def name_order(name):
+    """A key to sort names by, in which 2 comes before 10, however many digits there are."""
+    pieces = [(piece, piece.lstrip("0")) for piece in re.split(r"(\d+)", name) if piece]
+    return [(0, len(short), short, whole) if whole.isdecimal() else (1, 0, whole, "") for whole, short in pieces]

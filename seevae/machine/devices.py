@@ -57,8 +57,6 @@ def name(backend):
                 number = torch.cuda.device_count()
                 alone = f", one of {number}: with PyTorch, Keras trains on one" if number > 1 else ""
                 gpu = torch.cuda.get_device_name() + alone
-        case other:
-            return f"{other}'s default device"
     return gpu or f"CPU ({os.cpu_count()} cores)"
 
 

@@ -59,10 +59,8 @@ def what_to_mend(reason):
     if backend not in BACKENDS or not importlib.util.find_spec(backend):
         or_install = f", or `pip install {backend}`" if backend in BACKENDS else ""
         return f"set KERAS_BACKEND to one of {', '.join(BACKENDS)} that is installed{or_install}"
-    others = {
-        name: value for name, value in os.environ.items() if name.startswith("KERAS_") and name != "KERAS_BACKEND"
-    }
-    named = [name for name, value in others.items() if value in reason.replace("'", " ").split()]
+    others = [name for name in os.environ if name.startswith("KERAS_") and name != "KERAS_BACKEND"]
+    named = [name for name in others if os.environ[name] in reason.replace("'", " ").split()]
     return f"look at {', '.join(named or others) or 'your keras.json'}"
 
 

@@ -17,7 +17,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from seevae.basics import printable
-from seevae.images.converting import MOST_CLASSES
+from seevae.images.classes import MOST_CLASSES
 from seevae.images.data import DIGITS, IMAGE_DIM, IMAGE_SHAPE, Dataset
 from seevae.results.evidence import in_batches
 
@@ -74,9 +74,8 @@ def draw(
         z_values = prior_quantiles()
         z_mean, _ = in_batches(encode, dataset.x_test[:])
         manifold = in_batches(decode, manifold_codes(z_values))
-        figures["latent_scatter.png"] = plot_latent_scatter(
-            z_mean, labels, held_out, names=dataset.classes, thing=thing
-        )
+        names = {"names": dataset.classes, "thing": thing}
+        figures["latent_scatter.png"] = plot_latent_scatter(z_mean, labels, held_out, **names)
         figures["manifold.png"] = plot_manifold(manifold, z_values, origin, thing=thing)
 
     z_prior = np.random.default_rng(seed).standard_normal((100, latent_dim), "float32")
@@ -177,9 +176,7 @@ def plot_latent_scatter(z_mean, labels, caption="", axes=None, size=5, names=DIG
         name = readable(names[label], 100)
         fontsize = (19 if len(name) == 1 else 13) if len(places) <= 10 else 11
         fonts = fonts_of(name)
-        weight = (
-            "bold" if len(fonts) == 1 else "normal"
-        )  # other fonts may have no bold one, and matplotlib would say so
+        weight = "bold" if len(fonts) == 1 else "normal"  # of other fonts there may be none, as matplotlib would say
         text = axes.text(*place, name, fontsize=fontsize, weight=weight, ha="center", va="center", zorder=5)
         text.set(color=ink(COLOURS[label]), parse_math=False, fontfamily=fonts)
         text.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from seevae.images.converting import MOST_CLASSES
+from seevae.images.classes import MOST_CLASSES
 from seevae.images.reading import read_arrays
 from seevae.results.explorer import packed_codes
 

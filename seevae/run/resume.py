@@ -28,9 +28,7 @@ from seevae.run.files import reason, write_whole
 PACKAGE = Path(seevae.__file__).parent
 DIGESTS = ("program", "content of the data", "model at the start")  # the entries of a plan that say nothing to a reader
 REPLAY = ("moments", "z", "loss")  # what a Replay records
-LOSSES = [
-    f"{part}{name}" for part in ("", "val_") for name in ("loss", "reconstruction_loss", "kl_loss")
-]  # the history
+LOSSES = [f"{part}{name}" for part in ("", "val_") for name in ("loss", "reconstruction_loss", "kl_loss")]
 NO_TRAINING = types.SimpleNamespace(history={}, stopped=None, epochs=0, seconds=0.0, kept=0)  # in a Progress's place
 
 

@@ -18,11 +18,7 @@ async function principalAxes(bytes, breath = breathing(8, tick)) {
     let axis = Float64Array.from({ length: PIXELS }, (_, i) => Math.sin(i * (k + 1)));
     for (let turn = 0; turn < 60; turn++) { // power iteration
       await breath();
-      const next = new Float64Array(PIXELS);
-      for (const row of rows) {
-        const share = dot(row, axis);
-        for (let i = 0; i < PIXELS; i++) next[i] += share * row[i];
-      }
+      const next = spreadAlong(rows, axis);
       for (const other of axes) {
         const share = dot(next, other);
         for (let i = 0; i < PIXELS; i++) next[i] -= share * other[i];
@@ -35,10 +31,14 @@ async function principalAxes(bytes, breath = breathing(8, tick)) {
   return { mean, axes };
 }
 
-function dot(a, b) {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
-  return sum;
+/** The covariance of the rows times an axis; a function of its own, as a browser makes no long one fast that awaits. */
+function spreadAlong(rows, axis) {
+  const next = new Float64Array(PIXELS);
+  for (const row of rows) {
+    const share = dot(row, axis);
+    for (let i = 0; i < PIXELS; i++) next[i] += share * row[i];
+  }
+  return next;
 }
 
 /** How far an image goes along each of the axes. */

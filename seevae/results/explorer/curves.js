@@ -4,27 +4,14 @@
 
 const sumOf = ({ reconstruction, kl }) => reconstruction + kl;
 
-/** In the dock: the held-out loss alone. */
-function drawCurve(canvas, curves) {
+/** Charts side by side, { title: value }, each of a number against the steps: held out as a line, trained as dashes. */
+function drawCurves(canvas, curves, charts) {
   const drawn = emptied(canvas);
   if (!drawn) return;
   const [context, width, height] = drawn;
-  drawChart(context, { left: 1, top: 16, width: width - 46, height: height - 34 }, "held-out loss", curves, sumOf);
-}
-
-/** Three small charts, each of one number against the steps: the held-out one as a line, the trained one as another. */
-function drawCurves(canvas, curves) {
-  const drawn = emptied(canvas);
-  if (!drawn) return;
-  const [context, width, height] = drawn;
-  const charts = [
-    [width < 500 ? "sum of both" : "reconstruction + KL", sumOf],
-    ["reconstruction", ({ reconstruction }) => reconstruction],
-    ["KL", ({ kl }) => kl],
-  ];
-  charts.forEach(([title, value], k) => {
-    const box = { left: 6 + (k * width) / 3, top: 20, width: width / 3 - 54, height: height - 44 };
-    drawChart(context, box, title, curves, value);
+  const wide = width / Object.keys(charts).length;
+  Object.entries(charts).forEach(([title, value], k) => {
+    drawChart(context, { left: 1 + k * wide, top: 16, width: wide - 46, height: height - 34 }, title, curves, value);
   });
 }
 

@@ -9,8 +9,8 @@ function digitPanel(state) {
     undo: () => paper.undo(),
     clear() {
       const large = byId("stage").classList.toggle("painting"); // on a phone the paper lies over the plane, until one is done
-      byId("clear").textContent = large && innerWidth < 1100 ? "Done" : "Paint a new one";
-      if (large || innerWidth >= 1100) paper.lay(null);
+      byId("clear").textContent = large && narrow() ? "Done" : "Paint a new one";
+      if (large || !narrow()) paper.lay(null);
     },
   });
   state.panel({ place: "digit-panel", needs: ["image", "pen", "theme"], draw: () => paper.draw() });

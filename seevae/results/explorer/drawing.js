@@ -58,6 +58,9 @@ function onKeys(place, acts) {
 /** An act for each arrow key: move(to the right, down, event). */
 const onArrows = (move) => Object.fromEntries(Object.entries(ARROWS).map(([key, [x, y]]) => [key, (event) => move(x, y, event)]));
 
+/** Whether the page is laid out for a small screen, by the limit that style.css has. */
+const narrow = () => matchMedia("(max-width: 1199px)").matches;
+
 /** What draws on a canvas. Some browsers refuse it, for all or for many canvases. */
 function penOf(canvas, settings) {
   const context = canvas.getContext("2d", settings);
@@ -158,23 +161,18 @@ function digitCanvas() {
   return element("canvas", { className: "digit" });
 }
 
-/** Draw 784 values from 0 to 1 as ink on paper. */
-function drawDigit(canvas, image) {
-  drawPixels(canvas, (pixels, i) => {
-    for (let k = 0; k < 3; k++) pixels.data[4 * i + k] = pixels.paper[k] + image[i] * (pixels.ink[k] - pixels.paper[k]);
-  });
-}
-
-/** Draw what of the digit the reconstruction lost, and what it added. */
-function drawDifference(canvas, digit, reconstruction) {
-  const [lost, added] = [themeRgb("lost"), themeRgb("added")];
-  drawPixels(canvas, (pixels, i) => {
-    const difference = digit[i] - reconstruction[i];
-    const ink = difference > 0 ? lost : added;
-    for (let k = 0; k < 3; k++) {
-      pixels.data[4 * i + k] = pixels.paper[k] + Math.abs(difference) * (ink[k] - pixels.paper[k]);
-    }
-  });
+/** Draw 784 values as ink on paper, 1 for the whole of it; what is below 0, in a colour of its own. */
+function drawDigit(canvas, image, above = "ink", below = above) {
+  if (canvas.width !== 28 || canvas.height !== 28) canvas.width = canvas.height = 28;
+  const context = penOf(canvas);
+  const { data } = context.createImageData(28, 28);
+  const [paper, ...inks] = ["card", above, below].map(themeRgb);
+  for (let i = 0; i < PIXELS; i++) {
+    const ink = inks[image[i] < 0 ? 1 : 0];
+    for (let k = 0; k < 3; k++) data[4 * i + k] = paper[k] + Math.abs(image[i]) * (ink[k] - paper[k]);
+    data[4 * i + 3] = 255;
+  }
+  context.putImageData(new ImageData(data, 28, 28), 0, 0);
 }
 
 /** A picture of the posterior's colour: a pixel for each point of a grid, the first row the lowest; opacity(place in the grid). */
@@ -190,18 +188,6 @@ function drawVeil(canvas, { rows, columns }, opacity) {
     for (let c = 0; c < columns; c++) pixels[start + c] = colour | (Math.round(255 * opacity(r * columns + c)) << 24);
   }
   context.putImageData(picture, 0, 0);
-}
-
-function drawPixels(canvas, setPixel) {
-  if (canvas.width !== 28 || canvas.height !== 28) canvas.width = canvas.height = 28;
-  const context = penOf(canvas);
-  const image = context.createImageData(28, 28);
-  const pixels = { data: image.data, ink: themeRgb("ink"), paper: themeRgb("card") };
-  for (let i = 0; i < PIXELS; i++) {
-    setPixel(pixels, i);
-    image.data[4 * i + 3] = 255;
-  }
-  context.putImageData(image, 0, 0);
 }
 
 /** The ellipses of q at so many sigmas in a view, in ink on a rim of paper; dashed for the reader's own. */

@@ -1,12 +1,12 @@
-// The arithmetic of a training step, and of the evidence, for WebAssembly with SIMD. kernel.js holds what tools/build_kernel
-// makes of it, and calls it; learning.js and posterior.js have the same in JavaScript.
-//
-// A matrix is float32, row after row. `used` is room for as many whole numbers as a row or a column has.
+// The arithmetic of a training step, and of the evidence, for WebAssembly with SIMD. kernel_bytes.js holds what kernel.py
+// makes of it, kernel.js calls it; learning.js has the same in JavaScript. A matrix is float32, row after row.
 
 #include <wasm_simd128.h>
 
 #define EXPORT(name) __attribute__((export_name(#name))) void name
 #define LANES 4
+#define TILE 32 // columns of a matrix, whose sums fit into the registers
+#define NEAR 64 // rows of a kernel
 
 typedef v128_t vec;
 
@@ -17,52 +17,68 @@ static inline vec all(float x) { return wasm_f32x4_splat(x); }
 static inline vec add(vec a, vec b) { return wasm_f32x4_add(a, b); }
 static inline vec mul(vec a, vec b) { return wasm_f32x4_mul(a, b); }
 
-// target (width) += the sum of weights[used * step] * row `used` of a matrix; four rows at a time.
-static void add_rows(float *target, const float *matrix, int width, const float *weights, int step, const int *used,
-                     int count) {
-  int q = 0;
-  for (; q + 4 <= count; q += 4) {
-    const float *a = matrix + used[q] * width, *b = matrix + used[q + 1] * width;
-    const float *c = matrix + used[q + 2] * width, *d = matrix + used[q + 3] * width;
-    float wa = weights[used[q] * step], wb = weights[used[q + 1] * step];
-    float wc = weights[used[q + 2] * step], wd = weights[used[q + 3] * step];
-    vec va = all(wa), vb = all(wb), vc = all(wc), vd = all(wd);
-    int j = 0;
-    for (; j + LANES <= width; j += LANES) {
-      vec sum = add(add(mul(va, at(a + j)), mul(vb, at(b + j))), add(mul(vc, at(c + j)), mul(vd, at(d + j))));
-      wasm_v128_store(target + j, add(at(target + j), sum));
+// Rows of a matrix, weighed: row r takes those at place[k], share[k] of each, for the k from the end of the row before to
+// end[r]. tile: room for TILE columns of the matrix.
+struct mix { int *end, *place; float *share, *tile; };
+
+// What is not 0 in each of `count` lines of `length` numbers: the lines `next` apart, the numbers in them `step`.
+static void list_used(const struct mix *mix, const float *x, int count, int next, int length, int step) {
+  int k = 0;
+  for (int r = 0; r < count; r++) {
+    for (int i = 0; i < length; i++) {
+      float share = x[r * next + i * step];
+      mix->place[k] = i, mix->share[k] = share;
+      k += share != 0;
     }
-    for (; j < width; j++) target[j] += wa * a[j] + wb * b[j] + (wc * c[j] + wd * d[j]);
+    mix->end[r] = k;
   }
-  for (; q < count; q++) {
-    const float *a = matrix + used[q] * width;
-    float w = weights[used[q] * step];
-    int j = 0;
-    for (; j + LANES <= width; j += LANES) wasm_v128_store(target + j, add(at(target + j), mul(all(w), at(a + j))));
-    for (; j < width; j++) target[j] += w * a[j];
+}
+
+static inline void copy(float *to, const float *from, int count) {
+  int j = 0;
+  for (; j + LANES <= count; j += LANES) wasm_v128_store(to + j, at(from + j));
+  for (; j < count; j++) to[j] = from[j];
+}
+
+// out (rows, n) = start (n) + the weighed rows of a matrix (m, n). A tile of all its rows stays near while it is used, and
+// so do the sums.
+static void add_rows(const struct mix *mix, const float *start, const float *matrix, int m, float *out, int rows, int n) {
+  for (int left = 0; left < n; left += TILE) {
+    int wide = n - left < TILE ? n - left : TILE;
+    for (int i = 0; i < m; i++) copy(mix->tile + i * TILE, matrix + i * n + left, wide);
+    float first[TILE] = {0}, last[TILE];
+    if (start) copy(first, start + left, wide);
+    for (int r = 0, k = 0; r < rows; r++) {
+      vec sum[TILE / LANES];
+      for (int q = 0; q < TILE / LANES; q++) sum[q] = at(first + LANES * q);
+#pragma clang loop unroll_count(2)
+      for (; k < mix->end[r]; k++) {
+        const float *row = mix->tile + mix->place[k] * TILE;
+        vec share = all(mix->share[k]);
+        for (int q = 0; q < TILE / LANES; q++) sum[q] = add(sum[q], mul(share, at(row + LANES * q)));
+      }
+      float *to = wide == TILE ? out + r * n + left : last;
+      for (int q = 0; q < TILE / LANES; q++) wasm_v128_store(to + LANES * q, sum[q]);
+      if (to == last) copy(out + r * n + left, last, wide);
+    }
   }
 }
 
 // out (rows, n) = x (rows, m) * kernel (m, n) + bias; with relu, what is below 0 becomes 0.
 EXPORT(dense)(const float *x, const float *kernel, const float *bias, float *out, int rows, int m, int n, int relu,
-              int *used) {
-  for (int r = 0; r < rows; r++, x += m, out += n) {
-    int count = 0;
-    for (int i = 0; i < m; i++) if (x[i] != 0) used[count++] = i;
-    for (int j = 0; j < n; j++) out[j] = bias[j];
-    add_rows(out, kernel, n, x, 1, used, count);
-    if (relu) for (int j = 0; j < n; j++) out[j] = out[j] > 0 ? out[j] : 0;
-  }
+              int *end, int *place, float *share, float *tile) {
+  struct mix mix = {end, place, share, tile};
+  list_used(&mix, x, rows, m, m, 1);
+  add_rows(&mix, bias, kernel, m, out, rows, n);
+  if (relu) for (int i = 0; i < rows * n; i++) out[i] = out[i] > 0 ? out[i] : 0;
 }
 
 // The gradients of a dense layer from its input x (rows, m) and the gradient g (rows, n) at its output.
-EXPORT(gradient)(const float *x, const float *g, float *kernel, float *bias, int rows, int m, int n, int *used) {
-  for (int i = 0; i < m; i++) {
-    int count = 0;
-    for (int r = 0; r < rows; r++) if (x[r * m + i] != 0) used[count++] = r;
-    for (int j = 0; j < n; j++) kernel[i * n + j] = 0;
-    add_rows(kernel + i * n, g, n, x + i, m, used, count);
-  }
+EXPORT(gradient)(const float *x, const float *g, float *kernel, float *bias, int rows, int m, int n, int *end, int *place,
+                 float *share, float *tile) {
+  struct mix mix = {end, place, share, tile};
+  list_used(&mix, x, m, 1, rows, m);
+  add_rows(&mix, 0, g, rows, kernel, m, n);
   for (int j = 0; j < n; j++) bias[j] = 0;
   for (int r = 0; r < rows; r++) for (int j = 0; j < n; j++) bias[j] += g[r * n + j];
 }
@@ -72,27 +88,30 @@ static inline double sum_of(vec s) {
          wasm_f32x4_extract_lane(s, 3);
 }
 
-// out[i] += g (n) * row i of a matrix (., n), for the `count` (1 or 4) places i that are used.
-static inline __attribute__((always_inline)) void dot_rows(float *out, const float *g, const float *matrix, int n,
-                                                           const int *used, int count) {
-  vec sum[4] = {all(0), all(0), all(0), all(0)};
-  int j = 0;
-  for (; j + LANES <= n; j += LANES) {
-    for (int q = 0; q < count; q++) sum[q] = add(sum[q], mul(at(g + j), at(matrix + used[q] * n + j)));
-  }
-  for (int q = 0; q < count; q++) {
-    for (int k = j; k < n; k++) out[used[q]] += g[k] * matrix[used[q] * n + k];
-    out[used[q]] += sum_of(sum[q]);
-  }
-}
-
 // out (rows, m) += g (rows, n) * kernel^T where x (rows, m) is above 0: back through a dense layer, and a relu before it.
-EXPORT(back)(const float *g, const float *kernel, const float *x, float *out, int rows, int m, int n, int *used) {
-  for (int r = 0; r < rows; r++, g += n, x += m, out += m) {
-    int count = 0, q = 0;
-    for (int i = 0; i < m; i++) if (x[i] > 0) used[count++] = i;
-    for (; q + 4 <= count; q += 4) dot_rows(out, g, kernel, n, used + q, 4);
-    for (; q < count; q++) dot_rows(out, g, kernel, n, used + q, 1);
+// Some rows of the kernel stay near while all of g passes by; four of them are taken at a time.
+EXPORT(back)(const float *g, const float *kernel, const float *x, float *out, int rows, int m, int n) {
+  for (int top = 0; top < m; top += NEAR) {
+    int end = top + NEAR < m ? top + NEAR : m;
+    for (int r = 0; r < rows; r++) {
+      int used[NEAR + LANES], count = 0;
+      for (int i = top; i < end; i++) used[count] = i, count += x[r * m + i] > 0;
+      for (int q = count; q < count + LANES; q++) used[q] = top; // its sums are not taken
+      const float *own = g + r * n;
+      for (int q = 0; q < count; q += LANES) {
+        vec sum[LANES] = {all(0), all(0), all(0), all(0)};
+        int j = 0;
+#pragma clang loop unroll_count(2)
+        for (; j + LANES <= n; j += LANES) {
+          for (int k = 0; k < LANES; k++) sum[k] = add(sum[k], mul(at(own + j), at(kernel + used[q + k] * n + j)));
+        }
+        for (int k = 0; k < LANES && q + k < count; k++) {
+          float rest = 0;
+          for (int i = j; i < n; i++) rest += own[i] * kernel[used[q + k] * n + i];
+          out[r * m + used[q + k]] += sum_of(sum[k]) + rest;
+        }
+      }
+    }
   }
 }
 
@@ -168,7 +187,7 @@ __attribute__((export_name("losses"))) double losses(const float *logits, const 
   return total;
 }
 
-// The sum of softplus over the logits at each of `size` columns of a row of the grid; see logPartitionRow. pixels is a
+// The sum of softplus over the logits at each of `size` columns of a row of the grid; see PlainArithmetic.partition. pixels is a
 // multiple of 4. At column[k] of event k the logits gain level[k] * row unit[k] of the kernel, and from there on with each
 // column rise[k] times it. logits, gain: room for as many numbers as there are pixels; gain is 0, logits are the biases.
 EXPORT(partition)(const float *kernel, const int *column, const int *unit, const double *level, const double *rise,

@@ -25,7 +25,7 @@ class KernelArithmetic {
     this.top = FIRST_FREE;
     this.random = this.room(4, Uint32Array); // where its tosses go on
     crypto.getRandomValues(this.random);
-    this.used = this.room(PIXELS, Int32Array); // where it writes down which of some numbers are not 0
+    this.lists = { columns: 0, places: [] };
   }
 
   /** An array of zeros in the kernel's memory. @returns {any} */
@@ -35,10 +35,14 @@ class KernelArithmetic {
     return array;
   }
 
-  /** The place of a list of so many. */
-  list(length) {
-    if (length > this.used.length) this.used = this.room(length, Int32Array);
-    return this.used.byteOffset;
+  /** Where the kernel writes down which numbers of a batch of so wide rows are not 0: see `struct mix` in kernel.c. */
+  mix(columns) {
+    if (columns > this.lists.columns) {
+      const count = Math.max(PIXELS, columns);
+      const lengths = [count, RECIPE.batchSize * count, RECIPE.batchSize * count, TILE * count];
+      this.lists = { columns: count, places: lengths.map((length) => this.room(length).byteOffset) };
+    }
+    return this.lists.places;
   }
 
   /** Where arrays lie in the memory. Throws a TypeError for one that lies elsewhere. */
@@ -47,19 +51,18 @@ class KernelArithmetic {
     return arrays.map(({ byteOffset }) => byteOffset);
   }
 
-  dense(x, { kernel, bias }, out, rows, relu) {
-    const [outputs, inputs] = [bias.length, kernel.length / bias.length];
-    this.functions.dense(...this.places(x, kernel, bias, out), rows, inputs, outputs, Number(relu), this.list(inputs));
+  dense(x, layer, out, rows, relu) {
+    const [inputs, outputs] = sizesOf(layer);
+    this.functions.dense(...this.places(x, layer.kernel, layer.bias, out), rows, inputs, outputs, Number(relu), ...this.mix(inputs));
   }
 
   gradient(x, atOutput, { kernel, bias }, rows) {
-    const [outputs, inputs] = [bias.length, kernel.length / bias.length];
-    this.functions.gradient(...this.places(x, atOutput, kernel, bias), rows, inputs, outputs, this.list(rows));
+    const [inputs, outputs] = sizesOf({ kernel, bias });
+    this.functions.gradient(...this.places(x, atOutput, kernel, bias), rows, inputs, outputs, ...this.mix(inputs));
   }
 
-  back(atOutput, { kernel, bias }, x, out, rows) {
-    const [outputs, inputs] = [bias.length, kernel.length / bias.length];
-    this.functions.back(...this.places(atOutput, kernel, x, out), rows, inputs, outputs, this.list(inputs));
+  back(atOutput, layer, x, out, rows) {
+    this.functions.back(...this.places(atOutput, layer.kernel, x, out), rows, ...sizesOf(layer));
   }
 
   losses(logits, x, error, scale) {
@@ -68,6 +71,11 @@ class KernelArithmetic {
 
   toss(x, out) {
     this.functions.toss(...this.places(x, out, this.random), x.length);
+  }
+
+  partition(kernel, { column, unit, level, rise, count }, logits, gain, out) {
+    const ins = this.places(kernel, column, unit, level, rise);
+    this.functions.partition(...ins, count, out.length, PIXELS, ...this.places(logits, gain, out), LOWEST_LOGIT, HIGHEST_LOGIT);
   }
 
   nadam(weights, gradient, m, v, { ahead, now, correction }) {

@@ -9,6 +9,7 @@
 const HEADS = ["z_mean", "z_log_var"];
 const LAYERS = ["encoder_h", ...HEADS, "decoder_h", "decoder_output"];
 const PARTS = ["kernel", "bias"];
+const TILE = 32; // columns that kernel.c takes at a time
 const RECIPE = { learningRate: 0.01, beta1: 0.9, beta2: 0.99, headStep: 0.15, epsilon: 1e-7, batchSize: 100 };
 
 // What a VAE is trained with; learners' mistakes are the others.
@@ -17,20 +18,22 @@ const VAE = { beta: 1, sampleNoise: true, inputNoise: true, meanOverPixels: fals
 /** @typedef {{ kernel: Float32Array, bias: Float32Array }} Layer kernel: (inputs, outputs), row after row */
 /** @typedef {{ encoder_h: Layer, z_mean: Layer, z_log_var: Layer, decoder_h: Layer, decoder_output: Layer }} Layers */
 
+/** How many numbers go into a layer, and out. */
+const sizesOf = (/** @type {Layer} */ { kernel, bias }) => [kernel.length / bias.length, bias.length];
+
 /**
  * The arithmetic of a batch, in JavaScript. KernelArithmetic (kernel.js) does the same in WebAssembly, on arrays that its
  * own `room` gave.
  */
 class PlainArithmetic {
-  /** An array of zeros to compute with. */
-  room(/** @type {number} */ count) {
-    return new Float32Array(count);
+  /** An array of zeros to compute with. @returns {any} */
+  room(/** @type {number} */ count, /** @type {any} */ Type = Float32Array) {
+    return new Type(count);
   }
 
   /** out (rows, outputs) = x (rows, inputs) * kernel + bias; inputs of 0 cost nothing. relu: what is below 0 becomes 0. */
   dense(x, { kernel, bias }, out, rows, relu) {
-    const outputs = bias.length;
-    const inputs = kernel.length / outputs;
+    const [inputs, outputs] = sizesOf({ kernel, bias });
     const used = new Int32Array(inputs);
     for (let r = 0; r < rows; r++) {
       const target = out.subarray(r * outputs, (r + 1) * outputs);
@@ -43,8 +46,7 @@ class PlainArithmetic {
 
   /** Into { kernel, bias }: the gradients of a dense layer, from its input x and the gradient at its output. */
   gradient(x, atOutput, { kernel, bias }, rows) {
-    const outputs = bias.length;
-    const inputs = kernel.length / outputs;
+    const [inputs, outputs] = sizesOf({ kernel, bias });
     kernel.fill(0);
     bias.fill(0);
     for (let r = 0; r < rows; r++) for (let j = 0; j < outputs; j++) bias[j] += atOutput[r * outputs + j];
@@ -57,26 +59,12 @@ class PlainArithmetic {
     }
   }
 
-  /** Adds to `out` the gradient at the input x of a dense layer where x is above 0: back through a relu as well. */
-  back(atOutput, { kernel, bias }, x, out, rows) {
-    const outputs = bias.length;
-    const inputs = kernel.length / outputs;
+  /** Adds to `out` the gradient at the input x of a dense layer where x is not 0: back through a relu as well. */
+  back(atOutput, layer, x, out, rows) {
+    const [inputs, outputs] = sizesOf(layer);
     for (let r = 0; r < rows; r++) {
-      const from = r * outputs;
-      for (let i = 0; i < inputs; i++) {
-        if (!(x[r * inputs + i] > 0)) continue;
-        let [s0, s1, s2, s3] = [0, 0, 0, 0]; // four sums at a time: each addition would wait for the one before
-        let j = 0;
-        const k = i * outputs;
-        for (; j + 4 <= outputs; j += 4) {
-          s0 += atOutput[from + j] * kernel[k + j];
-          s1 += atOutput[from + j + 1] * kernel[k + j + 1];
-          s2 += atOutput[from + j + 2] * kernel[k + j + 2];
-          s3 += atOutput[from + j + 3] * kernel[k + j + 3];
-        }
-        for (; j < outputs; j++) s0 += atOutput[from + j] * kernel[k + j];
-        out[r * inputs + i] += s0 + s1 + (s2 + s3);
-      }
+      const row = denseBack(atOutput.subarray(r * outputs, (r + 1) * outputs), x.subarray(r * inputs, (r + 1) * inputs), layer);
+      row.forEach((value, i) => (out[r * inputs + i] += value));
     }
   }
 
@@ -94,6 +82,23 @@ class PlainArithmetic {
   /** Into `out`: each grey value of images replaced by 1 with that probability, else 0, the noise on the input. */
   toss(x, out) {
     for (let i = 0; i < x.length; i++) out[i] = x[i] > 0 && Math.random() < x[i] ? 1 : 0;
+  }
+
+  /**
+   * The sum of softplus over the logits, into `out`, at each column of a row of the evidence's grid; see RowBends. logits:
+   * at first the biases; gain: at first 0, what the logits gain from one column to the next.
+   */
+  partition(kernel, { column, unit, level, rise, count }, logits, gain, out) {
+    for (let c = 0, next = 0; c < out.length; c++) {
+      for (let i = 0; i < PIXELS; i++) logits[i] += gain[i];
+      for (; next < count && column[next] === c; next++) {
+        for (let i = 0, k = unit[next] * PIXELS; i < PIXELS; i++, k++) {
+          logits[i] += level[next] * kernel[k];
+          gain[i] += rise[next] * kernel[k];
+        }
+      }
+      out[c] = sumOfSoftplus(logits);
+    }
   }
 
   /** One step of Nadam for some weights; m, v: the running means of the gradient and of its square. */
@@ -130,7 +135,10 @@ function widthsOf(/** @type {Layers} */ { encoder_h, z_mean, decoder_h }) {
 /** The room that a Learner of such layers takes, in numbers. */
 function roomOf(/** @type {Layers} */ layers) {
   const weights = LAYERS.reduce((sum, name) => sum + layers[name].kernel.length + layers[name].bias.length + 8, 0);
-  return 4 * weights + RECIPE.batchSize * Object.values(widthsOf(layers)).reduce((sum, width) => sum + width + 4) + 8192;
+  const widths = Object.values(widthsOf(layers));
+  const arrays = RECIPE.batchSize * widths.reduce((sum, width) => sum + width + 4);
+  const lists = (2 * RECIPE.batchSize + TILE + 1) * (PIXELS + Math.max(...widths)); // of the kernel
+  return 4 * weights + arrays + lists + 8192;
 }
 
 class Learner {

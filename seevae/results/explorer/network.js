@@ -59,10 +59,10 @@ class Half {
     context.fillStyle = themeColour("shape");
     context.strokeStyle = themeColour("grid");
     context.beginPath();
-    context.moveTo(0.5, height * (0.5 - sides[0]) + 0.5);
-    context.lineTo(width - 0.5, height * (0.5 - sides[1]) + 0.5);
-    context.lineTo(width - 0.5, height * (0.5 + sides[1]) - 0.5);
-    context.lineTo(0.5, height * (0.5 + sides[0]) - 0.5);
+    const [left, right] = [0.5, width - 0.5];
+    for (const [x, side] of [[left, -sides[0]], [right, -sides[1]], [right, sides[1]], [left, sides[0]]]) {
+      context.lineTo(x, height * (0.5 + side));
+    }
     context.closePath();
     context.fill();
     context.stroke();

@@ -74,7 +74,7 @@ function ownPanel(state) {
 
   const saves = {
     "save-page": async () => download(pageWith(await contentsOf(state)), "my-vae.html", "text/html"),
-    "save-weights": () => download(weightsNpz(state.model.layers), "vae.npz", "application/zip"),
+    "save-weights": () => download(weightsNpy(state.model.layers), "vae.npy"),
     "save-pictures": async () => {
       for (const [name, draw] of Object.entries({ "latent_scatter.png": scatterPicture, "manifold.png": manifoldPicture })) {
         download(await new Promise((done) => draw(state).toBlob(done)), name);

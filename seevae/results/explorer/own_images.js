@@ -13,7 +13,7 @@ const LARGEST_PICTURE = 2 ** 26; // pixels
 const MOST_BYTES = 2 ** 30; // of a file, unpacked
 const PICTURES = /\.(png|jpe?g|bmp|gif|webp|avif|tiff?|p[gp]m)$/i;
 const DATA = /(\.npz|\.npy|ubyte)(\.gz)?$/i;
-const SPLITS = { train: "train", training: "train", test: "test", testing: "test", t10k: "test", val: "val", valid: "val", validation: "val", dev: "val" };
+const SPLITS = { train: "train", training: "train", test: "test", testing: "test", t10k: "test", val: "val", valid: "val", validation: "val", dev: "val", labeled: "train", labelled: "train", extra: "extra", unlabeled: "extra", unlabelled: "extra", unsup: "extra", unsupervised: "extra" };
 const KINDS = { x: "images", image: "images", images: "images", img: "images", imgs: "images", data: "images", pixels: "images", y: "labels", label: "labels", labels: "labels", target: "labels", targets: "labels", class: "labels", classes: "labels" };
 
 /** @typedef {{ path: string, blob: () => Promise<Blob> }} OwnFile a file, and where it lies: "digits/3/a.png" */
@@ -101,7 +101,8 @@ async function fromPictures(files, name, told) {
   const first = ({ path }) => path.split("/")[0].toLowerCase();
   const parts = new Set(files.filter(({ path }) => path.includes("/")).map(first).filter((folder) => folder in SPLITS).map((folder) => SPLITS[folder]));
   const within = (part) => files.filter((file) => file.path.includes("/") && SPLITS[first(file)] === part).map(({ path, blob }) => ({ path: path.slice(path.indexOf("/") + 1), blob }));
-  const said = new Set(parts.has("train") && parts.has("val") ? ["the validation part left out"] : []);
+  const said = new Set();
+  for (const [part, words] of [["val", "the validation part"], ["extra", "an extra part"]]) if (parts.has("train") && parts.has(part)) said.add(`${words} left out`);
   const chosen = parts.has("train") ? [within("train"), ...(parts.has("test") ? [within("test")] : [])] : [files];
   const inClasses = chosen.map((part) => part.some(({ path }) => path.split("/").length === 2));
   const wanted = chosen.map((part, k) => part.filter(({ path }) => PICTURES.test(path) && path.split("/").length === (inClasses[k] ? 2 : 1)).sort((a, b) => inOrder(a.path, b.path)));
@@ -127,6 +128,9 @@ async function fromPictures(files, name, told) {
     const some = files.slice(0, 8).map(({ path }) => path.split("/")[0]);
     throw new Error(`“${name}” holds no picture that this browser can read and no .npz or IDX file, but ${[...new Set(some)].join(", ") || "nothing"}: give another one.`);
   }
+  const pictures = chosen.flat().filter(({ path }) => PICTURES.test(path)).length;
+  const lost = pairs.reduce((rest, { images }) => rest - images.length / PIXELS, pictures);
+  if (lost > pictures / 10) throw new Error(`More than a tenth of “${name}” would be left out: ${lost} of ${pictures} pictures cannot be read, or lie in other folders than the rest. Mend them, or move them away.`);
   if (leftOut) said.add(`${counted(leftOut, "file")} left out that ${leftOut > 1 ? "are" : "is"} no picture`);
   return dataset(name, pairs, [...said]);
 }
@@ -475,7 +479,8 @@ function roleOf(name) {
 function isImages({ shape, kind }) {
   if (kind === "U" || shape.length < 2 || shape.length > 4) return false;
   if (shape.length === 2) return shape[1] >= 16 && Math.sqrt(shape[1]) % 1 === 0;
-  return shape.length === 3 || [1, 3, 4].includes(shape[3]) || [1, 3].includes(shape[1]);
+  if (shape.length === 3) return ![3, 4].includes(shape[2]) || shape[1] === shape[2]; // else it is one picture in colour
+  return [1, 3, 4].includes(shape[3]) || [1, 3].includes(shape[1]);
 }
 
 /** The data set in named arrays: which of them are images and labels, to train with and to test. */
@@ -491,12 +496,15 @@ async function fromArrays(/** @type {{ [name: string]: OwnArray }} */ arrays, na
   const pairs = [];
   for (const part of ["train", "test"]) {
     const of = (list) => list.find((role) => (role.part ?? "train") === part);
-    if (of(images)) pairs.push({ array: of(images).array, labels: of(labels)?.array ?? (of(images).key === "arr_0" ? arrays.arr_1 : null) });
+    if (!of(images)) continue;
+    const { array, key } = of(images);
+    const fit = labels.filter((one) => one.array.shape[0] === array.shape[0]); // before the names of the classes
+    pairs.push({ key, array, labels: (of(fit) ?? of(labels))?.array ?? (key === "arr_0" ? arrays.arr_1 : null) });
   }
   if (!pairs.length) throw new Error(`${holds}, and no part to train with.`);
   const turned = [...sets].some((set) => set.startsWith("emnist")); // its authors wrote the columns first
   const said = new Set(turned ? ["EMNIST's transposed images turned"] : []);
-  const level = greyLevels(pairs.map(({ array }) => array), name);
+  const level = greyLevels(pairs, name);
   said.add(level.said);
   const total = pairs.reduce((sum, { array }) => sum + array.shape[0], 0);
   const converted = [];
@@ -539,20 +547,26 @@ function shapeOf({ shape }, name) {
 }
 
 /** How numbers become grey values: { byte, said }. Throws for what can be read in more than one way, or in none. */
-function greyLevels(/** @type {OwnArray[]} */ arrays, name) {
-  let [low, high, whole, finite] = [Infinity, -Infinity, true, true];
-  for (const { values, kind } of arrays) {
+function greyLevels(/** @type {{ key: string, array: OwnArray }[]} */ parts, name) {
+  const ranges = parts.map(({ key, array: { values, kind, shape } }) => {
+    let [low, high, whole] = [Infinity, -Infinity, true];
+    const strange = new Set(); // the images that hold NaN, or infinite values
     for (let i = 0; i < values.length; i++) {
       const value = values[i];
       if (value < low) low = value;
       if (value > high) high = value;
       if (kind !== "f") continue;
-      if (!Number.isFinite(value)) finite = false;
+      if (!Number.isFinite(value)) strange.add(Math.floor((i * shape[0]) / values.length));
       else if (value % 1 !== 0) whole = false;
     }
-  }
+    if (strange.size) throw new Error(`${strange.size} of ${counted(shape[0], "image")} of “${name}” hold NaN or infinite values, the first ${key}[${[...strange][0]}]: replace them by numbers from 0 to 1.`);
+    return { key, low, high, whole };
+  });
+  const [low, high] = [Math.min(...ranges.map((one) => one.low)), Math.max(...ranges.map((one) => one.high))];
+  const whole = ranges.every((one) => one.whole);
   const range = `The images of “${name}” have values from ${low.toPrecision(4)} to ${high.toPrecision(4)}`;
-  if (!finite) throw new Error(`The images of “${name}” hold NaN or infinite values: replace them by numbers from 0 to 1.`);
+  const little = ranges.find((one) => one.high <= 1 && one.low < one.high);
+  if (little && high > 1) throw new Error(`${range}, and those of ${little.key} from ${little.low.toPrecision(4)} to ${little.high.toPrecision(4)}: give all one scale.`);
   if (low < 0) throw new Error(`${range}, which have two readings: if they go from -1 to 1, take x = (x + 1) / 2; if a mean was taken off and a deviation divided out, x = x * deviation + mean.`);
   if (high === 0) throw new Error(`The images of “${name}” hold nothing but 0: they are empty.`);
   if (high > 255 || (high > 1 && !whole)) throw new Error(`${range}: scale them with x = x / ${high.toPrecision(6)}.`);
@@ -587,12 +601,21 @@ function dataset(name, pairs, said) {
   if (numbered.length === 1) numbered.splice(0, 1, ...holdOut(numbered[0], name, said));
   const [train, test] = numbered;
   const sizes = [train, test].map(({ labels }) => labels.length);
+  const known = new Set(marksOf(train));
+  const twice = marksOf(test).filter((mark) => known.has(mark)).length;
+  if (twice > sizes[1] / 10) said.push(`${twice.toLocaleString("en")} of the ${counted(sizes[1], "held-out image")} train, too`);
   if (sizes[1] > MOST_SHOWN) said.push(`of the held-out images ${MOST_SHOWN.toLocaleString("en")} are shown, drawn by lot`);
   const classes = values.length ? `, ${counted(values.length, "class", "classes")}` : "";
   const account = [`“${name}”: ${counted(sizes[0], "image")} to learn from, ${sizes[1].toLocaleString("en")} held out${classes}.`];
   if (said.length) account.push(`On the way: ${said.join("; ")}.`);
   const names = values.map((value) => String(value).slice(0, 40));
   return { kind: "images", name, images: train.images, heldOut: test.images, labels: test.labels, names, account };
+}
+
+/** A number for each image by which it is known again (FNV-1a). */
+function marksOf({ images, labels }) {
+  const mark = (image) => image.reduce((sum, value) => Math.imul(sum ^ value, 16777619), 2166136261);
+  return Array.from(labels, (_, k) => mark(images.subarray(k * PIXELS, (k + 1) * PIXELS)));
 }
 
 /** Holds out a sixth of the images, 10,000 at most, drawn by a fixed seed. */
@@ -607,14 +630,9 @@ function holdOut(all, name, said) {
 
 /** The numbers from 0 to count - 1 in an order that is drawn by a fixed seed. */
 function mixed(count) {
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
   let state = 1;
-  for (let i = count - 1; i > 0; i--) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    const j = Math.floor((state / 2 ** 32) * (i + 1));
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
+  const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  return shuffle(new Uint32Array(count).map((_, i) => i), random);
 }
 
 /** The images at some places, with their labels. */

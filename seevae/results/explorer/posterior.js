@@ -84,57 +84,34 @@ class RowBends {
   }
 }
 
-/** The rows of a whole grid, as RowBends goes to them. */
-const lineOf = ({ halfWidth, spacing, size }) => ({ left: -halfWidth, step: spacing, columns: size });
-
-/** A(z) along the row at z2 of a grid: a Float32Array of its size. */
-function logPartitionRow(model, grid, z2) {
-  const { kernel, bias } = model.layers.decoder_output;
-  const { column, unit, level, rise, count } = new RowBends(model.hiddenDim).goTo(model.layers.decoder_h, z2, lineOf(grid)).sort();
-  const logits = Float64Array.from(bias);
-  const gain = new Float64Array(PIXELS); // what the logits gain from one column to the next
-  const row = new Float32Array(grid.size);
-  let next = 0;
-  for (let c = 0; c < grid.size; c++) {
-    for (let i = 0; i < PIXELS; i++) logits[i] += gain[i];
-    for (; next < count && column[next] === c; next++) {
-      for (let i = 0, k = unit[next] * PIXELS; i < PIXELS; i++, k++) {
-        logits[i] += level[next] * kernel[k];
-        gain[i] += rise[next] * kernel[k];
-      }
-    }
-    row[c] = sumOfSoftplus(logits);
-  }
-  return row;
-}
-
-/** The same for one row after another of a model, in the kernel. */
-class KernelPartition {
+/** A(z) of a model along one row after another of grids of at most so many columns, by PlainArithmetic or in the kernel. */
+class LogPartition {
   /** The room that it takes, in numbers. */
   static room(model, size) {
     return (PIXELS + 16) * (model.hiddenDim + 4) + 12 * model.hiddenDim + size;
   }
 
-  constructor(kernel, model, size) {
-    const { kernel: weights } = model.layers.decoder_output;
-    this.kernel = kernel;
+  constructor(model, size, arithmetic = /** @type {any} */ (new PlainArithmetic())) {
+    const { kernel } = model.layers.decoder_output;
     this.model = model;
-    this.weights = kernel.room(weights.length);
-    this.weights.set(weights);
-    this.bends = new RowBends(model.hiddenDim, (count, Type) => kernel.room(count, Type));
-    this.logits = kernel.room(PIXELS, Float64Array);
-    this.gain = kernel.room(PIXELS, Float64Array);
-    this.out = kernel.room(size);
+    this.arithmetic = arithmetic;
+    this.kernel = arithmetic.room(kernel.length);
+    this.kernel.set(kernel);
+    this.bends = new RowBends(model.hiddenDim, (count, Type) => arithmetic.room(count, Type));
+    this.logits = arithmetic.room(PIXELS, Float64Array);
+    this.gain = arithmetic.room(PIXELS, Float64Array);
+    this.out = arithmetic.room(size);
   }
 
+  /** The row at z2 of a grid: its numbers stand until the next call. */
   row(grid, z2) {
-    const { kernel, bends, logits, gain, out } = this;
-    const { column, unit, level, rise, count } = bends.goTo(this.model.layers.decoder_h, z2, lineOf(grid)).sort();
-    logits.set(this.model.layers.decoder_output.bias);
+    const { kernel, bends, logits, gain, model } = this;
+    bends.goTo(model.layers.decoder_h, z2, { left: -grid.halfWidth, step: grid.spacing, columns: grid.size }).sort();
+    logits.set(model.layers.decoder_output.bias);
     gain.fill(0);
-    const ins = kernel.places(this.weights, column, unit, level, rise);
-    kernel.functions.partition(...ins, count, grid.size, PIXELS, ...kernel.places(logits, gain, out), LOWEST_LOGIT, HIGHEST_LOGIT);
-    return out.subarray(0, grid.size);
+    const out = this.out.subarray(0, grid.size);
+    this.arithmetic.partition(kernel, bends, logits, gain, out);
+    return out;
   }
 }
 
@@ -145,6 +122,12 @@ class Posterior {
     this.grid = grid;
     this.logPartition = logPartition;
     this.coarse = Math.max(1, Math.round(0.1 / grid.spacing)); // every so many points show where the posterior is
+  }
+
+  /** The codes along a side of a box of the grid: so many from point `first` on, `stride` points apart. */
+  codes(first, count, stride) {
+    const { spacing, halfWidth } = this.grid;
+    return Float64Array.from({ length: count }, (_, k) => (first + k * stride) * spacing - halfWidth);
   }
 
   /** x . logits as a weighted sum of the hidden units plus a constant; kept, as one image is asked about many times. */
@@ -164,79 +147,46 @@ class Posterior {
 
   /**
    * log p(x, z) on the points of a box { row, column, rows, columns, stride } of the grid; returns the box with its
-   * values, z1 fastest. With `ranges`, the first column and the one after the last for each row of the box, the values
-   * outside of them are left at minus infinity. Without `exact` the few pixels whose logits are clipped count too much.
+   * values, z1 fastest. Without `exact` the few pixels whose logits are clipped count too much.
    */
   logJoint(x, box, exact = true) {
     const { decoder_h: first, decoder_output: last } = this.model.layers;
-    const { halfWidth, spacing, size } = this.grid;
+    const { spacing, size } = this.grid;
     const { ink, unitWeights, biases } = this.linearPart(x);
-    const { low, mixed } = exact ? this.sortByClipping(ink, box) : { low: [], mixed: [] };
-    const weights = Float64Array.from(unitWeights);
-    let constant = biases - LOG_2_PI;
-    for (const i of low) {
-      constant += x[i] * (LOWEST_LOGIT - last.bias[i]);
-      for (let j = 0; j < weights.length; j++) weights[j] -= x[i] * last.kernel[j * PIXELS + i];
-    }
-    const clipped = mixed.map((i) => ({
+    const clipped = (exact ? this.clippedIn(box, ink) : []).map((i) => ({
       x: x[i],
       bias: last.bias[i],
-      weights: weights.map((_, j) => last.kernel[j * PIXELS + i]),
+      weights: unitWeights.map((_, j) => last.kernel[j * PIXELS + i]),
     }));
-
-    const { row, column, rows, columns, stride, ranges } = box;
-    const left = -halfWidth + column * spacing;
-    const step = stride * spacing;
-    const values = new Float32Array(rows * columns).fill(-Infinity);
-    const line = new RowBends(weights.length);
-    for (let r = 0; r < rows; r++) {
-      const [from, to] = ranges ? ranges[r] : [0, columns];
-      if (from >= to) continue;
-      const gridRow = row + r * stride;
-      const z2 = -halfWidth + gridRow * spacing;
-      const start = r * columns;
-      const sums = line.goTo(first, z2, { left, step, columns }).of(weights);
-      for (let c = from; c < to; c++) {
-        const z1 = left + c * step;
-        const partition = this.logPartition[gridRow * size + column + c * stride];
-        values[start + c] = sums[c] + constant - partition - 0.5 * (z1 * z1 + z2 * z2);
+    const { row, column, rows, columns, stride } = box;
+    const [across, along] = [this.codes(column, columns, stride), this.codes(row, rows, stride)];
+    const values = new Float32Array(rows * columns);
+    const line = new RowBends(unitWeights.length);
+    for (let r = 0, k = 0; r < rows; r++) {
+      const z2 = along[r];
+      const start = (row + r * stride) * size + column;
+      const sums = line.goTo(first, z2, { left: across[0], step: stride * spacing, columns }).of(unitWeights);
+      for (let c = 0; c < columns; c++, k++) {
+        const z1 = across[c];
+        values[k] = sums[c] + biases - LOG_2_PI - this.logPartition[start + c * stride] - 0.5 * (z1 * z1 + z2 * z2);
       }
       for (const pixel of clipped) {
-        const logits = line.of(pixel.weights);
-        for (let c = from; c < to; c++) {
-          const logit = logits[c] + pixel.bias;
-          if (logit < LOWEST_LOGIT || logit > HIGHEST_LOGIT) values[start + c] += pixel.x * (clip(logit) - logit);
-        }
+        line.of(pixel.weights).forEach((sum, c) => {
+          const logit = sum + pixel.bias;
+          values[k - columns + c] += pixel.x * (clip(logit) - logit);
+        });
       }
     }
     return { ...box, values };
   }
 
-  /**
-   * Which of the pixels are clipped in a box, by their logits at nine places spread over it: `low`, those that are
-   * so far below the limit that they are clipped everywhere, and `mixed`, those that are, or nearly, in places.
-   */
-  sortByClipping(pixels, { row, column, rows, columns, stride }) {
-    const { decoder_output: last } = this.model.layers;
-    const { halfWidth, spacing } = this.grid;
-    const code = (first, share, count) => (first + share * (count - 1) * stride) * spacing - halfWidth;
-    const lowest = new Float64Array(pixels.length).fill(Infinity);
-    const highest = new Float64Array(pixels.length).fill(-Infinity);
-    for (const across of [0, 0.5, 1]) {
-      for (const along of [0, 0.5, 1]) {
-        const logits = dense(this.model.decoderHidden([code(column, across, columns), code(row, along, rows)]), last);
-        pixels.forEach((i, k) => {
-          lowest[k] = Math.min(lowest[k], logits[i]);
-          highest[k] = Math.max(highest[k], logits[i]);
-        });
-      }
-    }
-    const free = (k) => lowest[k] > LOWEST_LOGIT + 5 && highest[k] < HIGHEST_LOGIT - 5;
-    const low = (k) => highest[k] < LOWEST_LOGIT - 5;
-    return {
-      low: pixels.filter((_, k) => low(k)),
-      mixed: pixels.filter((_, k) => !free(k) && !low(k)),
-    };
+  /** Which of the pixels are clipped in places of a box, or nearly, by their logits at nine places spread over it. */
+  clippedIn({ row, column, rows, columns, stride }, pixels) {
+    const three = (codes) => [0, codes.length >> 1, codes.length - 1].map((k) => codes[k]);
+    const along = three(this.codes(row, rows, stride));
+    const places = three(this.codes(column, columns, stride)).flatMap((z1) => along.map((z2) => [z1, z2]));
+    const logits = places.map((z) => dense(this.model.decoderHidden(z), this.model.layers.decoder_output));
+    return pixels.filter((i) => logits.some((at) => at[i] < LOWEST_LOGIT + 5 || at[i] > HIGHEST_LOGIT - 5));
   }
 
   /**
@@ -253,18 +203,14 @@ class Posterior {
       const last = Math.min(size - 1, Math.ceil((mean + 5 * s + halfWidth) / spacing));
       return [first, Math.max(0, Math.floor((last - first) / stride)) + 1];
     };
-    const [column, columns] = range(q.mean[0], sigma[0]);
-    const [row, rows] = range(q.mean[1], sigma[1]);
+    const [[column, columns], [row, rows]] = q.mean.map((mean, i) => range(mean, sigma[i]));
     const { values } = this.logJoint(x, { row, column, rows, columns, stride });
-    const code = (first, index) => (first + index * stride) * spacing - halfWidth;
-    const density = (first, count, i) =>
-      Float64Array.from({ length: count }, (_, k) => Math.exp(-0.5 * ((code(first, k) - q.mean[i]) / sigma[i]) ** 2));
-    const across = density(column, columns, 0);
-    const along = density(row, rows, 1);
+    const [z1, z2] = [this.codes(column, columns, stride), this.codes(row, rows, stride)];
+    const [across, along] = [z1, z2].map((codes, i) => codes.map((z) => Math.exp(-0.5 * ((z - q.mean[i]) / sigma[i]) ** 2)));
     let [sum, total] = [0, 0];
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < columns; c++) {
-        const logPrior = -LOG_2_PI - 0.5 * (code(column, c) ** 2 + code(row, r) ** 2);
+        const logPrior = -LOG_2_PI - 0.5 * (z1[c] ** 2 + z2[r] ** 2);
         const weight = across[c] * along[r];
         total += weight;
         sum += weight * (values[r * columns + c] - logPrior);
@@ -275,41 +221,22 @@ class Posterior {
 
   /** A box for logJoint around all of another one that lies at most `depth` nats below the top, and a step more. */
   boxAround(overview, depth) {
-    const { rows, columns, stride, values } = overview;
-    const threshold = maximum(values) - depth;
-    const { left, right, top, bottom } = reach(overview, threshold);
+    const { stride, values } = overview;
+    const { left, right, top, bottom } = reach(overview, maximum(values) - depth);
     const before = (index) => Math.max(0, (index - 1) * stride);
     const after = (index) => Math.min(this.grid.size - 1, (index + 1) * stride);
     const [row, column] = [before(top), before(left)];
     const [width, height] = [after(right) - column, after(bottom) - row];
     let fine = 1; // a wide posterior needs no fine grid
     while (width * height > 64000 * fine * fine) fine *= 2;
-    // Which columns matter, for each row of the new box: those of the two rows of the overview around it, or three.
-    const ranges = Array.from({ length: Math.floor(height / fine) + 1 }, (_, k) => {
-      const place = (row + k * fine) / stride;
-      let [first, last] = [columns, -1];
-      for (let r = Math.max(0, Math.ceil(place - 1)); r <= Math.min(rows - 1, place + 1); r++) {
-        for (let c = left; c <= right; c++) {
-          if (values[r * columns + c] < threshold) continue;
-          first = Math.min(first, c);
-          last = Math.max(last, c);
-        }
-      }
-      if (last < 0) return [0, 0];
-      return [Math.floor((before(first) - column) / fine), Math.floor((after(last) - column) / fine) + 1];
-    });
-    return { row, column, rows: ranges.length, columns: Math.floor(width / fine) + 1, stride: fine, ranges };
+    return { row, column, rows: Math.floor(height / fine) + 1, columns: Math.floor(width / fine) + 1, stride: fine };
   }
 
   /** From where to where a box has values of at least `level`: [[low, high] of z1, [low, high] of z2]. */
   extent(box, level) {
     const { left, right, top, bottom } = reach(box, level);
-    const { halfWidth, spacing } = this.grid;
-    const code = (first, index) => (first + index * box.stride) * spacing - halfWidth;
-    return [
-      [code(box.column, left), code(box.column, right)],
-      [code(box.row, top), code(box.row, bottom)],
-    ];
+    const [z1, z2] = [this.codes(box.column, box.columns, box.stride), this.codes(box.row, box.rows, box.stride)];
+    return [[z1[left], z1[right]], [z2[top], z2[bottom]]];
   }
 
   /**
@@ -408,14 +335,13 @@ function servePartition(post, breath) {
   return async ({ layers, halfWidth, spacings }) => {
     const model = new Model(layers, []);
     const finest = makeGrid(halfWidth, Math.min(...spacings));
-    const kernel = await loadKernel(KernelPartition.room(model, finest.size));
-    const inKernel = kernel && new KernelPartition(kernel, model, finest.size);
+    const kernel = await loadKernel(LogPartition.room(model, finest.size));
+    const rows = new LogPartition(model, finest.size, kernel ?? undefined);
     for (const spacing of spacings) {
       const grid = makeGrid(halfWidth, spacing);
       const logPartition = new Float32Array(grid.size ** 2);
       for (let row = 0; row < grid.size; row++) {
-        const z2 = -halfWidth + row * spacing;
-        logPartition.set(inKernel ? inKernel.row(grid, z2) : logPartitionRow(model, grid, z2), row * grid.size);
+        logPartition.set(rows.row(grid, -halfWidth + row * spacing), row * grid.size);
         await breath();
       }
       post({ grid, logPartition }, [logPartition.buffer]);

@@ -60,7 +60,7 @@ const WAYS = { // in which a decoded digit can be shown
 
 /** Draw a decoded digit in the way that the reader chose. */
 function drawShown(state, canvas, decoded) {
-  if (state.shown === "difference") drawDifference(canvas, state.image.x, decoded);
+  if (state.shown === "difference") drawDigit(canvas, state.image.x.map((ink, i) => ink - decoded[i]), "lost", "added");
   else drawDigit(canvas, state.shown === "tossed" ? decoded.map((p) => (Math.random() < p ? 1 : 0)) : decoded);
 }
 

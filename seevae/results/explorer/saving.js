@@ -69,64 +69,15 @@ async function packedTraining({ images, heldOut, labels }, room) {
   return { images: await some(count), count, heldOut: rest, labels: [...labels].slice(0, held.length / PIXELS) };
 }
 
-/** The weights as the bytes of an .npz file: numpy.load("vae.npz")["encoder_h.kernel"] is (784, hidden), float32. */
-function weightsNpz(/** @type {Layers} */ layers) {
-  const files = LAYERS.flatMap((name) => {
+/** The weights as the bytes of an .npy file: numpy.load("vae.npy")["encoder_h.kernel"] is (784, hidden), float32. */
+function weightsNpy(/** @type {Layers} */ layers) {
+  const parts = LAYERS.flatMap((name) => {
     const { kernel, bias } = layers[name];
-    const rows = kernel.length / bias.length;
-    return [[`${name}.kernel.npy`, npyBytes(kernel, [rows, bias.length])], [`${name}.bias.npy`, npyBytes(bias, [bias.length])]];
+    return [[`${name}.kernel`, [kernel.length / bias.length, bias.length], kernel], [`${name}.bias`, [bias.length], bias]];
   });
-  return zipBytes(/** @type {any} */ (files));
-}
-
-function npyBytes(/** @type {Float32Array} */ values, /** @type {number[]} */ shape) {
-  const header = `{'descr': '<f4', 'fortran_order': False, 'shape': (${shape.join(", ")},), }`;
+  const fields = parts.map(([name, shape]) => `('${name}', '<f4', (${shape.join(", ")},))`);
+  const header = `{'descr': [${fields.join(", ")}], 'fortran_order': False, 'shape': ()}`;
   const length = Math.ceil((11 + header.length) / 64) * 64;
-  const bytes = new Uint8Array(length + values.byteLength);
-  bytes.set([0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, (length - 10) & 255, (length - 10) >> 8]);
-  bytes.set(new TextEncoder().encode(`${header.padEnd(length - 11)}\n`), 10);
-  bytes.set(new Uint8Array(values.slice().buffer), length);
-  return bytes;
-}
-
-/** A .zip file of [name, bytes], not packed. */
-function zipBytes(/** @type {[string, Uint8Array][]} */ files) {
-  const parts = [];
-  const directory = [];
-  let place = 0;
-  for (const [name, bytes] of files) {
-    const letters = new TextEncoder().encode(name);
-    // version, flags, method, time, date (1 January 1980), CRC, two sizes, two lengths
-    const common = numbersOf([20, 2], [0, 2], [0, 2], [0, 2], [33, 2], [crc32(bytes), 4], [bytes.length, 4], [bytes.length, 4], [letters.length, 2], [0, 2]);
-    parts.push(numbersOf([0x04034b50, 4]), common, letters, bytes);
-    directory.push(numbersOf([0x02014b50, 4], [20, 2]), common, numbersOf([0, 4], [0, 2], [0, 4], [place, 4]), letters);
-    place += 30 + letters.length + bytes.length;
-  }
-  const length = directory.reduce((sum, part) => sum + part.length, 0);
-  const end = numbersOf([0x06054b50, 4], [0, 4], [files.length, 2], [files.length, 2], [length, 4], [place, 4], [0, 2]);
-  return joined([...parts, ...directory, end]);
-}
-
-/** Whole numbers [value, bytes] as little-endian bytes. */
-function numbersOf(...numbers) {
-  return Uint8Array.from(numbers.flatMap(([value, bytes]) => Array.from({ length: bytes }, (_, i) => (value >>> (8 * i)) & 255)));
-}
-
-function joined(/** @type {Uint8Array[]} */ parts) {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let place = 0;
-  for (const part of parts) {
-    bytes.set(part, place);
-    place += part.length;
-  }
-  return bytes;
-}
-
-function crc32(/** @type {Uint8Array} */ bytes) {
-  let sum = ~0;
-  for (const byte of bytes) {
-    sum ^= byte;
-    for (let k = 0; k < 8; k++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
-  }
-  return ~sum >>> 0;
+  const start = Uint8Array.of(0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, (length - 10) & 255, (length - 10) >> 8);
+  return new Blob([start, `${header.padEnd(length - 11)}\n`, ...parts.map(([, , values]) => values)]);
 }

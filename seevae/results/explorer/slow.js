@@ -124,7 +124,7 @@ function drawArrows(step) {
   const low = box("encoder").bottom - stage.top - 0.07 * box("encoder").height;
   const at = (id, share) => [box(id).left - stage.left + share * box(id).width, low];
   const middle = (id) => [box(id).left - stage.left + box(id).width / 2, box(id).top - stage.top + box(id).height / 2];
-  const from = innerWidth < 1100 ? at("sample-numbers", 1) : at("plane", 0.86);
+  const from = narrow() ? at("sample-numbers", 1) : at("plane", 0.86);
   const arrows = {
     1: [[at("paper", 0.75), at("sample-numbers", 0), "x → q"]],
     2: [[middle("lens"), middle("plane-stage")], [from, at("out", 0.2), "z → pixels"]],
@@ -132,6 +132,6 @@ function drawArrows(step) {
   }[step];
   for (const [from, to, label] of arrows ?? []) {
     drawArrow(context, from, to, 3, step === 3 ? [7, 5] : []);
-    if (label && innerWidth >= 1100) drawText(context, label, (from[0] + to[0]) / 2, from[1] - 8);
+    if (label && !narrow()) drawText(context, label, (from[0] + to[0]) / 2, from[1] - 8);
   }
 }

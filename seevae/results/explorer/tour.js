@@ -2,7 +2,7 @@
 "use strict";
 // A tour of the page for who sees it first: some steps, each with its place on the one screen. It can be left at any time.
 
-/** The steps: where, what is said, what is done on coming, and on leaving; ask: what to answer at the end. */
+/** The steps: where (`small`: on a phone), what is said, what is done on coming, and on leaving. */
 const TOUR = [
   {
     place: "digit-panel",
@@ -46,6 +46,7 @@ const TOUR = [
   },
   {
     place: "tab-game",
+    small: "lens-panel",
     tab: "game",
     onPlane: true,
     title: "What is the gap?",
@@ -102,7 +103,7 @@ class Tour {
     const { state, steps } = this;
     const now = steps[this.step];
     now?.leave?.(state);
-    if (now) byId(now.place).classList.remove("on-tour");
+    document.querySelector(".on-tour")?.classList.remove("on-tour");
     const next = number === null ? undefined : steps[number];
     this.step = next ? number : null;
     byId("tour").hidden = !next;
@@ -114,11 +115,12 @@ class Tour {
     const last = number + 1 === steps.length;
     byId("tour-next").textContent = last ? "End the tour" : "Next";
     byId("tour-leave").hidden = last;
-    byId(next.place).classList.add("on-tour");
+    const place = (narrow() && next.small) || next.place;
+    byId(place).classList.add("on-tour");
     byId("tour-next").focus({ preventScroll: true });
     if (next.tab) state.tab = next.tab;
     next.enter?.(state);
-    requestAnimationFrame(() => requestAnimationFrame(() => this.bringIntoSight(next.place))); // when it is drawn
+    requestAnimationFrame(() => requestAnimationFrame(() => this.bringIntoSight(place))); // when it is drawn
   }
 
   /** Scroll so that what the step speaks of lies between the tour's box and the dock, which both stay. */

@@ -25,7 +25,7 @@ class Training {
     this.followControls();
     const needs = ["training", "switches", "whose"];
     state.panel({ place: "train-panel", needs, draw: () => this.draw() });
-    state.panel({ place: "train-panel", needs: ["training", "theme", "size"], draw: () => drawCurve(byId("curve"), this.curves) });
+    state.panel({ place: "train-panel", needs: ["training", "theme", "size"], draw: () => drawCurves(byId("curve"), this.curves, { "held-out loss": sumOf }) });
   }
 
   get switches() {

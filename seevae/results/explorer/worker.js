@@ -6,6 +6,7 @@
 const UPDATE = [250, 1000]; // milliseconds between two looks at the model that trains, at least and at most;
 const SHARE = 8; // in between, so many times as long as a look takes
 const JUDGED = 500; // held-out images, for the loss that is shown while it trains
+const GREYS = Float32Array.from({ length: 256 }, (_, byte) => byte / 255);
 const PATIENCE = 10_000; // milliseconds in which a worker must have begun
 
 /**
@@ -186,10 +187,7 @@ class TrainingServer {
     const { order } = this;
     const size = Math.min(RECIPE.batchSize, order.length);
     if (this.next + size > order.length) {
-      for (let i = order.length - 1; i > 0; i--) {
-        const j = Math.floor(Math.random() * (i + 1));
-        [order[i], order[j]] = [order[j], order[i]];
-      }
+      shuffle(order, Math.random);
       this.next = 0;
     }
     const { x } = this.learner.arraysOf(size);
@@ -222,8 +220,17 @@ function startTraining(/** @type {{ images: Uint8Array, heldOut: Uint8Array, lay
   return worker;
 }
 
+/** Bring numbers into another order, by draws from 0 to 1. */
+function shuffle(/** @type {Uint32Array} */ order, /** @type {() => number} */ random) {
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
+}
+
 /** Bytes as grey values from 0 to 1. */
 function grey(/** @type {Uint8Array} */ bytes, values = new Float32Array(bytes.length)) {
-  for (let i = 0; i < bytes.length; i++) values[i] = bytes[i] / 255;
+  for (let i = 0; i < bytes.length; i++) values[i] = GREYS[bytes[i]];
   return values;
 }
