@@ -7,7 +7,7 @@ The file is run, with its training, as `python my_vae.py` would. Then these name
     encoder, decoder                 Keras models, modules or functions: x -> z_mean, z_log_var; z -> probabilities
     reconstruction_loss(x, x_hat)    (n, 784), (n, 784) -> (n,), nats per image
     sample_latent(q, seed)           q: the pair z_mean, z_log_var -> z; seed: a keras.random.SeedGenerator
-    vae                              a Keras model whose KL loss was added with add_loss; or else
+    vae                              a Keras model whose KL loss was added with add_loss; or, or as well,
     kl_loss(z_mean, z_log_var)       -> (n,), nats per image
 
 The first ones must be there; each loss and the draw are held against closed forms, and the trained network is examined
