@@ -15,6 +15,7 @@ The first ones must be there; each loss and the draw are held against closed for
 cannot be judged. The file of 40 lines in notebooks/README.md passes.
 """
 
+import contextlib
 import runpy
 import sys
 from pathlib import Path
@@ -112,6 +113,7 @@ def kl_and_its_mistakes(mean, log_var):
         "it takes z_log_var for the log of the standard deviation": (
             0.5 * (mean**2 + np.exp(2 * log_var) - 2 * log_var - 1).sum(axis=1)
         ),
+        "it is KL(prior || q), the other way round": 0.5 * (log_var + (1 + mean**2) / np.exp(log_var) - 1).sum(axis=1),
         "z_mean is not squared": 0.5 * (mean + np.exp(log_var) - log_var - 1).sum(axis=1),
         "the 1 in it is missing": 0.5 * (mean**2 + np.exp(log_var) - log_var).sum(axis=1),
         "the logarithm of the variance is missing": 0.5 * (mean**2 + np.exp(log_var) - 1).sum(axis=1),
@@ -126,7 +128,7 @@ def check_draw(file):
     mean, log_var = np.array([1.0, -2.0], "float32"), np.array([-2.0, 1.0], "float32")
     q = [keras.ops.convert_to_tensor(np.tile(part, (DRAWS, 1))) for part in (mean, log_var)]
     seed = keras.random.SeedGenerator(1)
-    z, again = (numbers(file["sample_latent"](q, seed)) for _ in range(2))
+    z, again = (drawn(file["sample_latent"], q, seed) for _ in range(2))
     if z.shape != (DRAWS, 2):
         return f"it gives shape {z.shape} for z_mean of shape {(DRAWS, 2)}"
     if np.ptp(z, axis=0).max() < 1e-6:
@@ -137,6 +139,7 @@ def check_draw(file):
     wrong = {
         "exp(z_log_var) is the variance: the standard deviation is exp(z_log_var / 2)": np.exp(log_var),
         "z_log_var is taken for the standard deviation": np.abs(log_var),
+        "z_mean and z_log_var have changed places": np.exp(mean / 2),
         "the standard deviation is exp(z_log_var / 2), not exp(-z_log_var / 2)": 1 / sigma,
         "epsilon is even between 0 and 1: draw it from N(0, 1)": sigma / 12**0.5,
     }
@@ -148,6 +151,16 @@ def check_draw(file):
     if np.abs(np.mean(np.abs(epsilon) > 2) - BEYOND_TWO_SIGMA) > 0.01:
         return "epsilon is not drawn from a Gaussian: take N(0, 1)"
     return "all latents get the same epsilon: draw it in the shape of z_mean" if np.corrcoef(z.T)[0, 1] > 0.9 else None
+
+
+def drawn(sample_latent, q, seed):
+    """A draw with a SeedGenerator, or else, as JAX's users write it, with a key."""
+    try:
+        return numbers(sample_latent(q, seed))
+    except TypeError as error:
+        with contextlib.suppress(Exception):
+            return numbers(sample_latent(q, seed.next()))
+        raise error
 
 
 def check_fresh(file, x):
@@ -210,12 +223,23 @@ def check_trained(file, x):
     A relu on z_mean or z_log_var, which elsewhere may be meant, is wrong here, but not a sigma that was fixed.
     """
     try:
+        if bounded := bounded_heads(file["encoder"], x):
+            return bounded
         found = seevae.examine(file["encoder"], file["decoder"], x, folder=None)
         return [*found.wrong, *(look for look in found.look if look.name in FLOORS and "was meant" not in look)]
     except UserError as error:  # it could not be used at all
         return [str(error)]
     except Exception as error:  # the names are there, and are no networks
         return [f"it ends in {type(error).__name__}: {first_line(error)}"]
+
+
+def bounded_heads(encoder, x):
+    """Sentences of z_mean or z_log_var that stays within 1, however large the pixels are."""
+    heads = zip(("z_mean", "z_log_var"), q_of(encoder, 1000 * x), strict=True)
+    bounded = [name for name, head in heads if abs(np.abs(head).max() - 1) < 1e-3]
+    return [
+        f"{name} stays within 1, as with a tanh or sigmoid on it: let it be the layer's own output" for name in bounded
+    ]
 
 
 def judge(file, x):

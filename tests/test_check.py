@@ -23,9 +23,17 @@ def kl_of(change=lambda mean, log_var: 0.5 * (mean**2 + ops.exp(log_var) - log_v
     return {"kl_loss": lambda mean, log_var: over(change(ops.convert_to_tensor(mean), log_var), axis=-1)}
 
 
+def with_a_key(q, key):
+    """As JAX's users write it: `key` is an array, not a SeedGenerator."""
+    if isinstance(key, keras.random.SeedGenerator):
+        raise TypeError("unexpected PRNG key type")
+    return q[0] + ops.exp(q[1] / 2) * np.random.default_rng(np.asarray(key)).standard_normal(q[0].shape, "float32")
+
+
 def test_what_is_right_passes():
     assert check.check_reconstruction(RIGHT) is None
     assert check.check_draw(RIGHT) is None
+    assert check.check_draw({"sample_latent": with_a_key}) is None
     assert check.check_kl(kl_of(), None) is None
     assert check.check_kl({"kl_loss": vae_mnist.kl_divergence}, None) is None
 
@@ -55,6 +63,7 @@ def test_mistakes_in_the_reconstruction_loss_are_told_apart(loss, said):
         (kl_of(lambda m, v: -0.5 * (m**2 + ops.exp(v) - v - 1)), "its sign is wrong"),
         (kl_of(lambda m, v: m**2 + ops.exp(v) - v - 1), "the factor 1/2"),
         (kl_of(lambda m, v: 0.5 * (m**2 + ops.exp(2 * v) - 2 * v - 1)), "the log of the standard deviation"),
+        (kl_of(lambda m, v: 0.5 * (v + (1 + m**2) / ops.exp(v) - 1)), "the other way round"),
         (kl_of(lambda m, v: 0.5 * (m + ops.exp(v) - v - 1)), "z_mean is not squared"),
         (kl_of(lambda m, v: 0.5 * (m**2 + ops.exp(v) - v)), "the 1 in it is missing"),
         (kl_of(lambda m, v: 0.5 * (m**2 + ops.exp(v) - 1)), "the logarithm of the variance is missing"),
@@ -156,6 +165,7 @@ def even(seed):
     [
         (lambda q, seed: q[0] + ops.exp(q[1]) * keras.random.normal(ops.shape(q[0]), seed=seed), "is the variance"),
         (lambda q, seed: q[0] + q[1] * keras.random.normal(ops.shape(q[0]), seed=seed), "taken for the standard dev"),
+        (lambda q, seed: vae_mnist.sample_latent(q[::-1], seed), "have changed places"),
         (lambda q, seed: vae_mnist.sample_latent(q, 1), "two calls draw the same"),
         (lambda q, seed: q[0], "all images get the same epsilon, or none"),
         (lambda q, seed: q[0] + keras.random.normal((1, 2), seed=seed), "all images get the same epsilon"),
@@ -262,9 +272,17 @@ def test_a_function_that_fails_is_wrong_and_the_others_are_still_judged(sample):
 
 
 def test_a_relu_on_a_head_is_wrong_and_a_fixed_sigma_is_not(monkeypatch):
-    relu, fixed = Finding("mean-floor", share=0.5), Finding("log-var-floor/fixed", low=0)
+    relu, fixed = Finding("mean-floor", share=0.5), Finding("log-var-floor/fixed", low=0, high=0)
     monkeypatch.setattr(seevae, "examine", lambda *given, **how: SimpleNamespace(wrong=["x"], look=[fixed, relu]))
-    assert check.check_trained({"encoder": None, "decoder": None}, None) == ["x", relu]
+    file = {"encoder": lambda x: np.zeros((2, 5, 3)).tolist(), "decoder": None}
+    assert check.check_trained(file, np.zeros((5, 784))) == ["x", relu]
+
+
+def test_a_tanh_on_a_head_is_seen_and_plain_layers_are_not(sample):
+    plain = vae_mnist.build_encoder(3, 8)
+    assert check.bounded_heads(plain, sample.x_test[:40]) == []
+    (said,) = check.bounded_heads(lambda x: [plain(x)[0], ops.tanh(plain(x)[1])], sample.x_test[:40])
+    assert said.startswith("z_log_var stays within 1")
 
 
 def test_a_network_that_cannot_be_examined_is_wrong(sample):
