@@ -227,7 +227,8 @@ def fault_table(rows):
     seen, unseen = ([row["outcome"] for row in rows if row["trace"] == trace] for trace in (True, False))
     counted = ", ".join(f"{seen.count(word)} {word}" for word in ("named", "silent", "wrong"))
     lines += ["", f"Of {len(seen)} that can be seen: {counted}."]
-    return [*lines, f"Of {len(unseen)} that leave little trace (*): {unseen.count('wrong')} wrong."]
+    counted = ", ".join(f"{unseen.count(word)} {word}" for word in ("named", "silent", "wrong"))
+    return [*lines, f"Of {len(unseen)} that leave little trace (*): {counted}."]
 
 
 def column_of(row):
