@@ -152,6 +152,11 @@ def explorer_table(record):
         rows[f"until the digits can be named, {one['browser']}: {NAMED} steps, s"] = seconds
     rows["from frame to frame while it trains, ms, median"] = f"{between['median_ms']:.1f}"
     rows["the same, 95th percentile"] = f"{between['percentile_95_ms']:.1f}"
+    learning = record["learning"]
+    for one in learning["page"]:
+        rows[f"loss of new weights after {one['seconds']:.0f} s, nats"] = f"{one['loss']:.1f} ({one['steps']:,} steps)"
+    of = f"{learning['script']['epochs']} epochs of `vae_mnist.py` on the page's {learning['images']:,} images"
+    rows[f"loss after {of}, nats"] = f"{learning['script']['loss']:.1f}"
     rows["recording the replay, share of the training time"] = f"{100 * record['recording']['share']:.1f} %"
     return table(["what", "measured"], rows.items())
 
