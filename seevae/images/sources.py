@@ -362,7 +362,7 @@ def refuse(item):
         raise UserError(f"{path} is an archive: unpack it, and give the folder.")
     if item.how:
         first, second, made = item.how
-        places = {"FILE": path, "FOLDER": path.parent, "UPPER": path.parent.parent}
+        places = {"HERE": Path(__file__).parents[2], "FILE": path, "FOLDER": path.parent, "UPPER": path.parent.parent}
         lines = filled(f"`{first}` and `{second}`", {word: place.as_posix() for word, place in places.items()})
         trust = ", if you trust it, as a pickle can run any program" if "pickle" in first or "torch" in first else ""
         raise UserError(f"{path} is not read here: convert it{trust}, with {lines}, and give {made}.")
