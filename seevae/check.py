@@ -32,7 +32,7 @@ DIVERGED = (
     " pixels up to 255 or far too large steps"
 )
 BEYOND_TWO_SIGMA = 0.0455  # the share of N(0, 1)
-FLOORS = ("mean-floor", "log-var-floor")  # names of findings of seevae.diagnosis
+FLOORS = ("mean-floor", "log-var-floor", "log-var-floor/positive")  # keys of findings of seevae.diagnosis
 
 
 def check_reconstruction(file):
@@ -226,7 +226,7 @@ def check_trained(file, x):
         if bounded := bounded_heads(file["encoder"], x):
             return bounded
         found = seevae.examine(file["encoder"], file["decoder"], x, folder=None)
-        return [*found.wrong, *(look for look in found.look if look.name in FLOORS and "was meant" not in look)]
+        return [*found.wrong, *(look for look in found.look if look.key in FLOORS)]
     except UserError as error:  # it could not be used at all
         return [str(error)]
     except Exception as error:  # the names are there, and are no networks

@@ -15,6 +15,7 @@ KNOWN = {  # key: severity, words with places for numbers
 class Finding(str):
     """A sentence, with a short name that stays, a severity ("wrong", "look" or "note") and its numbers."""
 
+    key: str  # in sentences.toml: the name, and perhaps which of its sentences
     name: str
     severity: str
     numbers: dict
@@ -23,6 +24,6 @@ class Finding(str):
         """The one of KNOWN with this key, with these values in their places."""
         severity, words = KNOWN[key]
         self = super().__new__(cls, words.format(**values))
-        self.name, self.severity = key.split("/")[0], severity
+        self.key, self.name, self.severity = key, key.split("/")[0], severity
         self.numbers = {name: float(value) for name, value in values.items() if not isinstance(value, str)}
         return self
