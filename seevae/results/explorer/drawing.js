@@ -70,15 +70,21 @@ function penOf(canvas, settings) {
 
 /** An empty canvas as large as it is shown: [context, width, height] in pixels of the page; null where it is not shown. */
 function emptied(canvas) {
-  const density = window.devicePixelRatio || 1;
   const { clientWidth, clientHeight } = canvas;
-  const size = [clientWidth, clientHeight].map((value) => Math.round(value * density));
-  if (!size[0] || !size[1]) return null;
+  if (!clientWidth || !clientHeight) return null;
+  const context = sized(canvas, clientWidth, clientHeight);
+  context.clearRect(0, 0, clientWidth, clientHeight);
+  return [context, clientWidth, clientHeight];
+}
+
+/** What draws on a canvas that is so large, in pixels of the page. */
+function sized(canvas, width, height) {
+  const density = window.devicePixelRatio || 1;
+  const size = [width, height].map((value) => Math.round(value * density));
   if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
   const context = penOf(canvas);
   context.setTransform(density, 0, 0, density, 0, 0);
-  context.clearRect(0, 0, clientWidth, clientHeight);
-  return [context, clientWidth, clientHeight];
+  return context;
 }
 
 const themeColours = new Map(); // asking the style sheet costs a layout: once a theme is enough

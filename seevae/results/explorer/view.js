@@ -17,14 +17,9 @@ class View {
 
   resize() {
     const { clientWidth, clientHeight } = this.canvases[0];
-    const density = window.devicePixelRatio || 1;
     if (!clientWidth || !clientHeight) return; // it is not shown now
     [this.width, this.height] = [clientWidth, clientHeight];
-    for (const canvas of this.canvases) {
-      canvas.width = Math.round(clientWidth * density);
-      canvas.height = Math.round(clientHeight * density);
-      penOf(canvas).setTransform(density, 0, 0, density, 0, 0);
-    }
+    for (const canvas of this.canvases) sized(canvas, clientWidth, clientHeight);
     this.changed();
   }
 
