@@ -81,11 +81,8 @@ def read_list(path, items):
     if not column or 0 in rows:  # the first row does not name the columns
         return named, column, f"labels by {path.name}"
     over = some(of[0] for of in columns if of is not part and of[0] != column)
-    return (
-        named,
-        column,
-        f"labels by the column {column} of {path.name}" + (f", of which {over} left over" if over else ""),
-    )
+    left = f", of which {over} left over" if over else ""
+    return named, column, f"labels by the column {column} of {path.name}{left}"
 
 
 def split_column(columns):
@@ -129,13 +126,10 @@ def class_of(columns, rows):
     """
     titles = {of[0].lower() for of in columns}
     called = [of for of in columns if names_class(of[0], titles)]
-    cells = {row: [of[row] for of in columns] for row in rows}
-    text = [
-        of for of, own in zip(columns, zip(*cells.values(), strict=True), strict=True) if not any(map(is_number, own))
-    ]
+    text = [of for of in columns if not any(is_number(of[row]) for row in rows)]
     if found := next((of[0] for of in (called[:1], columns, text) if len(of) == 1), None):
         return found.__getitem__, found[0]
-    if columns and all(map(is_one_hot, cells.values())):
+    if columns and all(is_one_hot([of[row] for of in columns]) for row in rows):
         return lambda row: next(of[0] for of in columns if float(of[row])), ""
     told = f"which of {some(of[0] for of in columns)} is the class: name it label" if columns else "classes"
     raise ValueError(f"does not tell {told}")

@@ -213,11 +213,10 @@ def labels_for(images, labels):
     """Those of some arrays of labels that belong to an array of images, as many if there are such, or None."""
     n = images.shape[axes_of(images.shape).index("n")]
     mine = [item for item in labels if item.part == images.part]
-    same = [item for item in mine if item.role.set in (images.role.set, "")] or [
-        of for of in mine if n == math.prod(of.shape)
-    ]
-    best = [(n in item.shape, item.role.set == images.role.set, item.kind == "array") for item in same]
-    return same[best.index(max(best))] if same else None
+    same = [item for item in mine if item.role.set in (images.role.set, "")]
+    same = same or [item for item in mine if n == math.prod(item.shape)]
+    fit = lambda item: (n in item.shape, item.role.set == images.role.set, item.kind == "array")  # noqa: E731
+    return max(same, key=fit, default=None)
 
 
 def have_classes(images, items, said):
